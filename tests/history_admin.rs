@@ -455,7 +455,7 @@ fn output_names_what_was_done() {
     let other = Host::new(cloud.addr, FILE);
     all.push_str(&report(&other, &["import", text(&document)]));
     insta::with_settings!({ filters => [
-        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "[instant]"),
+        (r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)? [+-]\d\d:\d\d", "[time]"),
         (r"\b(now|\d+[dhms]+( \d+[hms])? ago)  ", "[span]  "),
         (r"uid \d+( \([\w-]+\))?", "uid [uid]"),
         (r"took \d+m?s", "took [time]"),

@@ -18,6 +18,7 @@ type ModulePath = Vec<String>;
 const DOMAIN_ORDER: &[&[&str]] = &[
     &["clock", "error", "ids"],
     &["calendar"],
+    &["time"],
     &["catch_up"],
     &["hooks"],
     &["api"],

@@ -262,3 +262,44 @@ async fn foreign_doubled_and_vanished_images_are_found_without_the_daemon() {
     host.start();
     assert_eq!(host.bake("golden")["version"], 10);
 }
+
+/// Times as they are printed: weekday, date, time, offset.
+fn printed(text: &str) -> Vec<String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let is_weekday = |word: &str| ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"].contains(&word);
+    words.windows(4).filter(|four| is_weekday(four[0]) && four[1].len() == 10).map(|four| four.join(" ")).collect()
+}
+
+#[test]
+fn every_time_that_a_command_prints_is_taken_and_names_its_bake() {
+    let cloud = Cloud::start();
+    let file = "[[schedule]]\nname = \"golden\"\ninstance_id = \"ecd-1\"\ncron = \"0 3 * * *\"\ntimezone = \"Asia/Shanghai\"\n";
+    let mut host = Host::new(cloud.addr, file);
+    host.start();
+    let bake = host.bake("golden")["id"].clone();
+    let mut all = Vec::new();
+    for args in [&["history"][..], &["status"], &["plan"], &["audit"], &["events"], &["images"], &["why", "golden"]] {
+        let (text, _) = host.expect(0, args);
+        let times = printed(&text);
+        assert!(!times.is_empty(), "{args:?}: {text}");
+        all.extend(times);
+    }
+    for time in &all {
+        host.expect(0, &["why", "golden", "--at", time]);
+        host.expect(0, &["history", "--since", time]);
+    }
+    // A bake by hand is named by its time, though that is printed without fractions of a second.
+    let slot = printed(&host.expect(0, &["history"]).0).remove(0);
+    assert!(slot.ends_with("+08:00"), "the schedule's zone: {slot}");
+    assert_eq!(host.json(0, &["why", "golden", "--at", &slot])["bakes"][0]["id"], bake);
+    assert_eq!(host.json(0, &["history", "--since", &slot, "--until", &slot])["bakes"][0]["id"], bake);
+    assert_eq!(host.json(0, &["why", "golden", "--at", "today"])["answers"].as_array().unwrap().len(), 2);
+    for (args, part) in [
+        (&["why", "golden", "--at", "noon"][..], "`tomorrow 07:00`"),
+        (&["history", "--since", "Mon 2026-11-26 03:00"], "2026-11-26 is a Thu, not a Mon"),
+        (&["plan", "tonight", "--from", "now"], "cannot be used with"),
+    ] {
+        let (_, error) = host.expect(2, args);
+        assert!(error.contains(part), "{error}");
+    }
+}

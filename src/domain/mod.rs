@@ -7,6 +7,8 @@ pub mod error;
 pub mod ids;
 
 pub mod calendar;
+pub mod time;
+
 pub mod catch_up;
 
 pub mod hooks;

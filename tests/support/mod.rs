@@ -38,7 +38,7 @@ pub const SECRET: &str = "Zs3cr3tNowhereToBeSeen";
 /// `imagebaked`, with nothing in its environment.
 pub fn imagebaked() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_imagebaked"));
-    command.env_clear().stdin(Stdio::null());
+    command.env_clear().env("TZ", "UTC").stdin(Stdio::null());
     command
 }
 

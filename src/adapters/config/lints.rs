@@ -25,6 +25,7 @@ use crate::domain::{
         forecast::Durations,
     },
     schedule::{Overlap, Schedule},
+    time::show,
 };
 
 /// How far ahead slots of one instance are compared.
@@ -316,7 +317,7 @@ fn even(step: &UnevenStep) -> String {
 
 /// `Mon 2027-03-01 03:00 CET`.
 fn local(slot: DateTime<Utc>, zone: Zone) -> String {
-    slot.with_timezone(&zone).format("%a %F %R %Z").to_string()
+    show(slot, zone)
 }
 
 fn utc(at: DateTime<Utc>) -> String {

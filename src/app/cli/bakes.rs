@@ -2,8 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
-use super::time::TimeArgument;
 use super::values::bake_id;
+use crate::domain::time::AskedTime;
 use crate::domain::{bake::State, ids::BakeId};
 
 /// `bake`.
@@ -28,12 +28,12 @@ pub struct HistoryArgs {
     /// Only these states, e.g. `failed` or `failed,skipped`.
     #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(State::WORDS))]
     pub state: Vec<String>,
-    /// Slots at or after this instant (RFC 3339) or this long ago (`36h`, `7d`).
+    /// Slots at or after this time: `36h`, `yesterday`, `2026-11-26 03:00`
     #[arg(long, value_name = "TIME")]
-    pub since: Option<TimeArgument>,
-    /// Slots at or before this instant (RFC 3339) or this long ago.
+    pub since: Option<AskedTime>,
+    /// Slots at or before this time; a day counts whole.
     #[arg(long, value_name = "TIME")]
-    pub until: Option<TimeArgument>,
+    pub until: Option<AskedTime>,
     /// Only bakes one of whose calls met this code, e.g. `ExceedBuilderQuota`.
     #[arg(long, value_name = "CODE")]
     pub code: Option<String>,

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::time::TimeArgument;
 use crate::adapters::telemetry::LogFormat;
+use crate::domain::time::AskedTime;
 
 /// `run`.
 #[derive(Debug, Args)]
@@ -32,9 +32,9 @@ pub struct StatusArgs {
 pub struct PauseArgs {
     /// The schedule, by name or id.
     pub schedule: String,
-    /// Until this instant (RFC 3339) or for this long (`36h`, `7d`); by default until it is resumed.
+    /// Until this time (`tomorrow 07:00`, `2026-11-30`) or for this long (`36h`, `7d`); by default until it is resumed.
     #[arg(long, value_name = "TIME")]
-    pub until: Option<TimeArgument>,
+    pub until: Option<AskedTime>,
     /// Why; shown with every slot that is skipped.
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     pub reason: String,

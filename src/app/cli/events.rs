@@ -2,24 +2,24 @@
 
 use clap::Args;
 
-use super::time::TimeArgument;
 use crate::{
     adapters::config::closest,
     domain::{
         event::{EventSeverity, EventType},
         health::{CODES, ProblemCode},
+        time::AskedTime,
     },
 };
 
 /// `events`.
 #[derive(Debug, Args)]
 pub struct EventsArgs {
-    /// At or after this instant (RFC 3339) or this long ago (`36h`, `7d`).
+    /// At or after this time: `36h`, `yesterday`, `2026-11-26 03:00`
     #[arg(long, value_name = "TIME")]
-    pub since: Option<TimeArgument>,
-    /// At or before this instant (RFC 3339) or this long ago.
+    pub since: Option<AskedTime>,
+    /// At or before this time; a day counts whole.
     #[arg(long, value_name = "TIME")]
-    pub until: Option<TimeArgument>,
+    pub until: Option<AskedTime>,
     /// Only events of this type, e.g. `bake_failed`; may be repeated. docs/events.md lists the types.
     #[arg(long = "type", value_name = "TYPE", value_parser = event_type)]
     pub kinds: Vec<EventType>,
@@ -51,9 +51,9 @@ pub struct AckArgs {
     /// Why; shown wherever the problem is listed.
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
-    /// Until this instant (RFC 3339) or for this long (`36h`, `7d`); by default until the problem ends.
+    /// Until this time (`tomorrow 07:00`, `2026-11-30`) or for this long (`36h`, `7d`); by default until the problem ends.
     #[arg(long, value_name = "TIME")]
-    pub until: Option<TimeArgument>,
+    pub until: Option<AskedTime>,
 }
 
 /// `unack`.

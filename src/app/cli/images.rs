@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::time::TimeArgument;
+use crate::domain::time::AskedTime;
 
 /// `images`.
 #[derive(Debug, Args)]
@@ -55,9 +55,9 @@ pub struct PruneArgs {
 pub struct PinArgs {
     /// The image (`imgc-…`), as `imagebaked images` shows it.
     pub image: String,
-    /// Until this instant (RFC 3339) or for this long (`36h`, `7d`); by default until it is unpinned.
+    /// Until this time (`tomorrow 07:00`, `2026-11-30`) or for this long (`36h`, `7d`); by default until it is unpinned.
     #[arg(long, value_name = "TIME")]
-    pub until: Option<TimeArgument>,
+    pub until: Option<AskedTime>,
     /// Why; shown wherever the image is kept for it.
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     pub reason: String,

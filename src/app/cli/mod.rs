@@ -11,7 +11,6 @@ mod events;
 mod images;
 mod records;
 mod setup;
-mod time;
 mod timetable;
 mod tools;
 mod values;
@@ -23,7 +22,6 @@ pub use events::{AckArgs, EventsArgs, UnackArgs};
 pub use images::{AdoptArgs, ImageArgs, ImagesArgs, PinArgs, PruneArgs, ReconcileArgs};
 pub use records::{AuditArgs, BackupArgs, ExportArgs, ImportArgs, RestoreArgs};
 pub use setup::{CoverageArgs, CrontabCommand, CrontabImportArgs, DoctorArgs, InitArgs};
-pub use time::TimeArgument;
 pub use timetable::{CheckArgs, Deny, PlanArgs, WhyArgs};
 pub use tools::{CompletionsArgs, DemoArgs, ManArgs, Shell, SimArgs};
 

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::time::TimeArgument;
+use crate::domain::time::AskedTime;
 
 /// `audit`.
 #[derive(Debug, Args)]
 pub struct AuditArgs {
-    /// At or after this instant (RFC 3339) or this long ago (`36h`, `7d`).
+    /// At or after this time: `36h`, `yesterday`, `2026-11-26 03:00`
     #[arg(long, value_name = "TIME")]
-    pub since: Option<TimeArgument>,
-    /// At or before this instant (RFC 3339) or this long ago.
+    pub since: Option<AskedTime>,
+    /// At or before this time; a day counts whole.
     #[arg(long, value_name = "TIME")]
-    pub until: Option<TimeArgument>,
+    pub until: Option<AskedTime>,
     /// Only what this person did, by name or number: `alice`, `1000`, `"uid 1000"`; the daemon itself is `imagebaked`.
     #[arg(long, value_name = "WHO")]
     pub who: Option<String>,

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 
-use crate::domain::plan::explain::Asked;
+use crate::domain::time::AskedTime;
 
 /// `check`.
 #[derive(Debug, Args)]
@@ -30,12 +29,15 @@ pub enum Deny {
 /// `plan`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// Slots after this instant (RFC 3339); default now.
+    /// Only the slots of this time: `tonight` (up to tomorrow noon), `tomorrow`, `2026-11-30`
+    #[arg(value_name = "WHEN", conflicts_with_all = ["from", "until"])]
+    pub when: Option<AskedTime>,
+    /// Slots after this time (`tomorrow 07:00`, `2d`, `2026-11-30`); default now.
     #[arg(long, value_name = "TIME")]
-    pub from: Option<DateTime<Utc>>,
-    /// Slots up to and including this instant (RFC 3339); default 7 days after `--from`.
+    pub from: Option<AskedTime>,
+    /// Slots up to and including this time; a day counts whole. Default 7 days after `--from`.
     #[arg(long, value_name = "TIME")]
-    pub until: Option<DateTime<Utc>>,
+    pub until: Option<AskedTime>,
     /// Only this schedule, by name or id.
     #[arg(long, value_name = "NAME")]
     pub schedule: Option<String>,
@@ -52,9 +54,10 @@ pub struct PlanArgs {
 pub struct WhyArgs {
     /// The schedule, by name or id; also one that is not in the file any more.
     pub schedule: String,
-    /// An instant (RFC 3339), or what the clock of the schedule's zone showed: `2027-03-28 02:30`.
+    /// A time as any command prints it, or in the schedule's zone: `07:06`, `yesterday`, `2027-03-28 02:30`. A day explains
+    /// each of its slots. By default the newest slot.
     #[arg(long, value_name = "TIME")]
-    pub at: Asked,
+    pub at: Option<AskedTime>,
     /// Only this instance.
     #[arg(long, value_name = "ID")]
     pub instance: Option<String>,

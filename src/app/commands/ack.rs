@@ -7,14 +7,18 @@ use super::{
 use crate::{
     adapters::control::Request,
     app::cli::{AckArgs, UnackArgs},
-    domain::clock::{Clock, SystemClock},
+    domain::{
+        clock::{Clock, SystemClock},
+        time::{Edge, Facing},
+    },
 };
 
 pub async fn ack(context: &Context<'_>, args: &AckArgs) -> Result {
     if args.reason.trim().is_empty() {
         return Err(Failure::new(Exit::Usage, "the reason is empty; say why nobody has to act: --reason TEXT"));
     }
-    let until = args.until.map(|moment| moment.ahead(SystemClock.now()));
+    let (now, zone) = (SystemClock.now(), context.zone());
+    let until = args.until.map(|asked| asked.instant(zone, now, Facing::Future, Edge::End));
     let (code, subject, reason) = (args.code, args.subject.clone(), args.reason.trim().to_owned());
     context.print_text(Request::Acknowledge { code, subject, until, reason }).await
 }

@@ -6,21 +6,24 @@ use serde_json::json;
 use super::{
     context::Context,
     outcome::{CommandOutput, Result},
-    output::{Rows, relative, utc},
+    output::{Rows, relative},
 };
 use crate::{
     adapters::store::AuditFilter,
     app::cli::AuditArgs,
-    domain::clock::{Clock, SystemClock},
+    domain::{
+        clock::{Clock, SystemClock},
+        time::{Edge, Facing, show},
+    },
 };
 
 pub async fn run(context: &Context<'_>, args: &AuditArgs) -> Result {
     let config = context.locate_daemon()?;
     let reader = context.reader(&config).await?;
-    let now = SystemClock.now();
+    let (now, zone) = (SystemClock.now(), context.zone());
     let filter = AuditFilter {
-        since: args.since.map(|moment| moment.instant(now)),
-        until: args.until.map(|moment| moment.instant(now)),
+        since: args.since.map(|asked| asked.instant(zone, now, Facing::Past, Edge::Start)),
+        until: args.until.map(|asked| asked.instant(zone, now, Facing::Past, Edge::End)),
         who: args.who.clone(),
         action: args.action.clone(),
         before: args.before,
@@ -37,7 +40,7 @@ pub async fn run(context: &Context<'_>, args: &AuditArgs) -> Result {
     let mut rows = Rows::new(&["ID", "AT", "WHEN", "WHO", "ACTION", "DETAIL"], context.color);
     for line in &lines {
         let at = DateTime::from_timestamp_millis(line.at).unwrap_or_default();
-        rows.row([&line.id.to_string(), &utc(at), &relative(at, now), &line.who, &line.action, &line.detail]);
+        rows.row([&line.id.to_string(), &show(at, zone), &relative(at, now), &line.who, &line.action, &line.detail]);
     }
     let mut text = rows.render();
     if let (true, Some(last)) = (u32::try_from(lines.len()).is_ok_and(|n| n == args.limit), lines.last()) {

@@ -9,7 +9,7 @@ use super::{
     context::Context,
     forecast::{KnownHistory, long_night, outlasting},
     outcome::{CommandOutput, Exit},
-    output::{Rows, relative, schedules, utc},
+    output::{Rows, relative, schedules},
 };
 use crate::{
     adapters::config::{self, Config, Problems, SourceMap, WarningTarget},
@@ -18,6 +18,7 @@ use crate::{
         clock::{Clock, SystemClock},
         ids::InstanceId,
         schedule::Schedule,
+        time::show,
     },
 };
 
@@ -75,10 +76,10 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
     text.push_str(&files(&config, path));
     if !next.is_empty() {
         text.push_str("\nNext slots:\n");
-        let mut rows = Rows::new(&["SLOT", "LOCAL", "WHEN", "SCHEDULE", "INSTANCE"], context.color).sparing(&["SLOT"]);
+        let mut rows = Rows::new(&["SLOT", "WHEN", "SCHEDULE", "INSTANCE"], context.color);
         for (slot, schedule, instance) in next {
-            let local = slot.with_timezone(&schedule.timing.zone()).format("%a %F %R %Z").to_string();
-            rows.row([utc(slot), local, relative(slot, now), schedule.name.to_string(), instance.to_string()]);
+            let shown = show(slot, schedule.timing.zone());
+            rows.row([shown, relative(slot, now), schedule.name.to_string(), instance.to_string()]);
         }
         text.push_str(&rows.render());
     }

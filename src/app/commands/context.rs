@@ -1,15 +1,18 @@
 //! What all commands have in common: the options before the command, the configuration, the daemon and the history.
 
-use std::{collections::BTreeMap, io::IsTerminal, path::Path};
+use std::{collections::BTreeMap, fs, io::IsTerminal, path::Path, sync::Arc};
 
-use super::outcome::{CommandOutput, Exit, Failure, Result, refused};
+use super::{
+    outcome::{CommandOutput, Exit, Failure, Result, refused},
+    output::Zones,
+};
 use crate::{
     adapters::{
         config::{self, Config, Loaded},
         control::{ControlError, Reply, Request, client},
         store::{Reader, StoreError},
     },
-    domain::error::chain,
+    domain::{calendar::zone::Zone, error::chain, schedule::Schedule},
 };
 
 /// Common input of all commands.
@@ -47,6 +50,31 @@ impl Context<'_> {
     pub(super) fn load(&self) -> Result<Loaded> {
         config::load(self.config_path, &self.environment)
             .map_err(|problems| Failure { message: problems.render(self.color_of_stderr()), exit: Exit::Usage })
+    }
+
+    /// Zone of times that belong to no schedule: that of the host. UTC if it is not known.
+    pub(super) fn zone(&self) -> Zone {
+        let linked = fs::read_link("/etc/localtime").ok();
+        let linked = linked.as_deref().and_then(Path::to_str).and_then(|path| path.split_once("zoneinfo/"));
+        let written = fs::read_to_string("/etc/timezone").ok();
+        let of_process = self.environment.get("TZ").map(|name| name.trim_start_matches(':'));
+        let names = [of_process, linked.map(|(_, name)| name), written.as_deref()];
+        names.into_iter().flatten().find_map(|name| Zone::find(name.trim())).unwrap_or(Zone::UTC)
+    }
+
+    /// Zones of all schedules.
+    pub(super) fn zones(&self, config: &Config) -> Zones {
+        let words = |schedule: &Arc<Schedule>| {
+            [schedule.name.as_str(), schedule.id.as_str()].map(|word| (word.to_owned(), schedule.timing.zone()))
+        };
+        Zones { host: self.zone(), schedules: config.schedules.iter().flat_map(words).collect() }
+    }
+
+    /// Zone of a schedule, by name or id; that of the host if the configuration does not have it.
+    pub(super) fn zone_of(&self, config: &Config, wanted: Option<&str>) -> Zone {
+        let is_wanted =
+            |schedule: &&Arc<Schedule>| [schedule.name.as_str(), schedule.id.as_str()].map(Some).contains(&wanted);
+        config.schedules.iter().find(is_wanted).map_or_else(|| self.zone(), |schedule| schedule.timing.zone())
     }
 
     pub(super) fn color_of_stderr(&self) -> bool {

@@ -7,7 +7,6 @@ use std::{
     path::Path,
 };
 
-use crate::domain::calendar::zone::Zone;
 use serde_json::json;
 
 use super::{
@@ -22,7 +21,7 @@ use crate::{
 
 pub fn import(context: &Context<'_>, args: &CrontabImportArgs) -> Result {
     let text = text(&args.file)?;
-    let zone = args.timezone.or_else(host_zone).unwrap_or(Zone::UTC);
+    let zone = args.timezone.unwrap_or_else(|| context.zone());
     let entries = crontab::read(&text, zone, args.system);
     let found: Vec<_> =
         entries.iter().filter_map(|entry| if let Entry::Schedule(it) = entry { Some(it) } else { None }).collect();
@@ -64,12 +63,4 @@ fn text(file: &Path) -> Result<String> {
         })?;
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Zone of cron if the crontab sets none.
-fn host_zone() -> Option<Zone> {
-    let linked = fs::read_link("/etc/localtime").ok();
-    let linked = linked.as_deref().and_then(Path::to_str).and_then(|path| path.split_once("zoneinfo/"));
-    let written = fs::read_to_string("/etc/timezone").ok();
-    linked.map(|(_, name)| name).or(written.as_deref()).and_then(|name| name.trim().parse().ok())
 }

@@ -17,6 +17,7 @@ use super::{
     context::Context,
     history,
     outcome::{CommandOutput, Exit, Failure, Result},
+    output::Zones,
     terminal::print_text,
 };
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
         daemon::{self, Asked, DaemonError, Setup, Signals},
     },
     domain::{
+        calendar::zone::Zone,
         clock::{Clock, SystemClock},
         error::chain,
     },
@@ -93,7 +95,7 @@ pub async fn run(context: &Context<'_>, args: &DemoArgs) -> Result {
     }
     let mut text = format!(
         "\nThe history, as `imagebaked history` shows it:\n\n{}",
-        history::table(&rows, SystemClock.now(), context.color)
+        history::table(&rows, &zones(), SystemClock.now(), context.color)
     );
     let claims = claims(&rows, &world);
     text.push_str("\nThe four promises, counted from the history and from the simulator's own record:\n");
@@ -268,7 +270,7 @@ fn line(row: &BakeRow) -> String {
 
 /// Draws the table over the last one; returns its height.
 fn redraw(rows: &[BakeRow], shown: usize, color: bool) -> usize {
-    let table = history::table(rows, SystemClock.now(), color);
+    let table = history::table(rows, &zones(), SystemClock.now(), color);
     let up = if shown == 0 { String::new() } else { format!("\u{1b}[{shown}A") };
     let lines: String = table.lines().map(|line| format!("\u{1b}[2K{line}\n")).collect();
     print_text(&format!("{up}{lines}\u{1b}[J"));
@@ -335,4 +337,9 @@ fn daemon_failed(ended: std::result::Result<std::result::Result<(), DaemonError>
         Err(error) => format!("the daemon failed: {error}"),
     };
     Failure::new(Exit::Failed, message)
+}
+
+/// The demonstration's schedules are in UTC, wherever it runs.
+fn zones() -> Zones {
+    Zones { host: Zone::UTC, schedules: HashMap::new() }
 }

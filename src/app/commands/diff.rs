@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use crate::domain::calendar::zone::Zone;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{
     context::Context,
     outcome::{CommandOutput, Exit, Failure, Result},
-    output::{Rows, utc},
+    output::Rows,
     prune,
 };
 use crate::{
@@ -23,6 +22,7 @@ use crate::{
         error::chain,
         image::change::{Change, Counts},
         plan::diff::{Diff, KeyChange},
+        time::show,
     },
 };
 
@@ -59,7 +59,9 @@ pub async fn run(
     if diff.is_empty() {
         return Ok(CommandOutput::done(format!("{} changes nothing of {}.\n", paths.0, paths.1)));
     }
-    let mut text = format!("{} in place of {}, slots from {} to {}:\n", paths.0, paths.1, utc(from), utc(until));
+    let zone = context.zone();
+    let mut text =
+        format!("{} in place of {}, slots from {} to {}:\n", paths.0, paths.1, show(from, zone), show(until, zone));
     text.push_str(&render(context, &diff, limit));
     if let Some(change) = &images {
         text.push_str(&self::images(context, change, limit));
@@ -153,21 +155,21 @@ fn slots(context: &Context<'_>, diff: &Diff, shown: usize) -> String {
     };
     for one in &diff.slots_moved {
         let was = one.from.with_timezone(&one.timezone);
-        let text = format!("{} (was {})", local(one.to, one.timezone), was.format("%R"));
+        let text = format!("{} (was {})", show(one.to, one.timezone), was.format("%R"));
         add(one.to, "moved", &one.schedule, &one.instance_id, text);
     }
     for (what, slots) in [("added", &diff.slots_added), ("gone", &diff.slots_gone)] {
         for one in slots {
-            add(one.slot, what, &one.schedule, &one.instance_id, local(one.slot, one.timezone));
+            add(one.slot, what, &one.schedule, &one.instance_id, show(one.slot, one.timezone));
         }
     }
     if all.is_empty() {
         return String::new();
     }
     all.sort();
-    let mut rows = Rows::new(&["SLOT", "", "LOCAL", "SCHEDULE", "INSTANCE"], context.color);
-    for (at, cells) in all.iter().take(shown) {
-        rows.row([utc(*at)].into_iter().chain(cells.iter().cloned()));
+    let mut rows = Rows::new(&["", "SLOT", "SCHEDULE", "INSTANCE"], context.color);
+    for (_, cells) in all.iter().take(shown) {
+        rows.row(cells.iter().cloned());
     }
     let mut text = format!("\n{}", rows.render());
     let counts = &diff.counts;
@@ -193,10 +195,6 @@ fn section(text: &mut String, lines: impl ExactSizeIterator<Item = String>, coun
 
 fn key(change: &KeyChange) -> String {
     format!("{}: {} → {}", change.key, change.old, change.new)
-}
-
-fn local(slot: DateTime<Utc>, zone: Zone) -> String {
-    slot.with_timezone(&zone).format("%a %F %R %Z").to_string()
 }
 
 fn capital(sentence: &str) -> String {

@@ -8,13 +8,17 @@ use serde_json::json;
 use super::{
     context::Context,
     outcome::{CommandOutput, Result},
-    output::{Rows, utc},
+    output::Rows,
     terminal::try_print_text,
 };
 use crate::{
     adapters::store::{EventFilter, EventRow, Reader},
     app::cli::EventsArgs,
-    domain::clock::{Clock, SystemClock},
+    domain::{
+        calendar::zone::Zone,
+        clock::{Clock, SystemClock},
+        time::{Edge, Facing, show},
+    },
 };
 
 /// Interval of `--follow`.
@@ -25,10 +29,10 @@ const AT_ONCE: u32 = 1_000;
 pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
     let config = context.locate_daemon()?;
     let reader = context.reader(&config).await?;
-    let now = SystemClock.now();
+    let (now, zone) = (SystemClock.now(), context.zone());
     let filter = EventFilter {
-        since: args.since.map(|moment| moment.instant(now)),
-        until: args.until.map(|moment| moment.instant(now)),
+        since: args.since.map(|asked| asked.instant(zone, now, Facing::Past, Edge::Start)),
+        until: args.until.map(|asked| asked.instant(zone, now, Facing::Past, Edge::End)),
         kinds: args.kinds.clone(),
         severity: args.severity,
         subject: args.about.clone(),
@@ -36,7 +40,7 @@ pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
         limit: args.limit,
     };
     if args.follow {
-        return follow(context, &reader, filter).await;
+        return follow(context, &reader, filter, zone).await;
     }
     let events = reader.events(&filter).await?;
     reader.close().await;
@@ -49,7 +53,7 @@ pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
     let mut rows = Rows::new(&["ID", "AT", "SEVERITY", "EVENT", "MESSAGE"], context.color);
     for event in &events {
         let at = DateTime::from_timestamp_millis(event.at).unwrap_or_default();
-        rows.row([&event.id.to_string(), &utc(at), &event.severity, &event.kind, &event.message]);
+        rows.row([&event.id.to_string(), &show(at, zone), &event.severity, &event.kind, &event.message]);
     }
     let mut text = rows.render();
     let is_full = u32::try_from(events.len()).is_ok_and(|n| n == args.limit);
@@ -62,12 +66,12 @@ pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
 }
 
 /// Prints the matching events and then the new ones, until the user or the output ends it.
-async fn follow(context: &Context<'_>, reader: &Reader, mut filter: EventFilter) -> Result {
+async fn follow(context: &Context<'_>, reader: &Reader, mut filter: EventFilter, zone: Zone) -> Result {
     let mut newest = reader.newest_event().await?;
     let mut events = reader.events(&filter).await?;
     loop {
         for event in &events {
-            let line = if context.json { serde_json::to_string(event)? } else { line(event) };
+            let line = if context.json { serde_json::to_string(event)? } else { line(event, zone) };
             if !try_print_text(&format!("{line}\n")) {
                 return Ok(CommandOutput::done(String::new()));
             }
@@ -85,7 +89,7 @@ async fn follow(context: &Context<'_>, reader: &Reader, mut filter: EventFilter)
     }
 }
 
-fn line(event: &EventRow) -> String {
+fn line(event: &EventRow, zone: Zone) -> String {
     let at = DateTime::from_timestamp_millis(event.at).unwrap_or_default();
-    format!("{}  {:<7}  {:<16}  {}", utc(at), event.severity, event.kind, event.message)
+    format!("{}  {:<7}  {:<16}  {}", show(at, zone), event.severity, event.kind, event.message)
 }

@@ -20,6 +20,7 @@ use crate::{
         plan::forecast::{ASSUMED, Builders, Coming, Durations, ForecastOutcome, RunningBake, forecast, night},
         plan::slots::{SlotAhead, slots_ahead},
         schedule::{Instances, Overlap, Schedule},
+        time::{show, show_minute},
     },
 };
 
@@ -207,7 +208,7 @@ pub fn tonight(
     slots: &[(DateTime<Utc>, Expected)],
     only: Option<&str>,
     durations: &Durations,
-    now: DateTime<Utc>,
+    (now, zone): (DateTime<Utc>, Zone),
 ) -> Option<String> {
     let times: Vec<_> = slots.iter().map(|(slot, _)| *slot).collect();
     let slots = &slots[..night(&times)];
@@ -217,7 +218,7 @@ pub fn tonight(
     let which = if *first - now < TimeDelta::days(1) {
         format!("tonight's queue{whose}")
     } else {
-        format!("the queue{whose} on {}", first.format("%F"))
+        format!("the queue{whose} on {}", first.with_timezone(&zone).format("%F"))
     };
     let basis = if durations.is_empty() {
         format!("No bakes yet: {} min assumed; ", ASSUMED.as_secs() / 60)
@@ -238,7 +239,7 @@ pub fn tonight(
     Some(format!(
         "{basis}{which} ({}) is done at {}; {wait}{skipped}.\n",
         counted(baked.len()),
-        done.format("%F %R UTC")
+        show_minute(done, zone)
     ))
 }
 
@@ -401,7 +402,7 @@ pub fn long_night(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -
     let busy = format!("{} of the next 24 hours, {} at once{basis}", counted(coming.len()), config.daemon.max_builders);
     if let Some(&(slot, place)) = too_late.iter().min() {
         let schedule = &config.schedules[place];
-        let when = slot.with_timezone(&schedule.timing.zone()).format("%a %F %R %Z");
+        let when = show(slot, schedule.timing.zone());
         let n = counted(too_late.len());
         return Some((
             place,
@@ -410,7 +411,7 @@ pub fn long_night(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -
     }
     let (end, place) = done?;
     let schedule = &config.schedules[place];
-    let end = end.with_timezone(&schedule.timing.zone()).format("%a %F %R %Z");
+    let end = show_minute(end, schedule.timing.zone());
     Some((place, format!("the night's queue ({busy}) is expected to end at {end}, with {}", schedule.name)))
 }
 
@@ -427,7 +428,7 @@ fn morning_after(slot: DateTime<Utc>, zone: Zone) -> Option<DateTime<Utc>> {
 
 /// A slot by the name of its schedule, with the instance if the schedule has several.
 fn called(schedule: &Schedule, instance: &InstanceId, slot: DateTime<Utc>) -> String {
-    let when = slot.with_timezone(&schedule.timing.zone()).format("%F %R");
+    let when = show(slot, schedule.timing.zone());
     match schedule.instances {
         Instances::One(_) => format!("{} {when}", schedule.name),
         Instances::Many(_) => format!("{} {when} on {instance}", schedule.name),
@@ -437,8 +438,11 @@ fn called(schedule: &Schedule, instance: &InstanceId, slot: DateTime<Utc>) -> St
 /// A later instant beside a slot: the time only, if the day is the same.
 fn local_after(slot: DateTime<Utc>, later: DateTime<Utc>, zone: Zone) -> String {
     let (slot, later) = (slot.with_timezone(&zone), later.with_timezone(&zone));
-    let format = if slot.date_naive() == later.date_naive() { "%R" } else { "%F %R" };
-    later.format(format).to_string()
+    if slot.date_naive() == later.date_naive() {
+        later.format("%R").to_string()
+    } else {
+        show_minute(later.to_utc(), zone)
+    }
 }
 
 /// The time on the slot's day, and the number of later days.

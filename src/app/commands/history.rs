@@ -8,18 +8,21 @@ use serde_json::json;
 use super::{
     context::{Context, known_schedule},
     outcome::{CommandOutput, Exit, Failure, Result},
-    output::{NONE, Rows, relative, short, utc},
+    output::{NONE, Rows, Zones, relative, short},
 };
 use crate::{
     adapters::store::{BakeRow, Filter},
     app::cli::HistoryArgs,
-    domain::clock::{Clock, SystemClock},
+    domain::{
+        clock::{Clock, SystemClock},
+        time::{Edge, Facing},
+    },
 };
 
 pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
     let config = context.locate_daemon()?;
     let reader = context.reader(&config).await?;
-    let now = SystemClock.now();
+    let (now, zone) = (SystemClock.now(), context.zone_of(&config, args.schedule.as_deref()));
     let before = match args.before {
         None => None,
         Some(id) => match reader.bake(id).await? {
@@ -31,8 +34,8 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
         schedule: args.schedule.clone(),
         instance: args.instance.clone(),
         states: args.state.clone(),
-        since: args.since.map(|moment| moment.instant(now)),
-        until: args.until.map(|moment| moment.instant(now)),
+        since: args.since.map(|asked| asked.instant(zone, now, Facing::Past, Edge::Start)),
+        until: args.until.map(|asked| asked.instant(zone, now, Facing::Past, Edge::End)),
         code: args.code.clone(),
         before,
         limit: args.limit,
@@ -50,7 +53,7 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
     }
     let full_page = u32::try_from(rows.len()).is_ok_and(|n| n == args.limit);
     let last = rows.last().map(|row| row.id);
-    let mut text = table(&rows, now, context.color);
+    let mut text = table(&rows, &context.zones(&config), now, context.color);
     if let (true, Some(last)) = (full_page, last) {
         text.push_str(&format!("… older ones: --before {last}\n"));
     }
@@ -58,7 +61,7 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
 }
 
 /// The history's table; also the end of the demo.
-pub fn table(rows: &[BakeRow], now: DateTime<Utc>, color: bool) -> String {
+pub fn table(rows: &[BakeRow], zones: &Zones, now: DateTime<Utc>, color: bool) -> String {
     let header =
         ["BAKE", "SLOT", "WHEN", "SCHEDULE", "INSTANCE", "STATE", "V", "IMAGE", "ATTEMPTS", "DURATION", "REASON"];
     let mut table = Rows::new(&header, color).sparing(&["WHEN", "ATTEMPTS", "DURATION", "INSTANCE", "IMAGE"]);
@@ -77,7 +80,7 @@ pub fn table(rows: &[BakeRow], now: DateTime<Utc>, color: bool) -> String {
         }
         table.row([
             row.id.to_string(),
-            utc(row.slot()),
+            zones.show(row.slot(), &row.schedule_id),
             relative(row.slot(), now),
             row.schedule.clone(),
             row.instance_id.clone(),

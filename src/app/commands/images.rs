@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     context::{Context, known_schedule},
     outcome::{CommandOutput, Exit, Failure, Result},
-    output::{NONE, Rows, relative, utc},
+    output::{NONE, Rows, Zones, relative},
     prune::failed_table,
 };
 use crate::{
@@ -53,7 +53,7 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     let shown = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let more = images.len().saturating_sub(shown);
     images.truncate(shown);
-    let mut text = table(context, &images, now);
+    let mut text = table(context, &images, &context.zones(&config), now);
     if more > 0 {
         text.push_str(&format!("… and {more} more; name a schedule, or see --limit and --json.\n"));
     }
@@ -148,7 +148,7 @@ fn nothing(args: &ImagesArgs) -> Result {
     }
 }
 
-fn table(context: &Context<'_>, images: &[ImageRow], now: DateTime<Utc>) -> String {
+fn table(context: &Context<'_>, images: &[ImageRow], zones: &Zones, now: DateTime<Utc>) -> String {
     let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "AGE", "BAKE", "NOTE"], context.color)
         .sparing(&["AGE", "BAKE", "NAME"]);
     for row in images {
@@ -158,7 +158,7 @@ fn table(context: &Context<'_>, images: &[ImageRow], now: DateTime<Utc>) -> Stri
             image.version.to_string(),
             image.image_id.to_string(),
             image.name.clone(),
-            utc(image.slot),
+            zones.show(image.slot, &row.schedule_id),
             relative(image.slot, now),
             row.bake.map_or_else(|| NONE.to_owned(), |bake| bake.to_string()),
             notes(row, now).join(", "),

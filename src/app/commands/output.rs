@@ -1,9 +1,11 @@
 //! Tables, times and colours of all commands.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets::NOTHING};
+
+use crate::domain::{calendar::zone::Zone, time::show};
 
 /// A table without lines, as wide as the terminal; unlimited into a pipe, so that `grep` finds whole rows.
 #[derive(Debug, Clone)]
@@ -122,9 +124,20 @@ fn paint_states(line: &str, color: bool) -> String {
     line.to_owned()
 }
 
-/// `2027-03-01 03:00:00Z`.
-pub fn utc(at: DateTime<Utc>) -> String {
-    at.format("%F %TZ").to_string()
+/// Zones of the schedules, by name and id; that of the host for all else.
+#[derive(Debug)]
+pub struct Zones {
+    /// Of what belongs to no schedule.
+    pub host: Zone,
+    /// Of the schedules that do not have the host's.
+    pub schedules: HashMap<String, Zone>,
+}
+
+impl Zones {
+    /// Shows an instant in the zone of a schedule.
+    pub fn show(&self, at: DateTime<Utc>, schedule: &str) -> String {
+        show(at, self.schedules.get(schedule).copied().unwrap_or(self.host))
+    }
 }
 
 /// `in 3h 12m`, `5m ago`, `now`: two units at most.

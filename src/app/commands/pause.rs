@@ -7,14 +7,18 @@ use super::{
 use crate::{
     adapters::control::Request,
     app::cli::{PauseArgs, ResumeArgs},
-    domain::clock::{Clock, SystemClock},
+    domain::{
+        clock::{Clock, SystemClock},
+        time::{Edge, Facing, show},
+    },
 };
 
 pub async fn pause(context: &Context<'_>, args: &PauseArgs) -> Result {
-    let until = args.until.map(|moment| moment.ahead(SystemClock.now()));
+    let (now, zone) = (SystemClock.now(), context.zone_of(&context.locate_daemon()?, Some(&args.schedule)));
+    let until = args.until.map(|asked| asked.instant(zone, now, Facing::Future, Edge::End));
     let request = Request::Pause { schedule: args.schedule.clone(), until, reason: args.reason.clone() };
     context.order(request).await?;
-    let until = until.map_or_else(|| "it is resumed".to_owned(), |until| until.format("%F %TZ").to_string());
+    let until = until.map_or_else(|| "it is resumed".to_owned(), |until| show(until, zone));
     Ok(CommandOutput::done(
         context.done(format!("{} is paused until {until}; its slots are recorded as skipped.", args.schedule)),
     ))

@@ -7,14 +7,18 @@ use super::{
 use crate::{
     adapters::control::Request,
     app::cli::{ImageArgs, PinArgs},
-    domain::clock::{Clock, SystemClock},
+    domain::{
+        clock::{Clock, SystemClock},
+        time::{Edge, Facing, show},
+    },
 };
 
 pub async fn pin(context: &Context<'_>, args: &PinArgs) -> Result {
-    let until = args.until.map(|moment| moment.ahead(SystemClock.now()));
+    let (now, zone) = (SystemClock.now(), context.zone());
+    let until = args.until.map(|asked| asked.instant(zone, now, Facing::Future, Edge::End));
     let request = Request::Pin { image: args.image.as_str().into(), until, reason: args.reason.clone() };
     context.order(request).await?;
-    let until = until.map_or_else(|| "it is unpinned".to_owned(), |until| until.format("%F %TZ").to_string());
+    let until = until.map_or_else(|| "it is unpinned".to_owned(), |until| show(until, zone));
     Ok(CommandOutput::done(context.done(format!("{} is kept until {until}, whatever the rules are.", args.image))))
 }
 

@@ -12,7 +12,7 @@ use super::{
     diff,
     forecast::{Expected, KnownHistory, Outlook, Warnings, clock, tonight, warning},
     outcome::{CommandOutput, Exit, Failure, Result},
-    output::{NONE, Rows, relative, utc},
+    output::{NONE, Rows, relative},
     prune,
 };
 use crate::{
@@ -23,7 +23,8 @@ use crate::{
     app::{cli::PlanArgs, daemon},
     domain::{
         bake::naming::{Template, Values},
-        clock::{Clock, SystemClock},
+        calendar::zone::Zone,
+        clock::{Clock, SystemClock, shifted},
         error::chain,
         ids::InstanceId,
         image::{
@@ -35,6 +36,7 @@ use crate::{
             slots::{SlotAhead, count, slots_ahead},
         },
         schedule::Schedule,
+        time::{Edge, Facing, show},
     },
 };
 
@@ -78,10 +80,11 @@ const CONSIDERED: usize = 20_000;
 pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let config = context.config()?;
     let now = SystemClock.now();
-    let from = args.from.unwrap_or(now);
-    let until = args.until.unwrap_or_else(|| from.checked_add_signed(TimeDelta::days(7)).unwrap_or(from));
+    let zone = context.zone_of(&config, args.schedule.as_deref());
+    let (from, until) = wanted(args, zone, now);
     if until < from {
-        return Err(Failure::new(Exit::Usage, format!("--until ({until}) lies before --from ({from})")));
+        let message = format!("--until ({}) lies before --from ({})", show(until, zone), show(from, zone));
+        return Err(Failure::new(Exit::Usage, message));
     }
     if let Some(file) = &args.diff {
         return diff::run(context, &config, file, (from, until), args.limit.unwrap_or(TABLE_LIMIT)).await;
@@ -122,14 +125,29 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         let report = json!({ "slots": shown, "more": more, "images": going, "brakes": brakes });
         return Ok(CommandOutput::done(format!("{}\n", serde_json::to_string(&report)?)));
     }
-    let mut text = table(context, (&slots, &shown, more), &history, now, (from, until));
-    text.push_str(&ahead(&slots, args.schedule.as_deref(), &history, now));
+    let mut text = ahead(&slots, args.schedule.as_deref(), &history, zone, now);
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(&table(context, (&slots, &shown, more), &history, (now, zone), (from, until)));
     if !going.is_empty() {
         text.push_str("\nImages to delete; `imagebaked pin IMAGE` keeps one, `imagebaked prune --dry-run` shows all\n");
         text.push_str(&prune::table(context, &going));
         text.push_str(&prune::held(&brakes));
     }
     Ok(CommandOutput::done(text))
+}
+
+/// The first instant, exclusive, and the last one, inclusive.
+fn wanted(args: &PlanArgs, zone: Zone, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
+    let before = |at| shifted(at, -TimeDelta::milliseconds(1));
+    if let Some(when) = &args.when {
+        let (first, after) = when.span(zone, now, Facing::Future);
+        return (before(first), before(after));
+    }
+    let from = args.from.map_or(now, |from| from.instant(zone, now, Facing::Future, Edge::Start));
+    let until = args.until.map(|until| until.instant(zone, now, Facing::Future, Edge::End));
+    (from, until.unwrap_or_else(|| shifted(from, TimeDelta::days(7))))
 }
 
 /// Images that are marked, or would be by the rules, as of the last inventory scan. None if the history is unreadable,
@@ -196,11 +214,11 @@ fn table(
     context: &Context<'_>,
     (slots, shown, more): (&[Foreseen<'_>], &[Slot<'_>], u64),
     history: &KnownHistory,
-    now: DateTime<Utc>,
+    (now, zone): (DateTime<Utc>, Zone),
     (from, until): (DateTime<Utc>, DateTime<Utc>),
 ) -> String {
     if slots.is_empty() {
-        return format!("No slots after {} up to {}.\n", utc(from), utc(until));
+        return format!("No slots after {} up to {}.\n", show(from, zone), show(until, zone));
     }
     let mut at_once: HashMap<(DateTime<Utc>, &InstanceId), usize> = HashMap::new();
     for Foreseen { slot, .. } in slots.iter().filter(|one| !history.is_paused(one.slot.schedule, one.slot.at)) {
@@ -211,8 +229,8 @@ fn table(
         !history.durations.is_empty() || expected.work().is_none() || expected.wait() > TimeDelta::zero()
     });
     let expected: &[_] = if useful { &["BEGINS", "DONE"] } else { &[] };
-    let header = [&["SLOT", "LOCAL", "WHEN"], expected, &["SCHEDULE", "INSTANCE", "IMAGE NAME", "NOTE"]].concat();
-    let mut rows = Rows::new(&header, context.color).sparing(&["SLOT", "WHEN", "INSTANCE"]);
+    let header = [&["SLOT", "WHEN"], expected, &["SCHEDULE", "INSTANCE", "IMAGE NAME", "NOTE"]].concat();
+    let mut rows = Rows::new(&header, context.color).sparing(&["WHEN", "INSTANCE"]);
     for (Foreseen { slot, expected }, row) in slots.iter().zip(shown) {
         let note = if row.paused {
             "paused: will be skipped"
@@ -225,7 +243,7 @@ fn table(
         } else {
             ""
         };
-        let mut cells = vec![utc(slot.at), row.local.clone(), relative(slot.at, now)];
+        let mut cells = vec![show(slot.at, slot.schedule.timing.zone()), relative(slot.at, now)];
         if useful {
             let work = expected.and_then(|expected| expected.work());
             let time = |at| clock(slot.at, at, slot.schedule.timing.zone());
@@ -236,17 +254,16 @@ fn table(
     }
     let mut text = rows.render();
     if more > 0 {
-        text.push_str(&format!("… and {more} more up to {}; --limit shows more, --limit 0 all.\n", utc(until)));
+        text.push_str(&format!("… and {more} more up to {}; --limit shows more, --limit 0 all.\n", show(until, zone)));
     }
     text
 }
 
 /// End of the queue, and deviations from the plan.
-fn ahead(slots: &[Foreseen<'_>], only: Option<&str>, history: &KnownHistory, now: DateTime<Utc>) -> String {
+fn ahead(slots: &[Foreseen<'_>], only: Option<&str>, history: &KnownHistory, zone: Zone, now: DateTime<Utc>) -> String {
     let expected: Vec<_> = slots.iter().filter_map(|one| Some((one.slot.at, one.expected?))).collect();
     let mut text = String::new();
-    if let Some(sentence) = tonight(&expected, only, &history.durations, now) {
-        text.push('\n');
+    if let Some(sentence) = tonight(&expected, only, &history.durations, (now, zone)) {
         text.push_str(&sentence);
     }
     let mut warnings = Warnings::default();

@@ -7,16 +7,19 @@ use serde_json::json;
 use super::{
     context::Context,
     outcome::{CommandOutput, Exit, Result, refused},
-    output::{NONE, Rows, utc},
+    output::{NONE, Rows},
 };
 use crate::{
     adapters::control::{Reply, Request},
     app::cli::PruneArgs,
-    domain::image::{
-        brake::Brake,
-        failed::FailedAction,
-        judge::Action,
-        report::{Judged, JudgedFailed, RetentionReport},
+    domain::{
+        image::{
+            brake::Brake,
+            failed::FailedAction,
+            judge::Action,
+            report::{Judged, JudgedFailed, RetentionReport},
+        },
+        time::show,
     },
 };
 
@@ -74,12 +77,13 @@ pub fn held(brakes: &[Brake]) -> String {
 
 /// CREATE_FAILED images.
 pub fn failed_table(context: &Context<'_>, images: &[JudgedFailed]) -> String {
+    let zone = context.zone();
     let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "BAKE", "ACTION", "REASON"], context.color)
         .sparing(&["NAME", "SLOT"]);
     for judged in images {
         let (does, why) = match &judged.action {
             FailedAction::Wait { delete_after } => {
-                (format!("wait, deleted after {}", utc(*delete_after)), String::new())
+                (format!("wait, deleted after {}", show(*delete_after, zone)), String::new())
             }
             FailedAction::Keep { reason } => ("keep".to_owned(), reason.clone()),
             action => (action.as_str().to_owned(), String::new()),
@@ -89,7 +93,7 @@ pub fn failed_table(context: &Context<'_>, images: &[JudgedFailed]) -> String {
             judged.version.map_or_else(|| NONE.to_owned(), |version| version.to_string()),
             judged.image_id.to_string(),
             judged.image_name.clone(),
-            judged.slot.map_or_else(|| NONE.to_owned(), utc),
+            judged.slot.map_or_else(|| NONE.to_owned(), |slot| show(slot, zone)),
             judged.bake.map_or_else(|| NONE.to_owned(), |bake| bake.to_string()),
             does,
             why,
@@ -100,12 +104,13 @@ pub fn failed_table(context: &Context<'_>, images: &[JudgedFailed]) -> String {
 
 /// Each image with its action and reasons.
 pub fn table<'a>(context: &Context<'_>, images: impl IntoIterator<Item = &'a Judged>) -> String {
+    let zone = context.zone();
     let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "ACTION", "REASON"], context.color)
         .sparing(&["NAME", "SLOT"]);
     for judged in images {
         let does = match &judged.action {
             Action::Mark { delete_after } | Action::Wait { delete_after } | Action::Blocked { delete_after } => {
-                format!("{}, deleted after {}", judged.action.as_str(), utc(*delete_after))
+                format!("{}, deleted after {}", judged.action.as_str(), show(*delete_after, zone))
             }
             action => action.as_str().to_owned(),
         };
@@ -114,7 +119,7 @@ pub fn table<'a>(context: &Context<'_>, images: impl IntoIterator<Item = &'a Jud
             judged.version.to_string(),
             judged.image_id.to_string(),
             judged.image_name.clone(),
-            utc(judged.slot),
+            show(judged.slot, zone),
             does,
             judged.reasons(),
         ]);

@@ -251,10 +251,10 @@ fn text(context: &Context<'_>, status: &Status) -> String {
     }
     if !status.next.is_empty() {
         text.push_str("\nNext slots\n");
-        let mut rows = Rows::new(&["SLOT", "LOCAL", "WHEN", "SCHEDULE", "INSTANCE"], context.color).sparing(&["SLOT"]);
+        let mut rows = Rows::new(&["SLOT", "WHEN", "SCHEDULE", "INSTANCE"], context.color);
         for next in &status.next {
             let when = next.slot.parse().map(|at| relative(at, now)).unwrap_or_default();
-            rows.row([&next.slot, &next.local, &when, &next.schedule, &next.instance_id]);
+            rows.row([&next.local, &when, &next.schedule, &next.instance_id]);
         }
         text.push_str(&rows.render());
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::{
@@ -15,20 +15,26 @@ use super::{
 use crate::{
     adapters::{
         config::{Config, closest},
-        store::{Reader, StoreError, TargetRow},
+        store::{BakeRow, Filter, Reader, StoreError, TargetRow},
     },
     app::{cli::WhyArgs, daemon::StoredTiming},
     domain::{
         bake::naming::{Template, Values},
         calendar::Timing,
         catch_up::AccountPolicy,
-        clock::{Clock, ON_TIME, SystemClock},
+        clock::{Clock, ON_TIME, SystemClock, shifted},
         ids::{InstanceId, LineId, ScheduleId},
         pause::Pause,
         plan::explain::{self, Case, Explanation, PointInTime},
         schedule::Schedule,
+        time::{AskedTime, Facing, rfc3339, show},
     },
 };
+
+/// Maximum number of explained slots of a day.
+const MOST_SLOTS: usize = 10;
+/// Maximum number of considered slots of a day.
+const MOST_CONSIDERED: usize = 2_000;
 
 /// A schedule of the configuration, or one that only the history has.
 struct Subject<'a> {
@@ -60,8 +66,9 @@ pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
         Err(error) => return Err(error.into()),
     };
     let subject = subject(&config, reader.as_ref(), args).await?;
+    let (moments, more) = subject.moments(reader.as_ref(), args.at, now).await?;
     let mut explanations = Vec::new();
-    for moment in args.at.moments(subject.timing.zone()) {
+    for moment in moments {
         for instance in &subject.instances {
             explanations.push(subject.explain(reader.as_ref(), moment, instance, now).await?);
         }
@@ -72,7 +79,11 @@ pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
     if context.json {
         return Ok(CommandOutput::done(format!("{}\n", as_json(&subject, &explanations)?)));
     }
-    Ok(CommandOutput::done(as_text(&subject, &explanations, now, context.color)))
+    let mut text = as_text(&subject, &explanations, now, context.color);
+    if more > 0 {
+        text.push_str(&format!("\n… and {more} more slots of that time; `--at` with a time of day shows one\n"));
+    }
+    Ok(CommandOutput::done(text))
 }
 
 async fn subject<'a>(config: &'a Config, reader: Option<&Reader>, args: &WhyArgs) -> Result<Subject<'a>> {
@@ -124,6 +135,72 @@ async fn subject<'a>(config: &'a Config, reader: Option<&Reader>, args: &WhyArgs
 }
 
 impl Subject<'_> {
+    /// The instants to explain, and the number of further ones: the slots and bakes of the time that was asked for, or that
+    /// time itself where there is none; by default the newest slot.
+    async fn moments(
+        &self,
+        reader: Option<&Reader>,
+        asked: Option<AskedTime>,
+        now: DateTime<Utc>,
+    ) -> Result<(Vec<PointInTime>, usize)> {
+        let zone = self.timing.zone();
+        let Some(asked) = asked else {
+            let newest = self.timing.last_until(now).max(self.newest_row(reader).await?);
+            let at = newest.or_else(|| self.timing.next_after(now)).unwrap_or(now);
+            return Ok((vec![explain::moment(at, zone)], 0));
+        };
+        let of_time = explain::moments(&asked, zone, now);
+        if asked.is_day() {
+            let (first, after) = asked.span(zone, now, Facing::Past);
+            let slots = self.slots(reader, first, after).await?;
+            let more = slots.len().saturating_sub(MOST_SLOTS);
+            let shown: Vec<_> = slots.into_iter().take(MOST_SLOTS).map(|at| explain::moment(at, zone)).collect();
+            return Ok(if shown.is_empty() { (of_time, 0) } else { (shown, more) });
+        }
+        let length = asked.length();
+        let mut found = Vec::new();
+        for moment in of_time {
+            let mut slots = self.slots(reader, moment.at, shifted(moment.at, length)).await?;
+            // `03:00` is the slot at 03:00, or else what was due within that minute.
+            if slots.remove(&moment.at) || slots.is_empty() {
+                found.push(moment);
+            }
+            found.extend(slots.into_iter().map(|at| explain::moment(at, zone)));
+        }
+        Ok((found, 0))
+    }
+
+    /// Slots of the rule and of the rows of the history, from `first` on and before `after`.
+    async fn slots(
+        &self,
+        reader: Option<&Reader>,
+        first: DateTime<Utc>,
+        after: DateTime<Utc>,
+    ) -> Result<BTreeSet<DateTime<Utc>>> {
+        let moment = TimeDelta::milliseconds(1);
+        let (before, last) = (shifted(first, -moment), shifted(after, -moment));
+        let mut slots: BTreeSet<_> = self.timing.between(before, last).take(MOST_CONSIDERED).collect();
+        if let Some(reader) = reader {
+            let limit = u32::try_from(MOST_CONSIDERED).unwrap_or(u32::MAX);
+            let filter = Filter {
+                schedule: Some(self.id.clone()),
+                since: Some(first),
+                until: Some(last),
+                limit,
+                ..Filter::default()
+            };
+            slots.extend(reader.history(&filter).await?.iter().map(BakeRow::slot));
+        }
+        Ok(slots)
+    }
+
+    /// Slot of the newest row, for a rule without a slot in the past.
+    async fn newest_row(&self, reader: Option<&Reader>) -> Result<Option<DateTime<Utc>>> {
+        let Some(reader) = reader else { return Ok(None) };
+        let filter = Filter { schedule: Some(self.id.clone()), limit: 1, ..Filter::default() };
+        Ok(reader.history(&filter).await?.first().map(BakeRow::slot))
+    }
+
     /// Why a slot at `at` is skipped, if the schedule is paused then: by the configuration, a person or the daemon.
     fn paused(&self, schedule: &Schedule, at: DateTime<Utc>) -> Option<String> {
         if schedule.paused {
@@ -143,7 +220,7 @@ impl Subject<'_> {
             Some(reader) => reader.row_covering(&self.id, instance, moment.at).await?,
             None => None,
         };
-        let record = row.as_ref().map(crate::adapters::store::BakeRow::record);
+        let record = row.as_ref().map(BakeRow::record);
         let planned = self
             .in_file
             .filter(|schedule| schedule.instances.as_slice().iter().any(|planned| planned.as_str() == instance));
@@ -157,7 +234,7 @@ impl Subject<'_> {
         };
         let answer = explain::explain(moment, &case);
         // A row that covers the instant but is not of its slot says nothing about it.
-        let bears = |row: &crate::adapters::store::BakeRow| answer.slot.is_some() || row.slot() == moment.at;
+        let bears = |row: &BakeRow| answer.slot.is_some() || row.slot() == moment.at;
         let report = match (reader, row.filter(bears)) {
             (Some(reader), Some(row)) => Some(BakeReport::read(reader, row).await?),
             _ => None,
@@ -214,14 +291,14 @@ impl InstanceExplanation {
         Ok(json!({
             "schedule": subject.name,
             "instance_id": self.instance,
-            "at": utc(self.moment.at),
+            "at": rfc3339(self.moment.at),
             "local": local.to_rfc3339_opts(SecondsFormat::AutoSi, false),
-            "slot": self.answer.slot.map(utc),
+            "slot": self.answer.slot.map(rfc3339),
             "due": self.answer.due,
             "explanation": self.words(),
             "image_name": self.image_name,
             "bakes": bakes,
-            "nearest": { "before": self.answer.before.map(utc), "after": self.answer.after.map(utc) },
+            "nearest": { "before": self.answer.before.map(rfc3339), "after": self.answer.after.map(rfc3339) },
         }))
     }
 }
@@ -255,8 +332,8 @@ fn as_text(subject: &Subject<'_>, explanations: &[InstanceExplanation], now: Dat
         text.push_str(&format!(
             "\n{}, {} ({}, {})\n  {}\n",
             one.instance,
-            one.moment.at.with_timezone(&zone).format("%a %F %T%.f %Z"),
-            utc(one.moment.at),
+            show(one.moment.at, zone),
+            rfc3339(one.moment.at),
             relative(one.moment.at, now),
             one.words()
         ));
@@ -265,8 +342,4 @@ fn as_text(subject: &Subject<'_>, explanations: &[InstanceExplanation], now: Dat
         }
     }
     text
-}
-
-fn utc(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use super::context::DaemonContext;
-use crate::adapters::systemd;
+use crate::{adapters::systemd, domain::time::show};
 
 /// Minimum time between two updates.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
@@ -46,7 +46,7 @@ pub(super) async fn line(shared: &DaemonContext) -> String {
         let engine = shared.engine.borrow();
         let next = engine.upcoming.first().map_or_else(
             || "no slot to come".to_owned(),
-            |next| format!("next {} at {}", next.schedule, next.slot.with_timezone(&next.zone).format("%a %F %R %:z")),
+            |next| format!("next {} at {}", next.schedule, show(next.slot, next.zone)),
         );
         format!("{} schedules, {next}", engine.schedules)
     };

@@ -23,6 +23,7 @@ use crate::{
             Backups, Bakes, Daemon, FailingBackups, GoodBackup, HousekeepingJob, ImageTask, Next, OnDisk, Paused,
             Status, SuspendedSince, TaskError, Zones,
         },
+        time::show,
     },
 };
 
@@ -106,7 +107,7 @@ impl DaemonContext {
                     schedule: next.schedule.clone(),
                     instance_id: next.instance.to_string(),
                     slot: utc(next.slot),
-                    local: next.slot.with_timezone(&next.zone).format("%F %T %Z").to_string(),
+                    local: show(next.slot, next.zone),
                 })
                 .collect(),
             image_tasks: self

@@ -112,7 +112,7 @@ mod tests {
         hooks::Hooks,
     };
 
-    const AT: &str = "Mon 2026-03-02 11:05:00 +08:00";
+    const AT: &str = "Mon 2026-03-02 11:05 +08:00";
 
     fn next() -> DateTime<Utc> {
         later(slot(), std::time::Duration::from_mins(5))
@@ -178,7 +178,7 @@ mod tests {
         let next_try = format!("; next try {AT}");
         let bounded = format!("{next_try}, until Mon 2026-03-02 13:00 +08:00 at most");
         let cloud = |words: &str| format!("waits for the cloud: {words}");
-        let outage = |words: &str| format!("the cloud does not answer since Mon 2026-03-02 11:00:00 +08:00: {words}");
+        let outage = |words: &str| format!("the cloud does not answer since Mon 2026-03-02 11:00 +08:00: {words}");
         let users = "waits for ann to leave, who is connected to the instance";
         let refused = cloud("ConnectFailed: no");
         let good = || Some(End::Succeeded { image: image(), reason: "image made".to_owned() });

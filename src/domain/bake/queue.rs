@@ -10,20 +10,17 @@ use crate::domain::{
     api::codes::AccountQuota,
     calendar::zone::Zone,
     ids::{BakeId, InstanceId},
+    time::{show, show_minute},
 };
-
-/// How instants are shown that something begins at, and at which something ends at the latest.
-const TO_SECONDS: &str = "%a %F %T %:z";
-const TO_MINUTES: &str = "%a %F %R %:z";
 
 /// When something is tried next, in the words that follow a reason.
 pub fn next_try(next: DateTime<Utc>, zone: Zone) -> String {
-    format!("; next try {}", next.with_timezone(&zone).format(TO_SECONDS))
+    format!("; next try {}", show(next, zone))
 }
 
 /// Until when it is tried, in the words that follow the next try.
 pub fn last_try(until: DateTime<Utc>, zone: Zone) -> String {
-    format!(", until {} at most", until.with_timezone(&zone).format(TO_MINUTES))
+    format!(", until {} at most", show_minute(until, zone))
 }
 
 /// The queue as the engine sees it. The history keeps it for those who show bakes.
@@ -218,7 +215,7 @@ mod tests {
                 None,
                 jittered.clone(),
                 vec![],
-                Some("waits for its time; next try Thu 2026-11-26 03:05:00 +00:00".to_owned()),
+                Some("waits for its time; next try Thu 2026-11-26 03:05 +00:00".to_owned()),
             ),
             (
                 None,
@@ -245,7 +242,7 @@ mod tests {
                 Some(closed(None)),
                 jittered,
                 vec![here],
-                Some(format!("{quota}: ExceedBuilderQuota: none is free; next try Thu 2026-11-26 03:10:00 +00:00")),
+                Some(format!("{quota}: ExceedBuilderQuota: none is free; next try Thu 2026-11-26 03:10 +00:00")),
             ),
             (
                 Some(closed(Some(3))),

@@ -1,14 +1,17 @@
 //! Waits of a bake: the reason, its start, and its description for people and programs.
 
-use crate::domain::calendar::zone::Zone;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::reason::ReasonCode;
-use crate::domain::api::{
-    call::{ApiError, ErrorClass},
-    cause::Cause,
-    codes::AccountQuota,
+use crate::domain::{
+    api::{
+        call::{ApiError, ErrorClass},
+        cause::Cause,
+        codes::AccountQuota,
+    },
+    calendar::zone::Zone,
+    time::show,
 };
 
 /// How the words of a wait begin that ends with an answer of the cloud.
@@ -125,7 +128,7 @@ impl Wait {
         if self.on != WaitReason::Outage {
             return self.why.clone();
         }
-        let since = self.since.with_timezone(&zone).format("%a %F %T %:z");
+        let since = show(self.since, zone);
         format!("the cloud does not answer since {since}: {}", self.why.strip_prefix(FOR_CLOUD).unwrap_or(&self.why))
     }
 }

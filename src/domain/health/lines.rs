@@ -6,13 +6,14 @@
 
 use std::time::Duration;
 
-use crate::domain::calendar::zone::Zone;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Problem, ProblemCode, Severity, Subject, SubjectKind, one_line};
 use crate::domain::{
     bake::{Trigger, reason::ReasonCode},
+    calendar::zone::Zone,
     ids::{BakeId, ImageId, LineId, ScheduleName},
+    time::show_minute,
 };
 
 /// Lost slots within this time of each other may have one transient cause.
@@ -169,7 +170,7 @@ fn severity(facts: &Facts, now: DateTime<Utc>) -> Severity {
 
 fn lost_slots(line: &Line, good: Option<Good>, lost: &Lost, severity: Severity) -> Problem {
     let last = &lost.last;
-    let at = local(last.slot, line.zone);
+    let at = show_minute(last.slot, line.zone);
     let name = name_of(line);
     let reason = one_line(&last.reason);
     let verb = match (last.state.as_str(), last.code) {
@@ -182,8 +183,8 @@ fn lost_slots(line: &Line, good: Option<Good>, lost: &Lost, severity: Severity) 
         slots => {
             let least = if lost.more { "at least " } else { "" };
             let since = match good {
-                Some(_) => format!("since {}", local(lost.first, line.zone)),
-                None => format!("since {}, and there is no older one", local(lost.first, line.zone)),
+                Some(_) => format!("since {}", show_minute(lost.first, line.zone)),
+                None => format!("since {}, and there is no older one", show_minute(lost.first, line.zone)),
             };
             format!("{name} has had no good image in {least}{slots} slots {since}; the last {verb} at {at}: {reason}")
         }
@@ -201,7 +202,7 @@ fn stuck(line: &Line, lost: &Lost) -> Option<Problem> {
     let LastLost { code: Some(ReasonCode::Stuck), image: Some(image), bake, slot, .. } = &lost.last else {
         return None;
     };
-    let at = local(*slot, line.zone);
+    let at = show_minute(*slot, line.zone);
     Some(Problem::new(
         ProblemCode::ImageStuck,
         Severity::Warning,
@@ -272,11 +273,6 @@ fn name_of(line: &Line) -> String {
 
 fn bake_now(line: &Line) -> String {
     format!("imagebaked bake {}", line.schedule)
-}
-
-/// `Thu 2026-11-26 03:00 +08:00`.
-fn local(at: DateTime<Utc>, zone: Zone) -> String {
-    at.with_timezone(&zone).format("%a %F %H:%M %:z").to_string()
 }
 
 fn minutes(length: Duration) -> String {

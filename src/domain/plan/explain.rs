@@ -4,86 +4,43 @@
 //! A time is an instant, or what the wall clock of the schedule's zone showed. The latter may be no instant (the clock
 //! skipped it) or two (the clock showed it twice), which is often the reason for the question.
 
-use std::str::FromStr;
+use chrono::{DateTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
 
-use crate::domain::calendar::zone::Zone;
-use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta, TimeZone, Utc};
-
-use crate::domain::ids::BakeId;
 use crate::domain::{
-    calendar::Timing,
+    calendar::{Timing, zone::Zone},
     catch_up::{AccountPolicy, Entry, account},
+    ids::BakeId,
+    time::{self, AskedTime, Edge, Facing, show},
 };
 
-/// A time as the user writes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    /// RFC 3339.
-    Instant(DateTime<Utc>),
-    /// What the wall clock of the schedule's zone shows.
-    Wall(NaiveDateTime),
-}
-
-impl FromStr for Asked {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Ok(at) = DateTime::parse_from_rfc3339(text.trim()) {
-            return Ok(Self::Instant(at.to_utc()));
-        }
-        let text = text.trim().replacen('T', " ", 1);
-        ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f"]
-            .iter()
-            .find_map(|format| NaiveDateTime::parse_from_str(&text, format).ok())
-            .map(Self::Wall)
-            .ok_or_else(|| {
-                "neither an instant like 2027-03-28T01:30:00Z nor a time in the schedule's zone like \"2027-03-28 02:30\""
-                    .to_owned()
-            })
+/// The instants of a time, in order: two if the clock of `zone` shows it twice. A skipped time has the first instant after
+/// the gap. A day, or a time that is counted from now, has its first instant.
+pub fn moments(asked: &AskedTime, zone: Zone, now: DateTime<Utc>) -> Vec<PointInTime> {
+    match asked.wall(zone, now, Facing::Past) {
+        Some((wall, _)) => passes(wall, zone),
+        None => vec![moment(asked.instant(zone, now, Facing::Past, Edge::Start), zone)],
     }
 }
 
-impl Asked {
-    /// Its instants, in order: two if the clock of `zone` shows the time twice. A skipped time has the first instant
-    /// after the gap.
-    pub fn moments(self, zone: Zone) -> Vec<PointInTime> {
-        let wall = match self {
-            Self::Instant(at) => at.with_timezone(&zone).naive_local(),
-            Self::Wall(wall) => wall,
-        };
-        let passes = zone.from_local_datetime(&wall);
-        let all = match (passes.earliest(), passes.latest()) {
-            (Some(first), Some(second)) if first != second => {
-                let (first, second) = (first.to_utc(), second.to_utc());
-                vec![
-                    PointInTime { at: first, clock: WallClock::First { second } },
-                    PointInTime { at: second, clock: WallClock::Second { first } },
-                ]
-            }
-            (Some(only), _) => vec![PointInTime { at: only.to_utc(), clock: WallClock::Plain }],
-            (None, _) => vec![PointInTime { at: after_gap(wall, zone), clock: WallClock::Skipped { wall } }],
-        };
-        match self {
-            Self::Wall(_) => all,
-            Self::Instant(at) => all.into_iter().filter(|moment| moment.at == at).collect(),
-        }
-    }
+/// An instant, and how the clock of `zone` shows it.
+pub fn moment(at: DateTime<Utc>, zone: Zone) -> PointInTime {
+    let passes = passes(at.with_timezone(&zone).naive_local(), zone);
+    passes.into_iter().find(|moment| moment.at == at).unwrap_or(PointInTime { at, clock: WallClock::Plain })
 }
 
-/// First instant at which the clock of `zone` shows `wall` or later; `wall` lies in a gap.
-fn after_gap(wall: NaiveDateTime, zone: Zone) -> DateTime<Utc> {
-    // No zone is a full day from UTC, and none skips more than a day.
-    let (mut before, mut after) = (wall.and_utc() - TimeDelta::days(2), wall.and_utc() + TimeDelta::days(2));
-    while after - before > TimeDelta::seconds(1) {
-        let middle = before + TimeDelta::seconds((after - before).num_seconds() / 2);
-        if middle.with_timezone(&zone).naive_local() < wall {
-            before = middle;
-        } else {
-            after = middle;
+fn passes(wall: NaiveDateTime, zone: Zone) -> Vec<PointInTime> {
+    let passes = zone.from_local_datetime(&wall);
+    match (passes.earliest(), passes.latest()) {
+        (Some(first), Some(second)) if first != second => {
+            let (first, second) = (first.to_utc(), second.to_utc());
+            vec![
+                PointInTime { at: first, clock: WallClock::First { second } },
+                PointInTime { at: second, clock: WallClock::Second { first } },
+            ]
         }
+        (Some(only), _) => vec![PointInTime { at: only.to_utc(), clock: WallClock::Plain }],
+        (None, _) => vec![PointInTime { at: time::after_gap(wall, zone), clock: WallClock::Skipped { wall } }],
     }
-    // `wall` may have fractions of a second, clock changes have none.
-    DateTime::from_timestamp(after.timestamp(), 0).unwrap_or(after)
 }
 
 /// An instant in question.
@@ -197,10 +154,10 @@ pub fn explain(moment: PointInTime, case: &Case<'_>) -> Explanation {
     let before = case.timing.last_until(moment.at - TimeDelta::nanoseconds(1));
     let after = case.timing.next_after(moment.at);
     if !of_rule && !recorded {
-        let or_none = |slot: Option<DateTime<Utc>>| slot.map_or_else(|| "none".to_owned(), |slot| both(slot, zone));
+        let or_none = |slot: Option<DateTime<Utc>>| slot.map_or_else(|| "none".to_owned(), |slot| show(slot, zone));
         let text = format!(
             "{} is no slot of the schedule. The slot before it is {}, the one after it {}.",
-            both(moment.at, zone),
+            show(moment.at, zone),
             or_none(before),
             or_none(after)
         );
@@ -236,7 +193,7 @@ fn by_the_rule(moment: PointInTime, timing: &Timing) -> (bool, Option<String>) {
                 (true, false) => "a fixed time runs on the first pass only, which this is",
                 (false, false) => "this is the first pass",
             };
-            (is_slot, Some(format!("{zone} shows this time twice, again at {}: {text}.", utc(second))))
+            (is_slot, Some(format!("{zone} shows this time twice, again at {}: {text}.", show(second, zone))))
         }
         WallClock::Second { first } => {
             let named = timing.names(shown);
@@ -245,7 +202,7 @@ fn by_the_rule(moment: PointInTime, timing: &Timing) -> (bool, Option<String>) {
                 (true, false) => "a fixed time runs on the first pass only, and this is the second",
                 (false, false) => "this is the second pass",
             };
-            (is_slot, Some(format!("{zone} shows this time twice, first at {}: {text}.", utc(first))))
+            (is_slot, Some(format!("{zone} shows this time twice, first at {}: {text}.", show(first, zone))))
         }
         WallClock::Skipped { wall } => {
             let named = timing.names(wall);
@@ -262,7 +219,7 @@ fn by_the_rule(moment: PointInTime, timing: &Timing) -> (bool, Option<String>) {
                 wall.format("%F %T%.f"),
                 last.format("%F %T"),
                 shown.format("%F %T"),
-                utc(moment.at)
+                show(moment.at, zone)
             );
             (named.fixed, Some(text))
         }
@@ -280,11 +237,11 @@ impl Record {
             return format!(
                 "The slot is one of {} from {} to {} that bake {bake} covers, {state}{reason}.",
                 self.count,
-                both(self.first, zone),
-                both(self.last, zone)
+                show(self.first, zone),
+                show(self.last, zone)
             );
         }
-        format!("Bake {bake} is the one of this slot, {}; it is {state}{reason}.", both(self.last, zone))
+        format!("Bake {bake} is the one of this slot, {}; it is {state}{reason}.", show(self.last, zone))
     }
 }
 
@@ -346,15 +303,15 @@ impl Missing {
 
     fn words(&self, zone: Zone) -> String {
         match self {
-            Self::ToCome { slot } => format!("{} is a slot to come.", both(*slot, zone)),
+            Self::ToCome { slot } => format!("{} is a slot to come.", show(*slot, zone)),
             Self::ToComePaused { slot, reason } => format!(
                 "{} is a slot to come, but the schedule is paused {reason}; it will be skipped.",
-                both(*slot, zone)
+                show(*slot, zone)
             ),
             Self::Leaving { slot } => format!(
                 "{} would be a slot, but the file does not have the schedule any more; it ends when the daemon next reads \
                  its configuration.",
-                both(*slot, zone)
+                show(*slot, zone)
             ),
             Self::Unheard => {
                 "The rule has this slot, but the daemon has never run with this schedule and instance, and \
@@ -364,12 +321,12 @@ impl Missing {
             Self::BeforeKnown { since } => format!(
                 "The rule has this slot, but the history has the schedule only since {}, and nothing runs for the time \
                  before.",
-                both(*since, zone)
+                show(*since, zone)
             ),
             Self::Removed { at } => format!(
                 "The rule would have had this slot, but the schedule was taken out of the file; the daemon learned it at \
                  {}.",
-                both(*at, zone)
+                show(*at, zone)
             ),
             Self::NotPlanned { accounted_to, report } => {
                 let then = match report {
@@ -386,7 +343,7 @@ impl Missing {
                 };
                 let text = format!(
                     "The slot is due, but the daemon has accounted for slots up to {} only; it may be down.",
-                    both(*accounted_to, zone)
+                    show(*accounted_to, zone)
                 );
                 if then.is_empty() { text } else { format!("{text} {then}") }
             }
@@ -401,15 +358,6 @@ impl Missing {
 
 fn join(words: &str, more: &str) -> String {
     if words.is_empty() { more.to_owned() } else { format!("{words} {more}") }
-}
-
-/// In the zone and in UTC.
-fn both(at: DateTime<Utc>, zone: Zone) -> String {
-    format!("{} ({})", at.with_timezone(&zone).format("%F %T%.f %Z"), utc(at))
-}
-
-fn utc(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
 #[cfg(test)]
@@ -447,7 +395,8 @@ mod tests {
     }
 
     fn ask(text: &str, timing: &Timing) -> Vec<Explanation> {
-        let moments = text.parse::<Asked>().unwrap().moments(timing.zone());
+        let asked: AskedTime = text.parse().unwrap();
+        let moments = moments(&asked, timing.zone(), at("2027-12-31T00:00:00Z"));
         moments.into_iter().map(|moment| explain(moment, &case(timing))).collect()
     }
 
@@ -458,25 +407,13 @@ mod tests {
     }
 
     #[test]
-    fn times_are_instants_or_wall_times() {
-        assert_eq!("2027-03-28T02:30:00+02:00".parse(), Ok(Asked::Instant(at("2027-03-28T00:30:00Z"))));
-        for text in ["2027-03-28 02:30", "2027-03-28T02:30", " 2027-03-28 02:30:00 "] {
-            let wall = at("2027-03-28T02:30:00Z").naive_utc();
-            assert_eq!(text.parse(), Ok(Asked::Wall(wall)), "{text}");
-        }
-        for text in ["yesterday", "2027-03-28", "02:30", "2027-02-30 02:30"] {
-            assert!(text.parse::<Asked>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn what_is_no_slot_has_its_neighbours() {
         let answers = ask("2027-02-03 04:00", &berlin("30 2 * * *"));
         let [answer] = answers.as_slice() else { panic!("{answers:?}") };
         assert_eq!(answer.slot, None);
         assert_eq!(answer.before, Some(at("2027-02-03T01:30:00Z")));
         assert_eq!(answer.after, Some(at("2027-02-04T01:30:00Z")));
-        assert!(answer.words.contains("2027-02-04 02:30:00 CET (2027-02-04T01:30:00Z)"), "{}", answer.words);
+        assert!(answer.words.contains("after it Thu 2027-02-04 02:30 +01:00"), "{}", answer.words);
         // Half a second beside a slot is no slot.
         assert_eq!(ask("2027-02-03T01:30:00.5Z", &berlin("30 2 * * *"))[0].slot, None);
     }
@@ -526,12 +463,12 @@ mod tests {
         let timing = berlin("0 3 * * *");
         let record = record();
         let case = Case { record: Some(&record), ..case(&timing) };
-        let moment = Asked::Instant(at("2027-02-03T02:00:00Z")).moments(timing.zone())[0];
+        let moment = moment(at("2027-02-03T02:00:00Z"), timing.zone());
         let answer = explain(moment, &case);
         assert_eq!(answer.slot, Some(moment.at));
         assert!(answer.words.contains("one of 5 from") && answer.words.contains("bake 7"), "{}", answer.words);
         // A time between the slots of a range is still none.
-        let beside = Asked::Instant(at("2027-02-03T05:00:00Z")).moments(timing.zone())[0];
+        let beside = super::moment(at("2027-02-03T05:00:00Z"), timing.zone());
         assert_eq!(explain(beside, &case).slot, None);
     }
 
@@ -539,7 +476,7 @@ mod tests {
     fn a_row_stands_when_the_rule_was_changed() {
         let timing = berlin("0 9 * * *");
         let record = record();
-        let moment = Asked::Instant(record.last).moments(timing.zone())[0];
+        let moment = moment(record.last, timing.zone());
         let answer = explain(moment, &Case { record: Some(&record), ..case(&timing) });
         assert_eq!(answer.slot, Some(record.last));
         assert!(answer.words.contains("changed since"), "{}", answer.words);
@@ -550,7 +487,7 @@ mod tests {
         let timing = berlin("0 3 * * *");
         let now = case(&timing).now;
         let report = |slot: &str, case: Case<'_>| {
-            let answer = explain(Asked::Instant(at(slot)).moments(timing.zone())[0], &case);
+            let answer = explain(moment(at(slot), timing.zone()), &case);
             assert_eq!(answer.slot, Some(at(slot)), "{answer:?}");
             (answer.words, answer.will_run, answer.due)
         };
@@ -574,7 +511,7 @@ mod tests {
         is(ahead, Case { policy: None, ..case(&timing) }, "does not have the schedule any more", false);
         is(past, Case { known: None, ..case(&timing) }, "never run with this schedule", false);
         is(ahead, Case { known: None, ..case(&timing) }, "slot to come", true);
-        is("2026-12-24T02:00:00Z", case(&timing), "only since 2027-01-01", false);
+        is("2026-12-24T02:00:00Z", case(&timing), "only since Fri 2027-01-01 01:00 +01:00", false);
         let removed = Known { removed_at: Some(at("2027-04-01T00:00:00Z")), ..known() };
         is(past, Case { known: Some(removed), ..case(&timing) }, "taken out of the file", false);
         is(ahead, Case { known: Some(removed), ..case(&timing) }, "taken out of the file", false);

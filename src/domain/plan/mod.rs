@@ -1,11 +1,11 @@
 //! Plans: forecasts, explanations of single slots, differences of two configurations, and lints of clock changes.
 //!
 //! ```
-//! use imagebaked::domain::{calendar::Zone, plan::explain::Asked};
+//! use imagebaked::domain::{calendar::Zone, plan::explain::moments};
 //!
 //! // Clocks in Vienna show 02:30 twice on this day.
 //! let vienna: Zone = "Europe/Vienna".parse()?;
-//! assert_eq!("2027-10-31 02:30".parse::<Asked>()?.moments(vienna).len(), 2);
+//! assert_eq!(moments(&"2027-10-31 02:30".parse()?, vienna, "2027-12-01T00:00:00Z".parse()?).len(), 2);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -616,7 +616,7 @@ async fn a_restart_does_not_open_admission_that_a_quota_has_closed() {
     held.engine.turn().await;
     let shown = held.rows().await[0].reason.clone().unwrap();
     assert!(shown.starts_with("waits for a quota of the account: ExceedBuilderQuota: "), "{shown}");
-    let bounds = "; next try Thu 2026-11-26 03:10:00 +00:00, until Thu 2026-11-26 07:00 +00:00 at most";
+    let bounds = "; next try Thu 2026-11-26 03:10 +00:00, until Thu 2026-11-26 07:00 +00:00 at most";
     assert!(shown.ends_with(bounds), "{shown}");
 
     held.clock.advance(MINUTE * 9);
