@@ -184,7 +184,7 @@ fn a_key_that_is_written_twice_is_shown_at_both_places() {
 }
 
 #[test]
-fn a_schedule_in_single_brackets_is_told_so() {
+fn a_schedule_in_single_brackets_is_reported_with_the_double_ones() {
     for text in [GOOD.replace("[[schedule]]", "[schedule]"), GOOD.replace("[[schedule]]", "[schedule.a]")] {
         let problems = Folder::new(text).bad();
         assert!(problems.render(false).contains("`[[schedule]]`, in double brackets"), "{}", problems.render(false));

@@ -118,7 +118,7 @@ fn call(text: &str) -> Option<Foreign> {
         "cron" => {
             let fields: Vec<&str> = inner.split_whitespace().collect();
             let cron = match *fields.as_slice() {
-                [minute, hour, day, month, weekday, year] if matches!(year, "*" | "?") => {
+                [minute, hour, day, month, weekday, "*" | "?"] => {
                     Some(format!("{minute} {hour} {} {month} {}", star(day), from_sunday(weekday)))
                 }
                 [_, _, _, _, _] => Some(fields.join(" ")),
@@ -236,15 +236,14 @@ fn recurrence_rule(text: &str) -> Option<Foreign> {
 /// `@every 6h`, `every 6 hours`, `PT6H`.
 fn interval(text: &str) -> Option<Foreign> {
     let lower = text.to_ascii_lowercase();
-    let period = match lower.trim_start_matches('@').strip_prefix("every") {
-        Some(period) => period.trim_start_matches(['_', '-']).trim().to_owned(),
-        None => {
-            let iso = lower.trim_start_matches("r/").strip_prefix('p')?;
-            if !iso.starts_with(|c: char| c == 't' || c.is_ascii_digit()) {
-                return None;
-            }
-            iso.replace('t', "")
+    let period = if let Some(period) = lower.trim_start_matches('@').strip_prefix("every") {
+        period.trim_start_matches(['_', '-']).trim().to_owned()
+    } else {
+        let iso = lower.trim_start_matches("r/").strip_prefix('p')?;
+        if !iso.starts_with(|c: char| c == 't' || c.is_ascii_digit()) {
+            return None;
         }
+        iso.replace('t', "")
     };
     if let Some(cron) = every(&period) {
         return Some(Foreign::new("an interval has no times of day", Some(cron), NAME_TIMES));
@@ -292,10 +291,10 @@ fn words(text: &str) -> Option<Foreign> {
     for word in text.split_whitespace() {
         match word.trim_end_matches(',') {
             "at" | "on" | "every" | "the" | "uhr" => continue,
-            "hourly" => hour = "*".to_owned(),
+            "hourly" => hour = "*".into(),
             "daily" | "day" | "nightly" | "night" | "midnight" | "everyday" => {}
-            "noon" => hour = "12".to_owned(),
-            "weekly" => days = "0".to_owned(),
+            "noon" => hour = "12".into(),
+            "weekly" => days = "0".into(),
             "monthly" => day = "1",
             "minutely" => (hour, minute) = ("*".to_owned(), "*".to_owned()),
             word => match (time_of_day(word), weekdays(word)) {
@@ -320,7 +319,7 @@ fn time_of_day(word: &str) -> Option<(u32, u32)> {
     };
     let mut parts = clock.split([':', '.']);
     let hour: u32 = parts.next()?.trim_end_matches('h').parse().ok()?;
-    let minute: Option<u32> = parts.next().map(|minute| minute.parse()).transpose().ok()?;
+    let minute: Option<u32> = parts.next().map(str::parse).transpose().ok()?;
     if half.is_none() && minute.is_none() && !clock.ends_with('h') {
         return None;
     }
