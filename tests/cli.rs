@@ -293,7 +293,8 @@ fn a_terminal_gets_tables() {
     });
     let all = [
         ("check", check),
-        ("status", report(&host, &["status"])),
+        // Which jobs of the housekeeping have run already differs from run to run.
+        ("status", report(&host, &["status"]).split("\nHousekeeping\n").next().unwrap().to_owned()),
         ("history", report(&host, &["history"])),
         ("history, nothing fits", report(&host, &["history", "--state", "skipped"])),
         ("show", report(&host, &["show", &id])),

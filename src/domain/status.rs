@@ -232,6 +232,13 @@ pub struct HousekeepingJob {
     pub last_error: Option<TaskError>,
 }
 
+impl HousekeepingJob {
+    /// The error of the last run, if that failed.
+    pub fn standing_error(&self) -> Option<&TaskError> {
+        self.last_error.as_ref().filter(|error| Some(&error.at) == self.last_run.as_ref())
+    }
+}
+
 /// Scheduled backups of the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backups {

@@ -268,7 +268,7 @@ impl Store {
         tx.commit().await.map_err(failed("commit an event"))
     }
 
-    /// Deletes the oldest events: those before `before`, and those beyond [`MOST_EVENTS`]. Returns their number.
+    /// Deletes the oldest events: those before `before`, and those beyond `MOST_EVENTS`. Returns their number.
     ///
     /// # Errors
     ///

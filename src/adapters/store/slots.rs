@@ -111,9 +111,9 @@ pub struct TargetProgress {
     pub schedule_id: ScheduleId,
     /// The instance.
     pub instance_id: InstanceId,
-    /// See [`StoredTarget`].
+    /// See [`StoredTarget`](super::StoredTarget).
     pub accounted_to: DateTime<Utc>,
-    /// See [`StoredTarget`].
+    /// See [`StoredTarget`](super::StoredTarget).
     pub known_since: DateTime<Utc>,
 }
 

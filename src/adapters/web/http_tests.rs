@@ -31,7 +31,7 @@ use crate::{
         health::{Health, Problem, ProblemCode, Severity, Subject, SubjectKind},
         ids::{InstanceId, LineId, ScheduleId},
         schedule::Channel,
-        status::{Bakes, Daemon, Next, OnDisk},
+        status::{Bakes, Daemon, HousekeepingJob, Next, OnDisk, TaskError},
     },
 };
 
@@ -245,7 +245,14 @@ impl Source for Fake {
                     coming(HOSTILE, "2027-03-03T19:00:00Z", "2027-03-04 03:00:00 CST"),
                 ],
                 image_tasks: Vec::new(),
-                housekeeping: Vec::new(),
+                housekeeping: vec![HousekeepingJob {
+                    name: "backup".into(),
+                    running_since: None,
+                    last_run: Some("2027-03-02T11:00:00Z".into()),
+                    last_run_seconds: Some(0.1),
+                    next_run: Some("2027-03-02T23:00:00Z".into()),
+                    last_error: Some(TaskError { at: "2027-03-02T11:00:00Z".into(), message: HOSTILE.into() }),
+                }],
                 backup: None,
                 last_day,
             })
@@ -326,6 +333,7 @@ async fn the_page_shows_what_is_there_and_escapes_it() {
     for shown in [
         "OK",
         "3 lines have no image yet",
+        "Housekeeping",
         "the answer to the create call was lost",
         "win11-golden-20270303-0300-v41",
         "imgc-07if81c4ktj9shi01",

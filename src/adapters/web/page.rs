@@ -15,6 +15,7 @@ use crate::{
     },
 };
 
+mod housekeeping;
 mod time;
 
 /// The only stylesheet.
@@ -50,6 +51,7 @@ pub(super) fn overview(status: &Status, lines: &[LineRow], rows: &[BakeRow], now
         (last_day(status.last_day))
         @if !lines.is_empty() { (images(lines, now)) }
         (history(rows, now))
+        @if !status.housekeeping.is_empty() { (housekeeping_jobs(status, now)) }
         (daemon(status, now))
     };
     document(&title, true, now, content)
@@ -265,6 +267,11 @@ fn coming(next: &[Next], now: DateTime<Utc>) -> Markup {
             p.none { "More in " a href="/status.json" { "status.json" } "." }
         }
     }
+}
+
+fn housekeeping_jobs(status: &Status, now: DateTime<Utc>) -> Markup {
+    let columns = [("Job", "short"), ("Last run", "short"), ("Next run", "short"), ("Result", "words")];
+    table("housekeeping", "Housekeeping", columns, housekeeping::rows(status, now).into_iter(), "")
 }
 
 fn last_day(day: LastDay) -> Markup {

@@ -292,7 +292,7 @@ fn housekeeping(context: &Context<'_>, jobs: &[HousekeepingJob], now: DateTime<U
     if jobs.is_empty() {
         return String::new();
     }
-    let mut rows = Rows::new(&["JOB", "LAST RUN", "DURATION", "NEXT RUN", "LAST ERROR"], context.color);
+    let mut rows = Rows::new(&["JOB", "LAST RUN", "DURATION", "NEXT RUN", "ERROR"], context.color);
     for job in jobs {
         let when = |at: &Option<String>| at.as_ref()?.parse().ok().map(|at| relative(at, now));
         let last = match &job.running_since {
@@ -301,7 +301,7 @@ fn housekeeping(context: &Context<'_>, jobs: &[HousekeepingJob], now: DateTime<U
         };
         let took = job.last_run_seconds.and_then(|took| Duration::try_from_secs_f64(took).ok()).map(short);
         let next = when(&job.next_run).unwrap_or_else(|| NONE.to_owned());
-        let error = job.last_error.as_ref().map(|error| format!("{}: {}", error.at, error.message));
+        let error = job.standing_error().map(|error| format!("{}: {}", error.at, error.message));
         rows.row([&job.name, &last, &took.unwrap_or_else(|| NONE.to_owned()), &next, &error.unwrap_or_default()]);
     }
     format!("\nHousekeeping\n{}", rows.render())

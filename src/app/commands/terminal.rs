@@ -9,8 +9,7 @@ pub(super) fn progress(step: &str) {
     }
 }
 
-/// Prints; a closed output (`imagebaked history
-/// head`) is no error.
+/// Prints; a closed output, as in `imagebaked history | head`, is no error.
 pub(super) fn print_text(text: &str) {
     try_print_text(text);
 }

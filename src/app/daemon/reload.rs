@@ -26,6 +26,8 @@ use crate::{
 
 /// Period of compared slots for the report of changes.
 const COMPARED: TimeDelta = TimeDelta::days(7);
+/// Maximum number of changes, or problems, that a line of the audit lists; all are counted.
+const MAX_AUDITED: usize = 20;
 /// Maximum number of listed entries per kind of change; all are counted.
 const MAX_LISTED: usize = 100;
 
@@ -41,15 +43,18 @@ pub async fn reload(shared: &DaemonContext, who: &str) -> Reply {
             let changed = [Some(diff.summary()), images.summary()].into_iter().flatten().collect::<Vec<_>>().join("; ");
             tracing::info!(who, config_hash, schedules, changed, "the configuration was read again: {changed}");
             let detail = if *config_hash == before {
-                format!("configuration {config_hash}, as before")
+                format!("configuration {config_hash}, as before: nothing changed")
             } else {
-                format!("configuration {config_hash} instead of {before}")
+                let changes = diff.changes(MAX_AUDITED).join("; ");
+                format!("configuration {config_hash} instead of {before}: {changes}")
             };
             note(shared, who, Action::Reload, detail).await;
             note_left_out(shared, who).await;
         }
         Reply::BadConfig { problems } => {
             tracing::error!(who, "the configuration has problems, the old one stays in force:\n{problems}");
+            let detail = format!("the former one stays in force: {}", refusal(problems));
+            note(shared, who, Action::ReloadRefused, detail).await;
         }
         Reply::Failed { message } => {
             tracing::error!(who, reason = %message, "the configuration could not be applied");
@@ -58,6 +63,23 @@ pub async fn reload(shared: &DaemonContext, who: &str) -> Reply {
     }
     systemd::ready(&service_status::line(shared).await);
     reply
+}
+
+/// The problems of a refused configuration in one line, each with its place.
+fn refusal(problems: &str) -> String {
+    let lines: Vec<&str> = problems.lines().map(str::trim).collect();
+    let is_heading = |line: &str| line.starts_with("error");
+    let place = |at: usize| lines.get(at + 1).and_then(|line| line.strip_prefix("--> "));
+    let errors = lines.iter().enumerate().filter(|(_, line)| is_heading(line));
+    let mut errors: Vec<String> = errors
+        .map(|(at, line)| place(at).map_or_else(|| (*line).to_owned(), |place| format!("{line} ({place})")))
+        .collect();
+    let more = errors.len().saturating_sub(MAX_AUDITED);
+    errors.truncate(MAX_AUDITED);
+    if more > 0 {
+        errors.push(format!("and {more} more"));
+    }
+    errors.join("; ")
 }
 
 /// Records in the audit which kinds of users the operator excludes, if images are deleted at all.
@@ -207,4 +229,18 @@ pub enum Files {
         /// Since when.
         since: DateTime<Utc>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_each_problem_with_its_place_in_one_line() {
+        let one =
+            "error[unknown-key]: unknown key `cronn`\n --> /etc/imagebaked.toml:3:1\n  |\n3 | cronn = 1\n  | ^^^^^\n\n";
+        assert_eq!(refusal(one), "error[unknown-key]: unknown key `cronn` (/etc/imagebaked.toml:3:1)");
+        let many = refusal(&one.repeat(23));
+        assert!(many.ends_with("; and 3 more") && !many.contains('\n'), "{many}");
+    }
 }

@@ -545,7 +545,7 @@ fn an_image_whose_cloud_does_not_answer_names_the_outage_and_the_next_try_while_
     bake.pass(Duration::from_mins(1));
     bake.due();
     bake.refuse(ErrorClass::Unclear, "Timeout");
-    let local = |at: DateTime<Utc>| at.with_timezone(&settings().timezone).format("%a %F %T %:z").to_string();
+    let local = |at| crate::domain::time::show(at, settings().timezone);
     let next = bake.bake.state.wake_at().unwrap();
     let reason = format!(
         "CREATING; the cloud does not answer since {}: Timeout: the cloud's words; next try {}",

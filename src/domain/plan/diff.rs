@@ -186,6 +186,24 @@ impl Diff {
         self.count()
     }
 
+    /// The changes of the configuration itself, one sentence each: at most `most`, and the number of the others.
+    pub fn changes(&self, most: usize) -> Vec<String> {
+        let key = |KeyChange { key, old, new }: &KeyChange| format!("{key}: {old} → {new}");
+        let settings = self.settings.iter().map(key);
+        let added = self.added.iter().map(|one| format!("schedule {} added", one.name));
+        let removed = self.removed.iter().map(|one| format!("schedule {} removed", one.name));
+        let changed = self.changed.iter().map(|Changed { name, keys, .. }| {
+            format!("schedule {name}: {}", keys.iter().map(key).collect::<Vec<_>>().join(", "))
+        });
+        let mut lines: Vec<String> = settings.chain(added).chain(removed).chain(changed).take(most).collect();
+        let Counts { settings, added, removed, changed, .. } = self.counts;
+        match (settings + added + removed + changed).saturating_sub(lines.len()) {
+            0 => {}
+            more => lines.push(format!("and {more} more")),
+        }
+        lines
+    }
+
     /// Whether nothing relevant changes.
     pub fn is_empty(&self) -> bool {
         self.counts == Counts::default()

@@ -187,3 +187,12 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<Diff>(&text).unwrap(), report);
     }
 }
+
+#[test]
+fn changes_are_listed_key_by_key_up_to_a_bound() {
+    let change = |n: usize| KeyChange { key: format!("daemon.key{n}"), old: "1".to_owned(), new: "2".to_owned() };
+    let diff = Diff::default().with_settings((0..5).map(change).collect());
+    assert_eq!(diff.changes(2), ["daemon.key0: 1 → 2", "daemon.key1: 1 → 2", "and 3 more"]);
+    assert_eq!(diff.changes(5).len(), 5);
+    assert!(Diff::default().changes(2).is_empty());
+}

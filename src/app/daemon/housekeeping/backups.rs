@@ -68,7 +68,11 @@ impl Job for Backups {
             });
             let BackupFile { name, bytes, .. } = outcome?;
             tracing::info!(backup = name, bytes, "the history is backed up as {name}");
-            remove_old(shared, &config, settings, now).await
+            // The backup is good, so a failure here must not make the next one earlier.
+            if let Err(error) = remove_old(shared, &config, settings, now).await {
+                tracing::error!(error = chain(&error), "old backups cannot be deleted; their folder grows");
+            }
+            Ok(())
         })
     }
 }
@@ -107,7 +111,7 @@ async fn remove_old(
     config: &Config,
     settings: &BackupSettings,
     now: DateTime<Utc>,
-) -> Result<(), JobError> {
+) -> Result<(), BackupError> {
     if shared.engine.borrow().uncompared.is_some() {
         return Ok(());
     }

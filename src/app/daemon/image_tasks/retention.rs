@@ -93,8 +93,9 @@ async fn run_pass(shared: &DaemonContext, config: &Config) -> Result<bool, Store
     let whole = problem.is_none();
     let outcome = match (&report, problem) {
         (Err(error), _) => Err(chain(error)),
-        (Ok(_), Some(problem)) => Err(problem),
-        (Ok(_), None) => Ok(()),
+        // A problem of its own says that the comparison with the cloud is pending.
+        (Ok(_), Some(problem)) if shared.engine.borrow().uncompared.is_none() => Err(problem),
+        (Ok(_), _) => Ok(()),
     };
     run.end(outcome, shared.clock.boottime());
     report.map(|_| whole)

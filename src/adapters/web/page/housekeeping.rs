@@ -1,0 +1,26 @@
+//! Cells of the table of housekeeping jobs.
+
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
+use super::time::relative_text;
+use crate::domain::status::{HousekeepingJob, Status};
+
+/// One row for each job: its name, its last and next run, and what an operator should know.
+pub(super) fn rows(status: &Status, now: DateTime<Utc>) -> Vec<[Markup; 4]> {
+    let when = |at: &Option<String>| at.as_ref().map_or_else(|| "–".to_owned(), |at| relative_text(at, now));
+    let row = |job: &HousekeepingJob| {
+        [
+            html! { (job.name) },
+            html! { @if job.running_since.is_some() { "running" } @else { (when(&job.last_run)) } },
+            html! { (when(&job.next_run)) },
+            html! {
+                @if let Some(error) = job.standing_error() { (error.message) }
+                @else if let Some(last_good) = status.backup.as_ref().filter(|_| job.name == "backup").and_then(|it| it.last_good.as_ref()) {
+                    (last_good.file)
+                }
+            },
+        ]
+    };
+    status.housekeeping.iter().map(row).collect()
+}
