@@ -41,7 +41,7 @@ fn a_day_on_the_command_line() {
     host.expect(3, &["history"]);
     host.expect(4, &["bake", "golden"]);
     let (out, _) = host.expect(0, &["check"]);
-    assert!(out.contains("all right. 2 schedules, 3 instances."), "{out}");
+    assert!(out.contains("valid. 2 schedules, 3 instances."), "{out}");
 
     host.start();
     let (out, _) = host.expect(0, &["status"]);

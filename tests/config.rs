@@ -151,6 +151,47 @@ fn every_mistake_is_reported_at_its_place() {
 }
 
 #[test]
+fn habits_from_other_tools_are_answered_with_what_to_write() {
+    let problems = load_path("tests/data/habits.toml").expect_err("it is full of them");
+    let without: Vec<_> = problems.0.iter().filter(|problem| problem.hint.is_none()).collect();
+    assert_eq!(without, Vec::<&imagebaked::adapters::config::Problem>::new());
+    insta::assert_snapshot!(problems.render(false));
+}
+
+#[test]
+fn what_is_not_toml_is_answered_with_the_line_to_write() {
+    for (line, hint) in [
+        ("paused = yes", "write `paused = true`"),
+        ("timezone = Asia/Shanghai", "write `timezone = \"Asia/Shanghai\"`"),
+        ("deadline = 30m", "write `deadline = \"30m\"`"),
+        ("deadline: \"30m\"", "write `deadline = \"30m\"`"),
+        ("timezone = “UTC”", "write plain quotes and signs: `timezone = \"UTC\"`"),
+    ] {
+        let problems = Folder::new(format!("{GOOD}{line}\r\n")).bad();
+        let hints: Vec<_> = problems.0.iter().filter_map(|problem| problem.hint.as_deref()).collect();
+        assert!(hints.contains(&hint), "{line}: {}", problems.render(false));
+        assert_eq!(problems.0[0].place.spot.as_ref().unwrap().line, 5, "{line}");
+    }
+}
+
+#[test]
+fn a_key_that_is_written_twice_is_shown_at_both_places() {
+    let problems = Folder::new(format!("{GOOD}deadline = '1h'\ndeadline = '2h'\n")).bad();
+    let [only] = problems.0.as_slice() else { panic!("{}", problems.render(false)) };
+    let line = |place: &imagebaked::adapters::config::Place| place.spot.as_ref().unwrap().line;
+    assert_eq!((only.code, line(&only.place)), ("duplicate-key", 6));
+    assert_eq!(only.related.as_ref().map(|(place, what)| (line(place), *what)), Some((5, "first here")));
+}
+
+#[test]
+fn a_schedule_in_single_brackets_is_reported_with_the_double_ones() {
+    for text in [GOOD.replace("[[schedule]]", "[schedule]"), GOOD.replace("[[schedule]]", "[schedule.a]")] {
+        let problems = Folder::new(text).bad();
+        assert!(problems.render(false).contains("`[[schedule]]`, in double brackets"), "{}", problems.render(false));
+    }
+}
+
+#[test]
 fn the_example_is_valid() {
     let loaded = load_path("config/imagebaked.toml").unwrap_or_else(|problems| panic!("{}", problems.render(false)));
     assert_eq!(loaded.warnings.0, []);
@@ -195,7 +236,7 @@ fn kinds_of_users_can_be_left_out_and_none_is_named_twice() {
         ("[\"pool\"]", "did you mean \"pools\"?"),
         ("[\"pools\", \"pools\"]", "`pools` is listed twice"),
         ("\"pools\"", "expected a list"),
-        ("[1]", "expected a string"),
+        ("[1]", "expected a word in quotes"),
     ] {
         let report = in_use(text).bad().render(false);
         assert!(report.contains(word), "{text}: {report}");

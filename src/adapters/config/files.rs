@@ -30,6 +30,26 @@ pub(super) fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// Entries of conf.d beside the main file at `path` that are not read, with the reason, in their order.
+pub fn unread(path: &Path) -> Vec<(PathBuf, &'static str)> {
+    let Ok(entries) = fs::read_dir(conf_d(path)) else { return Vec::new() };
+    let mut unread: Vec<(PathBuf, &'static str)> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter_map(|path| {
+            let name = path.file_name()?.as_encoded_bytes();
+            if name.starts_with(b".") {
+                Some((path, "its name begins with a dot"))
+            } else if path.extension().is_none_or(|extension| extension != "toml") {
+                Some((path, "its name does not end in .toml"))
+            } else {
+                None
+            }
+        })
+        .collect();
+    unread.sort();
+    unread
+}
+
 fn all(path: &Path) -> Vec<PathBuf> {
     let mut paths = vec![path.to_owned()];
     // An unreadable folder counts as empty here; loading the configuration reports it.

@@ -26,6 +26,7 @@ mod files;
 mod hash;
 mod key;
 mod lints;
+mod mistakes;
 mod problem;
 mod reader;
 mod schedule_keys;
@@ -35,6 +36,7 @@ mod settings;
 mod source_files;
 mod source_map;
 mod suggest;
+mod syntax;
 mod value_types;
 
 use std::{
@@ -54,7 +56,7 @@ use toml::{
 
 pub use self::{
     backup_keys::BackupSettings,
-    files::{FileStamps, fingerprint},
+    files::{FileStamps, fingerprint, unread},
     problem::{Place, Problem, Problems, Severity, Spot},
     settings::{CloudSettings, Credentials, DaemonSettings},
     source_map::{SourceMap, WarningTarget},
@@ -86,6 +88,10 @@ const NOT_KEYS: &[&str] = &[
 ];
 /// The tables of a file.
 const SECTIONS: [&str; 5] = ["cloud", "daemon", "defaults", "profile", "schedule"];
+
+/// Where a key belongs.
+const HOMES: &[(&str, &[&str])] =
+    &[("cloud", CloudLayer::KEYS), ("daemon", DaemonLayer::KEYS), ("defaults", schedule_keys::ScheduleLayer::KEYS)];
 
 /// The effective configuration.
 #[derive(Debug, Clone)]
@@ -273,7 +279,15 @@ fn parse<'s>(source: &'s Source, out: &mut Diagnostics) -> DeTable<'s> {
         let end = source.text.trim_end().len();
         let mark = source.mark(error.span().unwrap_or(end..end));
         let code = if error.message().starts_with("duplicate key") { "duplicate-key" } else { "syntax" };
-        out.error(mark, code, error.message(), None);
+        let first = (code == "duplicate-key").then(|| syntax::first_place(mark)).flatten();
+        match first {
+            _ if code == "duplicate-key" && mark.text() == "schedule" => {
+                let hint = "each schedule begins with `[[schedule]]`, in double brackets";
+                out.error(mark, code, error.message(), Some(hint.into()));
+            }
+            Some(first) => out.error_with_related(mark, code, error.message(), (first, "first here")),
+            None => out.error(mark, code, error.message(), syntax::hint(mark).filter(|_| code == "syntax")),
+        }
     }
     tables.into_inner()
 }
@@ -304,6 +318,7 @@ fn assemble(
     marks: Option<&mut SourceSpans>,
     out: &mut Diagnostics,
 ) -> Option<Config> {
+    out.homes = HOMES;
     let mut clouds = Vec::new();
     let mut daemons = Vec::new();
     let mut shared = SharedSettings::default();
@@ -345,7 +360,14 @@ fn assemble(
     for source in sources {
         let tables = parse(source, out);
         let Some(value) = tables.get("schedule") else { continue };
-        for item in Item::new(source, value).list("[[schedule]] tables", out).into_iter().flatten() {
+        let list = Item::new(source, value);
+        if list.value.is_table() {
+            any = true;
+            let hint = "each schedule begins with `[[schedule]]`, in double brackets, and has its `name` in it";
+            out.error(list.mark, "bad-type", "a schedule begins with double brackets", Some(hint.into()));
+            continue;
+        }
+        for item in list.list("[[schedule]] tables", out).into_iter().flatten() {
             any = true;
             schedules.add(source, item, out);
         }
@@ -408,16 +430,18 @@ fn unknown_section(
     if !tabular && problem::is_secret_key(name) {
         reader::unknown_key(mark, name, &[], out);
     } else if tabular {
-        out.error(mark, "unknown-section", format!("unknown section `{name}`"), Some(suggestion(name, &SECTIONS)));
+        let hint = match name {
+            "schedules" | "job" | "jobs" | "task" | "tasks" | "image" | "images" | "bake" | "bakes" => {
+                "write `[[schedule]]`, once for each schedule".to_owned()
+            }
+            name => suggestion(name, &SECTIONS),
+        };
+        out.error(mark, "unknown-section", format!("unknown section `{name}`"), Some(hint));
     } else {
-        let homes: [(&str, &[&str]); 3] = [
-            ("cloud", CloudLayer::KEYS),
-            ("daemon", DaemonLayer::KEYS),
-            ("defaults", schedule_keys::ScheduleLayer::KEYS),
-        ];
-        let hint = match homes.iter().find(|(_, keys)| keys.contains(&name)) {
+        let hint = match HOMES.iter().find(|(_, keys)| keys.contains(&name)) {
             Some((section, _)) => format!("it belongs into [{section}]"),
-            None => format!("keys stand in a section: {}", SECTIONS.join(", ")),
+            None => mistakes::foreign_key(name, schedule_keys::ScheduleLayer::KEYS)
+                .map_or_else(|| format!("keys stand in a section: {}", SECTIONS.join(", ")), str::to_owned),
         };
         out.error(mark, "unknown-key", format!("unknown key `{name}` outside of any section"), Some(hint));
     }

@@ -109,12 +109,13 @@ impl fmt::Display for Problem {
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// `3 problems in 2 files`.
+    /// `3 problems in 2 files`; `3 warnings` if there is no error.
     pub fn summary(&self) -> String {
         let files: BTreeSet<&Path> = self.0.iter().map(|problem| &*problem.place.file).collect();
         let plural = |count: usize| if count == 1 { "" } else { "s" };
         let (problems, files) = (self.0.len(), files.len());
-        format!("{problems} problem{} in {files} file{}", plural(problems), plural(files))
+        let word = if self.has_errors() { "problem" } else { "warning" };
+        format!("{problems} {word}{} in {files} file{}", plural(problems), plural(files))
     }
 
     /// Text for people: each problem with its line, a caret and a hint, and the summary last. The first ten warnings of

@@ -19,6 +19,7 @@ use toml::{
 };
 
 use super::{
+    mistakes,
     problem::{Place, Problem, Severity, Spot, find_key_id, is_secret_key, mask},
     suggest::closest,
 };
@@ -142,6 +143,8 @@ pub(super) struct Diagnostics {
     seen: HashSet<(usize, usize, &'static str)>,
     /// A file has syntax errors, so that missing keys may only be unreadable.
     pub broken: bool,
+    /// The sections with their keys, to say where a misplaced key belongs.
+    pub homes: &'static [(&'static str, &'static [&'static str])],
 }
 
 impl Diagnostics {
@@ -158,6 +161,15 @@ impl Diagnostics {
         if !self.broken {
             self.error(mark, code, message, hint);
         }
+    }
+
+    /// Where a key belongs that its table does not have.
+    fn home(&self, key: &str) -> Hint {
+        let (section, _) = self.homes.iter().find(|(_, keys)| keys.contains(&key))?;
+        Some(match *section {
+            "defaults" => format!("`{key}` belongs into a [[schedule]], a profile or [defaults]"),
+            section => format!("`{key}` belongs into [{section}]"),
+        })
     }
 
     /// An error with a related place.
@@ -277,7 +289,7 @@ impl<'v, 's> Item<'v, 's> {
     /// Reads a string; rejects one that looks like a credential.
     pub(super) fn text(self, out: &mut Diagnostics) -> Option<&'v str> {
         let Some(text) = self.value.as_str() else {
-            return self.wrong_type("a string", Some("write it in quotes".into()), out);
+            return self.wrong_type("a string", Some(self.as_text()), out);
         };
         if let Some(range) = find_key_id(text) {
             secret(self.mark.inside(text, range), "this looks like an access key id", out);
@@ -286,18 +298,71 @@ impl<'v, 's> Item<'v, 's> {
         Some(text)
     }
 
+    /// Hint for another value where a string is expected.
+    fn as_text(self) -> String {
+        let Some(list) = self.value.as_array() else {
+            let written = self.mark.text();
+            let short = !written.contains(['"', '\n']) && written.len() <= 64;
+            return if short { format!("write it in quotes: \"{written}\"") } else { "write it in quotes".into() };
+        };
+        let texts: Vec<&str> = list.iter().filter_map(|value| value.get_ref().as_str()).collect();
+        match *texts.as_slice() {
+            [only] => format!("write it without brackets: \"{only}\""),
+            [first, ..] if first.starts_with("ecd-") || first.starts_with("ws-") => {
+                "several instances are a list under `instance_ids`".into()
+            }
+            _ => "one text, without brackets".into(),
+        }
+    }
+
+    /// Hint for a string where a list of strings is expected.
+    fn as_list(self) -> Hint {
+        let text = self.value.as_str()?;
+        let parts: Vec<&str> = text.split([',', ';', ' ']).map(str::trim).filter(|part| !part.is_empty()).collect();
+        let quoted = |parts: &[&str]| format!("write a list: [\"{}\"]", parts.join("\", \""));
+        let several = parts.len() > 1 && text.contains([',', ';']);
+        Some(if several { quoted(&parts) } else { quoted(&[text.trim()]) })
+    }
+
     pub(super) fn table(self, wanted: &str, out: &mut Diagnostics) -> Option<&'v DeTable<'s>> {
         self.value.as_table().or_else(|| self.wrong_type(wanted, None, out))
     }
 
     /// Reads the elements of a list.
     pub(super) fn list(self, wanted: &str, out: &mut Diagnostics) -> Option<Vec<Item<'v, 's>>> {
-        let Some(array) = self.value.as_array() else { return self.wrong_type(wanted, None, out) };
+        let Some(array) = self.value.as_array() else { return self.wrong_type(wanted, self.as_list(), out) };
         Some(array.iter().map(|value| Item::new(self.mark.source, value)).collect())
     }
 
     pub(super) fn bool(self, out: &mut Diagnostics) -> Option<bool> {
-        self.value.as_bool().or_else(|| self.wrong_type("true or false", Some("without quotes".into()), out))
+        if let (true, Some(word)) = (self.mark.source.untyped, self.value.as_str())
+            && let Some(meant) = mistakes::boolean(word)
+        {
+            return Some(meant);
+        }
+        let meant = match self.value {
+            DeValue::String(word) => mistakes::boolean(word),
+            DeValue::Integer(_) => mistakes::boolean(self.mark.text()),
+            _ => None,
+        };
+        let hint = meant
+            .map_or("true or false, without quotes".to_owned(), |meant| format!("write `{meant}`, without quotes"));
+        self.value.as_bool().or_else(|| self.wrong_type("true or false", Some(hint), out))
+    }
+
+    /// Hint for a number in quotes, or a whole number with a point.
+    fn as_number(self) -> Hint {
+        match self.value {
+            DeValue::String(text) => {
+                let number: i64 = text.trim().parse().ok()?;
+                Some(format!("write {number}, without quotes"))
+            }
+            DeValue::Float(float) => {
+                let whole = float.as_str().trim_end_matches('0').strip_suffix('.')?;
+                Some(format!("write {whole}"))
+            }
+            _ => None,
+        }
     }
 
     /// Reads an integer from `min` to `max`.
@@ -305,7 +370,7 @@ impl<'v, 's> Item<'v, 's> {
         let number = match self.value {
             DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).ok(),
             DeValue::String(text) if self.mark.source.untyped => text.trim().parse().ok(),
-            _ => return self.wrong_type("an integer", None, out),
+            _ => return self.wrong_type("an integer", self.as_number(), out),
         };
         let fits = number.filter(|number| (min..=max).contains(number)).and_then(|number| T::try_from(number).ok());
         if fits.is_none() {
@@ -321,7 +386,7 @@ impl<'v, 's> Item<'v, 's> {
             DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse::<f64>().ok(),
             DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
             DeValue::String(text) if self.mark.source.untyped => text.trim().parse().ok(),
-            _ => return self.wrong_type("a number", None, out),
+            _ => return self.wrong_type("a number", self.as_number(), out),
         };
         let fits = number.filter(|number| *number > 0.0 && *number <= max);
         if fits.is_none() {
@@ -333,11 +398,11 @@ impl<'v, 's> Item<'v, 's> {
     /// Reads a duration such as `15m` or `2h 30m`, at least `min` and at most ten years.
     pub(super) fn duration(self, min: Duration, out: &mut Diagnostics) -> Option<Duration> {
         let Some(text) = self.value.as_str() else {
-            return self.wrong_type(
-                "a period",
-                Some("write a string with a unit, like \"15m\" or \"2h 30m\"".into()),
-                out,
-            );
+            let hint = match self.value {
+                DeValue::Integer(number) if number.radix() == 10 => mistakes::with_units(number.as_str()),
+                _ => "write a string with a unit, like \"15m\" or \"2h 30m\"".into(),
+            };
+            return self.wrong_type("a period", Some(hint), out);
         };
         match humantime::parse_duration(text) {
             Ok(period) if period < min => {
@@ -357,8 +422,15 @@ impl<'v, 's> Item<'v, 's> {
             }
             Ok(period) => Some(period),
             Err(error) => {
-                let hint = Some("durations look like \"90s\", \"15m\", \"2h 30m\" or \"7d\"".into());
-                out.error(self.mark, "bad-duration", format!("`{text}` is not a duration: {error}"), hint);
+                let number = text.trim();
+                let hint = if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) {
+                    mistakes::with_units(number)
+                } else if let Some(meant) = mistakes::duration(text) {
+                    format!("write \"{meant}\"")
+                } else {
+                    "durations look like \"90s\", \"15m\", \"2h 30m\" or \"7d\"".into()
+                };
+                out.error(self.mark, "bad-duration", format!("`{text}` is not a duration: {error}"), Some(hint));
                 None
             }
         }
@@ -371,6 +443,10 @@ impl<'v, 's> Item<'v, 's> {
 
     /// Reads one of a few words.
     pub(super) fn one_of<T: Copy>(self, words: &[(&str, T)], out: &mut Diagnostics) -> Option<T> {
+        if !self.value.is_str() {
+            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            return self.wrong_type("a word in quotes", Some(format!("one of \"{}\"", known.join("\", \""))), out);
+        }
         let text = self.text(out)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
@@ -408,7 +484,10 @@ pub(super) fn unknown_key(mark: Mark<'_>, key: &str, known: &[&str], out: &mut D
     if is_secret_key(key) {
         secret(mark, "a secret does not belong in a configuration file", out);
     } else {
-        out.error(mark, "unknown-key", format!("unknown key `{key}`"), Some(suggestion(key, known)));
+        let foreign = mistakes::foreign_key(key, known).map(str::to_owned);
+        let near = || closest(key, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+        let hint = foreign.or_else(|| out.home(key)).or_else(near).unwrap_or_else(|| suggestion(key, known));
+        out.error(mark, "unknown-key", format!("unknown key `{key}`"), Some(hint));
     }
 }
 

@@ -266,6 +266,13 @@ fn type_of(
     let mut kinds = instances.as_slice().iter().map(by_prefix);
     let first = kinds.next().flatten();
     let uniform = kinds.all(|kind| kind == first);
+    let has = |kind| instances.as_slice().iter().any(|id| by_prefix(id) == Some(kind));
+    if has(InstanceType::CloudDesktop) && has(InstanceType::WuyingServer) {
+        let hint = "write two schedules: one with the ids that begin with `ecd-`, one with those that begin with `ws-`";
+        let message = "cloud desktops and workstations cannot be in one schedule";
+        out.error(mark, "mixed-instances", message, Some(hint.into()));
+        return None;
+    }
     if let Some(written) = written {
         if first.is_some_and(|first| uniform && first != written.value) {
             let message = format!("instances of this prefix are not of type {}", written.value.as_str());

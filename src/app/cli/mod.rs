@@ -75,6 +75,7 @@ pub enum Command {
     /// Show future slots; needs neither credentials nor a running daemon.
     Plan(PlanArgs),
     /// Bake now: one image of each instance of a schedule.
+    #[command(alias = "run-now")]
     Bake(BakeArgs),
     /// Show the state of the daemon: health, running bakes, next slots.
     Status(StatusArgs),
@@ -85,12 +86,14 @@ pub enum Command {
     /// Explain what happened to a schedule at some time, or why nothing did.
     Why(WhyArgs),
     /// Show the images of each line, and planned deletions.
+    #[command(alias = "ls")]
     Images(ImagesArgs),
     /// Compare the history with the images in the cloud, and optionally add what only the cloud has.
     Reconcile(ReconcileArgs),
     /// Show the audit: who did what and when, newest first.
     Audit(AuditArgs),
     /// Show events: what happened to bakes, images, channels, schedules and the daemon, oldest first.
+    #[command(alias = "logs")]
     Events(EventsArgs),
     /// Acknowledge a problem: it is still listed, but does not count, until it ends or gets worse.
     Ack(AckArgs),
@@ -116,6 +119,7 @@ pub enum Command {
     /// Skip the slots of a schedule from now on.
     Pause(PauseArgs),
     /// Bake the slots of a schedule again, from now on.
+    #[command(alias = "unpause")]
     Resume(ResumeArgs),
     /// Repeat a failed or skipped bake.
     Retry(RetryArgs),

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    context::Context,
+    context::{Context, known_schedule},
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows},
 };
@@ -25,6 +25,9 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
     } else {
         with_empty(reader.channels(schedule).await?, &config, schedule)
     };
+    if let (true, Some(schedule)) = (rows.is_empty(), schedule) {
+        known_schedule(&config, &reader, schedule).await?;
+    }
     reader.close().await;
     if context.json {
         let key = if args.history { "history" } else { "channels" };

@@ -66,6 +66,8 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
             "problems": warnings.to_json(),
             "schedules": config.schedules.len(),
             "config_hash": config.hash,
+            "files": config.files,
+            "not_read": config::unread(path).iter().map(|(file, reason)| json!({ "file": file, "reason": reason })).collect::<Vec<_>>(),
             "next": next,
             "warnings": expected.iter().map(|(_, sentence)| sentence).collect::<Vec<_>>(),
         });
@@ -76,7 +78,8 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
         text.push_str(&warnings.render(context.color));
         text.push('\n');
     }
-    text.push_str(&summary(&config, path, denied));
+    text.push_str(&summary(&config, path, warnings.0.len(), denied));
+    text.push_str(&files(&config, path));
     if !next.is_empty() {
         text.push_str("\nNext slots:\n");
         let mut rows = Rows::new(&["SLOT", "WHEN", "SCHEDULE", "INSTANCE"], context.color);
@@ -149,7 +152,22 @@ fn warnings(
     source_map.into_problems()
 }
 
-fn summary(config: &Config, path: &std::path::Path, denied: bool) -> String {
+/// The files that were read, if there are several, and those of conf.d that were not.
+fn files(config: &Config, path: &std::path::Path) -> String {
+    let mut text = String::new();
+    if config.files.len() > 1 {
+        text.push_str("Read, in this order:\n");
+        for file in &config.files {
+            text.push_str(&format!("  {}\n", file.display()));
+        }
+    }
+    for (file, reason) in config::unread(path) {
+        text.push_str(&format!("Not read: {}: {reason}\n", file.display()));
+    }
+    text
+}
+
+fn summary(config: &Config, path: &std::path::Path, warnings: usize, denied: bool) -> String {
     let instances: HashSet<_> = config.schedules.iter().flat_map(|schedule| schedule.instances.as_slice()).collect();
     let paused = config.schedules.iter().filter(|schedule| schedule.paused).count();
     let more = match config.files.len() {
@@ -157,7 +175,12 @@ fn summary(config: &Config, path: &std::path::Path, denied: bool) -> String {
         n => format!(" and {} more", n - 1),
     };
     let paused = if paused == 0 { String::new() } else { format!(", {paused} of them paused") };
-    let verdict = if denied { "it has warnings, which are denied" } else { "all right" };
+    let verdict = match (denied, warnings) {
+        (true, _) => "it has warnings, which are denied".to_owned(),
+        (false, 0) => "valid".to_owned(),
+        (false, 1) => "valid, 1 warning".to_owned(),
+        (false, n) => format!("valid, {n} warnings"),
+    };
     format!(
         "{}{more}: {verdict}. {}{paused}, {} {}. Configuration {}.\n",
         path.display(),

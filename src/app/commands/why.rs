@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     adapters::{
-        config::Config,
+        config::{Config, closest},
         store::{BakeRow, Filter, Reader, StoreError, TargetRow},
     },
     app::{cli::WhyArgs, daemon::StoredTiming},
@@ -115,11 +115,13 @@ async fn subject<'a>(config: &'a Config, reader: Option<&Reader>, args: &WhyArgs
     let of_file = in_file.into_iter().flat_map(|schedule| schedule.instances.as_slice()).map(ToString::to_string);
     let mut instances: BTreeSet<String> = of_file.chain(seen.iter().map(|seen| seen.instance_id.clone())).collect();
     if let Some(only) = &args.instance {
-        instances.retain(|instance| instance == only);
-        if instances.is_empty() {
-            let message = format!("the schedule {wanted:?} has no instance {only:?}, nor had it");
+        if !instances.contains(only) {
+            let near = closest(only.as_str(), instances.iter().map(String::as_str));
+            let hint = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            let message = format!("the schedule {wanted:?} has no instance {only:?}, nor had it{hint}");
             return Err(Failure::new(Exit::NotFound, message));
         }
+        instances.retain(|instance| instance == only);
     }
     let name = match in_file {
         Some(schedule) => schedule.name.to_string(),

@@ -17,6 +17,7 @@ use chrono::{Datelike, NaiveDate};
 use super::{
     error::CronError,
     field::{DAY_OF_MONTH, DAY_OF_WEEK, Field, HOUR, MINUTE, MONTH, SECOND, Word},
+    foreign,
 };
 
 /// Seconds of a day on a wall clock.
@@ -55,6 +56,21 @@ impl CronRule {
     ///
     /// [`CronError`] if the expression is malformed or never fires.
     pub fn parse(text: &str, seed: &str) -> Result<Self, CronError> {
+        Self::parse_plain(text, seed).map_err(|error| Self::translated(text, seed).unwrap_or(error))
+    }
+
+    /// The error for an expression in the notation of another scheduler, if what it suggests is valid.
+    fn translated(text: &str, seed: &str) -> Option<CronError> {
+        let mut foreign = foreign::recognise(text)?;
+        if let Some(cron) = &mut foreign.cron {
+            *cron = cron.split_whitespace().collect::<Vec<_>>().join(" ");
+            Self::parse_plain(cron, seed).ok()?;
+        }
+        let start = text.len() - text.trim_start().len();
+        Some(CronError::new(start..start + text.trim().len(), foreign.message.clone(), foreign.hint()))
+    }
+
+    fn parse_plain(text: &str, seed: &str) -> Result<Self, CronError> {
         let start = text.len() - text.trim_start().len();
         let whole = start..start + text.trim().len();
         let trimmed = text.trim();
@@ -63,7 +79,7 @@ impl CronRule {
         }
         if trimmed.starts_with('@') {
             let plain = expand_nickname(trimmed).map_err(|(message, hint)| CronError::new(whole, message, hint))?;
-            return Self::parse(plain, seed);
+            return Self::parse_plain(plain, seed);
         }
         let words: Vec<Word<'_>> =
             Word::split(text, 0, char::is_whitespace).filter(|word| !word.text.is_empty()).collect();
@@ -522,12 +538,12 @@ mod tests {
             ("0 3 L-31 * *", "31", "`31` is out of range", "days before the last run from 0 to 30"),
             ("0 3 * * mon#6", "6", "`6` is out of range", "weekdays of a month run from 1 to 5"),
             ("0 3 * * L", "L", "`L` alone is not a day of the week", "the last Friday of the month is `friL`"),
-            ("0 3 * *", "0 3 * *", "expected 5 or 6 fields, found 4", "write minute, hour"),
-            ("0 0 3 * * * 2026", "0 0 3 * * * 2026", "expected 5 or 6 fields, found 7", "a year cannot be given"),
-            ("TZ=UTC 0 0 3 * * *", "TZ=UTC 0 0 3 * * *", "expected 5 or 6 fields, found 7", "a zone is not part"),
+            ("0 3 * *", "0 3 * *", "expected 5 or 6 fields, found 4", "write `cron = \"0 3 * * *\"`"),
+            ("0 0 3 * * * 2026", "0 0 3 * * * 2026", "a year cannot be given", "leave out the seventh field"),
+            ("TZ=UTC 0 0 3 * * *", "TZ=UTC 0 0 3 * * *", "a zone is not part", "write `cron = \"0 0 3 * * *\"` and"),
             ("  ", "", "the expression is empty", "write five fields"),
             (" @reboot", "@reboot", "`@reboot` is not supported", "give times of day"),
-            ("@every 5m", "@every 5m", "`@every` is not supported", "write `*/30"),
+            ("@every 5m", "@every 5m", "an interval has no times", "write `cron = \"*/5 * * * *\"`"),
             ("@dayly", "@dayly", "`@dayly` is not known", "use @hourly"),
             ("@daily 3", "@daily 3", "`@daily` stands alone", "leave out"),
             ("0 0 30 2 *", "30 2 *", "this never fires", "the last day of every month is `L`"),

@@ -15,6 +15,7 @@
 pub mod cron;
 pub mod error;
 pub(crate) mod field;
+mod foreign;
 pub mod timing;
 pub(crate) mod utc_offsets;
 pub mod zone;

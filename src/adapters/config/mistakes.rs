@@ -1,0 +1,206 @@
+//! Values and keys that people write out of habit, and what to write instead.
+
+use std::time::Duration;
+
+/// Keys of other tools, with the key that means the same here, for a table that has that key.
+const FOREIGN_KEYS: &[(&[&str], &str, &str)] = &[
+    (
+        &["enabled", "enable", "active", "disabled", "disable", "suspend"],
+        "paused",
+        "write `paused = true` to stop a schedule",
+    ),
+    (
+        &[
+            "schedule",
+            "when",
+            "time",
+            "times",
+            "at",
+            "on_calendar",
+            "oncalendar",
+            "calendar",
+            "crontab",
+            "expression",
+            "cron_expression",
+            "cron_schedule",
+        ],
+        "cron",
+        "write the times as `cron = \"0 3 * * *\"`",
+    ),
+    (
+        &["every", "interval", "period", "frequency"],
+        "cron",
+        "write the times as `cron = \"0 */6 * * *\"`, which is every six hours",
+    ),
+    (&["tz", "time_zone", "zone", "cron_tz"], "timezone", "write `timezone = \"Asia/Shanghai\"`"),
+    (
+        &[
+            "instance",
+            "desktop",
+            "desktop_id",
+            "workstation",
+            "workstation_id",
+            "server_id",
+            "ecd_id",
+            "machine",
+            "target",
+        ],
+        "instance_id",
+        "write `instance_id = \"ecd-…\"`",
+    ),
+    (
+        &["instances", "desktops", "desktop_ids", "workstations", "targets"],
+        "instance_ids",
+        "write `instance_ids = [\"ecd-…\", \"ecd-…\"]`",
+    ),
+    (
+        &["keep_last", "retain", "retention", "keep_count", "max_images", "rotate"],
+        "keep",
+        "write `keep = { last = 7 }`",
+    ),
+    (&["keep_hourly"], "keep", "write `keep = { hourly = 24 }`"),
+    (&["keep_daily"], "keep", "write `keep = { daily = 7 }`"),
+    (&["keep_weekly"], "keep", "write `keep = { weekly = 4 }`"),
+    (&["keep_monthly"], "keep", "write `keep = { monthly = 12 }`"),
+    (&["keep_yearly"], "keep", "write `keep = { yearly = 3 }`"),
+    (
+        &["keep_within", "keep_days", "retention_days", "ttl", "max_age", "expire"],
+        "keep",
+        "write `keep = { within = \"30d\" }`",
+    ),
+    (&["retries", "max_retries", "attempts", "retry_count"], "retry", "write `retry = { attempts = 5 }`"),
+    (&["timeout", "max_duration"], "deadline", "write `deadline = \"4h\"`, which counts from the slot"),
+    (&["splay", "randomized_delay_sec", "randomizeddelaysec", "random_delay"], "jitter", "write `jitter = \"10m\"`"),
+    (
+        &["persistent", "missed", "misfire", "anacron", "starting_deadline_seconds"],
+        "catch_up",
+        "write `catch_up = \"latest\"` or `\"skip\"`",
+    ),
+    (
+        &["concurrency", "concurrency_policy", "concurrencypolicy"],
+        "overlap",
+        "write `overlap = \"queue\"` or `\"skip\"`",
+    ),
+    (
+        &["pre_hook", "before", "pre", "before_hook", "exec_start_pre"],
+        "hooks",
+        "write `hooks = { before = [\"/path/to/program\"] }`",
+    ),
+    (
+        &["post_hook", "after", "post", "after_hook", "exec_start_post"],
+        "hooks",
+        "write `hooks = { after = [\"/path/to/program\"] }`",
+    ),
+    (&["on_failure", "on_error", "onfailure"], "hooks", "write `hooks = { on_failure = [\"/path/to/program\"] }`"),
+    (&["verify"], "hooks", "write `hooks = { verify = [\"/path/to/program\"] }`"),
+    (&["copy_to", "replicate", "replicas", "copies"], "regions", "write `regions = [\"cn-hangzhou\"]`"),
+    (
+        &["image", "prefix", "image_prefix", "name_template"],
+        "image_name",
+        "write `image_name = \"{name}-{slot}-v{version}\"`",
+    ),
+    (&["stop", "stop_first", "shutdown", "reboot"], "stop_instance", "write `stop_instance = \"if_running\"`"),
+    (
+        &["region", "region_id"],
+        "instance_region",
+        "write `instance_region` for the region of an instance; `region` of [cloud] holds for all",
+    ),
+    (
+        &["concurrent", "concurrency", "max_parallel", "parallel", "workers", "jobs"],
+        "max_builders",
+        "write `max_builders = 5`",
+    ),
+    (&["data_dir", "database", "db", "db_path", "datadir"], "state_dir", "write `state_dir = \"/var/lib/imagebaked\"`"),
+    (&["port", "bind", "address", "http"], "listen", "write `listen = \"127.0.0.1:8470\"`"),
+    (&["socket", "control"], "control_socket", "write `control_socket = \"/run/imagebaked/control.sock\"`"),
+    (&["dry_run", "dryrun", "readonly", "read_only"], "mode", "write `mode = \"observe\"`"),
+    (&["rate", "rate_limit", "qps", "rps"], "requests_per_second", "write `requests_per_second = 5`"),
+];
+
+/// What to write for a key of another tool, if the table has a key for it.
+pub(super) fn foreign_key(key: &str, known: &[&str]) -> Option<&'static str> {
+    let key = key.to_ascii_lowercase().replace('-', "_");
+    FOREIGN_KEYS
+        .iter()
+        .find(|(foreign, own, _)| foreign.contains(&key.as_str()) && known.contains(own))
+        .map(|(_, _, advice)| *advice)
+}
+
+/// The boolean that a word means in other tools.
+pub(super) fn boolean(word: &str) -> Option<bool> {
+    match word.trim().to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "y" | "1" | "enabled" => Some(true),
+        "false" | "no" | "off" | "n" | "0" | "disabled" => Some(false),
+        _ => None,
+    }
+}
+
+/// The duration that a text means in another notation: `1.5h`, `PT15M`, `00:15:00`, `1 hour and 30 minutes`.
+pub(super) fn duration(text: &str) -> Option<String> {
+    let lower = text.trim().to_lowercase();
+    let plain = lower.replace(" and ", " ").replace([',', '_'], " ");
+    let iso = lower.strip_prefix('p').map(|rest| rest.replace('t', ""));
+    let whole = |text: &str| humantime::parse_duration(text).ok();
+    let found = whole(plain.trim()).or_else(|| whole(&iso?)).or_else(|| clock(&lower)).or_else(|| decimal(&lower))?;
+    (!found.is_zero()).then(|| humantime::format_duration(found).to_string())
+}
+
+/// Hint for a duration without its unit.
+pub(super) fn with_units(number: &str) -> String {
+    format!("add a unit: \"{number}s\", \"{number}m\" or \"{number}h\"")
+}
+
+/// `HH:MM:SS` or `HH:MM`.
+fn clock(text: &str) -> Option<Duration> {
+    let parts: Vec<u64> = text.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let (hours, minutes, seconds) = match *parts.as_slice() {
+        [hours, minutes] => (hours, minutes, 0),
+        [hours, minutes, seconds] => (hours, minutes, seconds),
+        _ => return None,
+    };
+    let fits = hours < 10_000 && minutes < 60 && seconds < 60;
+    fits.then(|| Duration::from_secs(hours * 3600 + minutes * 60 + seconds))
+}
+
+/// `1.5h`.
+fn decimal(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+    let (number, unit) = text.split_at(digits);
+    let one = humantime::parse_duration(&format!("1{}", unit.trim())).ok()?;
+    let number: f64 = number.parse().ok()?;
+    let seconds = (one.as_secs_f64() * number).round();
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_in_other_notations_are_understood() {
+        for (text, meant) in [
+            ("1.5h", "1h 30m"),
+            ("0.5 days", "12h"),
+            ("PT15M", "15m"),
+            ("P1DT12H", "1day 12h"),
+            ("00:15:00", "15m"),
+            ("01:30", "1h 30m"),
+            ("1 hour and 30 minutes", "1h 30m"),
+            ("15 MINUTES", "15m"),
+            ("1h, 5m", "1h 5m"),
+        ] {
+            assert_eq!(duration(text).as_deref(), Some(meant), "{text}");
+        }
+        for text in ["soon", "", "30", "1e400h", "99999999999999999999h", "1:99", "5 parsecs"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_of_other_tools_are_known_where_they_mean_something() {
+        assert!(foreign_key("keep-daily", &["keep", "cron"]).is_some_and(|advice| advice.contains("daily = 7")));
+        assert!(foreign_key("Enabled", &["paused"]).is_some_and(|advice| advice.contains("paused")));
+        assert_eq!(foreign_key("enabled", &["state_dir"]), None);
+        assert_eq!(foreign_key("colour", &["cron"]), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! Hints for lines that are not TOML, and the first place of a key that is written twice.
+
+use super::{mistakes, reader::Mark};
+
+/// What to write in place of the line at `mark`.
+pub(super) fn hint(mark: Mark<'_>) -> Option<String> {
+    let line = line_at(&mark.source.text, mark.start)?;
+    let code = line.trim();
+    let plain = plain_characters(code);
+    if plain != code {
+        return Some(format!("write plain quotes and signs: `{plain}`"));
+    }
+    if code.starts_with("//") || code.starts_with(';') || code.starts_with("--") {
+        return Some("a comment begins with `#`".into());
+    }
+    if let Some(header) = code.strip_prefix('[') {
+        let doubled = header.starts_with('[') && !code.ends_with("]]");
+        let closing = if doubled { "]]" } else { "]" };
+        return (!code.ends_with(closing)).then(|| format!("a section's name ends with `{closing}`"));
+    }
+    let (key, value) = match code.split_once('=') {
+        Some(parts) => parts,
+        None => code.split_once(':').filter(|(key, _)| is_key(key.trim()))?,
+    };
+    let (key, value) = (key.trim(), value.trim());
+    let value = value.split_once(" #").map_or(value, |(value, _)| value.trim_end());
+    if key.is_empty() || !is_key(key) {
+        return None;
+    }
+    Some(match value {
+        "" => format!("write a value after `{key} =`"),
+        value if value.parse::<i64>().is_err() && mistakes::boolean(value).is_some() => {
+            format!("write `{key} = {}`", mistakes::boolean(value).unwrap_or_default())
+        }
+        value if value.starts_with('"') || value.starts_with('\'') => {
+            let quote = &value[..1];
+            let odd = value.matches(quote).count() % 2 == 1;
+            return match (odd, code.contains('=')) {
+                (true, _) => Some(format!("the quote is not closed: add `{quote}`")),
+                (false, false) => Some(format!("write `{key} = {value}`")),
+                (false, true) => Some("nothing but a comment may follow the value".into()),
+            };
+        }
+        value if value.starts_with(['[', '{']) => return None,
+        value => format!("write `{key} = \"{}\"`", value.trim_end_matches([',', ';', '"', '\''])),
+    })
+}
+
+fn is_key(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+}
+
+/// `text` with straight quotes and ASCII signs in place of their likenesses.
+fn plain_characters(text: &str) -> String {
+    text.chars()
+        .filter(|c| !matches!(c, '\u{200b}'..='\u{200f}' | '\u{feff}' | '\u{2060}'))
+        .map(|c| match c {
+            '\u{201c}'..='\u{201f}' | '\u{ab}' | '\u{bb}' | '\u{300c}' | '\u{300d}' => '"',
+            '\u{2018}'..='\u{201b}' => '\'',
+            '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+            '\u{a0}' | '\u{3000}' | '\u{2003}' | '\u{2009}' | '\u{202f}' => ' ',
+            c => c,
+        })
+        .collect()
+}
+
+fn line_at(text: &str, at: usize) -> Option<&str> {
+    let start = text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1);
+    let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
+    // An error at the end of a line points to its line break or after it.
+    match text[start..end].trim() {
+        "" if start > 0 => line_at(text, start - 1),
+        _ => text.get(start..end),
+    }
+}
+
+/// The first place of the key at `mark` in its table, or of the same header in the file.
+pub(super) fn first_place(mark: Mark<'_>) -> Option<Mark<'_>> {
+    let text = &mark.source.text;
+    let line = line_at(text, mark.start)?.trim();
+    let before = text.get(..mark.start)?;
+    let header = line.starts_with('[');
+    let key = mark.text().trim().trim_matches(['"', '\'']);
+    let from = if header { 0 } else { before.rfind("\n[").map_or(0, |newline| newline + 1) };
+    let mut start = from;
+    for other in text.get(from..mark.start)?.split_inclusive('\n') {
+        let name =
+            if header { other.trim() } else { other.split('=').next().unwrap_or("").trim().trim_matches(['"', '\'']) };
+        let same = if header { name == line } else { name == key && other.contains('=') };
+        if same && start + other.len() <= mark.start {
+            let indent = other.len() - other.trim_start().len();
+            let length = if header { other.trim().len() } else { key.len() };
+            return Some(mark.source.mark(start + indent..start + indent + length));
+        }
+        start += other.len();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{super::reader::Source, *};
+
+    fn hint_of(line: &str) -> String {
+        let source = Source::new(0, Path::new("x"), format!("a = 1\n{line}\nb = 2\n"), false);
+        hint(source.mark(6..7)).unwrap_or_else(|| panic!("{line}"))
+    }
+
+    #[test]
+    fn lines_that_are_not_toml_get_the_line_to_write() {
+        for (line, wanted) in [
+            ("paused = yes", "write `paused = true`"),
+            ("paused = off # soon", "write `paused = false`"),
+            ("watch = True", "write `watch = true`"),
+            ("name = golden", "write `name = \"golden\"`"),
+            ("cron = 0 3 * * *", "write `cron = \"0 3 * * *\"`"),
+            ("deadline = 30m", "write `deadline = \"30m\"`"),
+            ("name: golden", "write `name = \"golden\"`"),
+            ("name: \"golden\"", "write `name = \"golden\"`"),
+            ("name = “golden”", "write plain quotes and signs: `name = \"golden\"`"),
+            ("name ＝ \"golden\"", "write plain quotes and signs: `name = \"golden\"`"),
+            ("name = \"golden", "the quote is not closed: add `\"`"),
+            ("name = \"golden\" x", "nothing but a comment may follow the value"),
+            ("name =", "write a value after `name =`"),
+            ("// nightly", "a comment begins with `#`"),
+            ("[cloud", "a section's name ends with `]`"),
+            ("[[schedule]", "a section's name ends with `]]`"),
+        ] {
+            assert_eq!(hint_of(line), wanted, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_first_place_of_a_key_is_found() {
+        let text = "[cloud]\nregion = \"a\"\n[daemon]\nwatch = true\n watch = false\n[cloud]\n";
+        let source = Source::new(0, Path::new("x"), text.into(), false);
+        let first = |what: &str| {
+            let at = text.rfind(what).unwrap();
+            first_place(source.mark(at..at + what.len())).map(|mark| (mark.start, mark.end))
+        };
+        assert_eq!(first("watch"), Some((30, 35)));
+        assert_eq!(first("cloud"), Some((0, 7)));
+        assert_eq!(first("region"), None);
+    }
+}
