@@ -63,14 +63,17 @@ fn whatever_a_person_does_is_in_the_audit() {
     host.expect(0, &["reconcile", "--apply"]);
 
     let all = host.json(0, &["audit"]);
-    let wanted = ["reconcile", "reload", "reload", "resume", "pause", "cancel", "bake", "retry", "bake"];
+    let wanted =
+        ["reconcile", "reload", "reload refused", "reload", "resume", "pause", "cancel", "bake", "retry", "bake"];
     let actions: Vec<_> = column(&all, "action");
     assert_eq!(actions, wanted, "{all:#}");
     let who = column(&all, "who");
     assert_eq!(who.iter().filter(|who| **who == "SIGHUP").count(), 1);
     assert_eq!(who.iter().filter(|who| **who == myself()).count(), who.len() - 1, "{all:#}");
     let details = column(&all, "detail").join("\n");
-    for report in ["patch day", "retry of bake 1", "bake 3 of golden on ecd-1", " instead of "] {
+    let changed = "schedule golden: cron: ";
+    let refused = "the former one stays in force: error";
+    for report in ["patch day", "retry of bake 1", "bake 3 of golden on ecd-1", " instead of ", changed, refused] {
         assert!(details.contains(report), "{report}: {details}");
     }
     let ids: Vec<_> = all["audit"].as_array().unwrap().iter().map(|line| line["id"].as_i64().unwrap()).collect();
