@@ -12,8 +12,10 @@
 
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+
+use super::time::rfc3339_seconds;
 
 mod codes;
 pub mod lines;
@@ -196,11 +198,6 @@ impl ReportedProblem {
     }
 }
 
-/// An instant as the fields of health have it: RFC 3339 in UTC, to the second.
-pub fn utc(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
 /// Messages of a hook or the cloud may have several lines; a problem has one.
 pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -216,7 +213,7 @@ impl Problem {
         message: String,
         command: Option<String>,
     ) -> Self {
-        Self { severity, code, subject, since: utc(since), message, command }
+        Self { severity, code, subject, since: rfc3339_seconds(since), message, command }
     }
 }
 

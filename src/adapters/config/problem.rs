@@ -95,11 +95,7 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.place.file.display())?;
-        if let Some(spot) = &self.place.spot {
-            write!(f, ":{}:{}", spot.line, spot.column)?;
-        }
-        write!(f, ": {}[{}]: {}", self.severity.as_str(), self.code, self.message)
+        write!(f, "{}: {}[{}]: {}", self.place, self.severity.as_str(), self.code, self.message)
     }
 }
 
@@ -116,6 +112,20 @@ impl Problems {
         let (problems, files) = (self.0.len(), files.len());
         let word = if self.has_errors() { "problem" } else { "warning" };
         format!("{problems} {word}{} in {files} file{}", plural(problems), plural(files))
+    }
+
+    /// The errors in one line, each with its place: at most `most`, and the number of the others.
+    pub fn errors_in_one_line(&self, most: usize) -> String {
+        let errors = || self.0.iter().filter(|problem| problem.severity == Severity::Error);
+        let sentence = |Problem { severity, code, message, place, .. }: &Problem| {
+            format!("{}[{code}]: {message} ({place})", severity.as_str())
+        };
+        let mut sentences: Vec<String> = errors().take(most).map(sentence).collect();
+        let more = errors().count() - sentences.len();
+        if more > 0 {
+            sentences.push(format!("and {more} more"));
+        }
+        sentences.join("; ")
     }
 
     /// Text for people: each problem with its line, a caret and a hint, and the summary last. The first ten warnings of
@@ -250,6 +260,23 @@ pub(super) fn mask(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_file_has_each_problem_with_its_place_in_one_line() {
+        let spot = Spot { line: 3, column: 1, end_column: 6, text: "cronn = 1".into() };
+        let one = Problem {
+            severity: Severity::Error,
+            code: "unknown-key",
+            message: "unknown key `cronn`".to_owned(),
+            place: Place { file: Path::new("/etc/imagebaked.toml").into(), spot: Some(spot) },
+            related: None,
+            hint: None,
+        };
+        let line = |problems| Problems(problems).errors_in_one_line(20);
+        assert_eq!(line(vec![one.clone()]), "error[unknown-key]: unknown key `cronn` (/etc/imagebaked.toml:3:1)");
+        let many = line(vec![one; 23]);
+        assert!(many.ends_with("; and 3 more") && !many.contains('\n'), "{many}");
+    }
 
     #[test]
     fn secrets_are_masked_wherever_they_stand() {

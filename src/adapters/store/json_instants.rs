@@ -1,11 +1,12 @@
 //! Instants in JSON: stored as milliseconds since 1970, shown as RFC 3339.
 
-use chrono::{DateTime, SecondsFormat};
 use serde::Serializer;
+
+use crate::domain::time;
 
 /// Milliseconds since 1970 as RFC 3339 in UTC: whole seconds without a fraction.
 pub fn rfc3339(millis: i64) -> String {
-    DateTime::from_timestamp_millis(millis).unwrap_or_default().to_rfc3339_opts(SecondsFormat::AutoSi, true)
+    time::rfc3339(super::instant(millis))
 }
 
 // serde passes the field by reference.

@@ -112,7 +112,7 @@ async fn problems_stand_until_they_end_and_keep_their_acknowledgement() {
     store.commit_problems(&[ProblemChange::Started(problem.clone())], at(1)).await.unwrap();
     let made = crate::domain::health::Acknowledgement {
         by: "alice".to_owned(),
-        at: crate::domain::health::utc(at(2)),
+        at: crate::domain::time::rfc3339_seconds(at(2)),
         until: None,
         reason: "known".to_owned(),
     };

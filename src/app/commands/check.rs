@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, path::Path};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{
@@ -21,7 +21,7 @@ use crate::{
         clock::{Clock, SystemClock},
         ids::InstanceId,
         schedule::Schedule,
-        time::show,
+        time::{rfc3339_seconds, show},
     },
 };
 
@@ -55,7 +55,7 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
             .map(|(slot, schedule, instance)| {
                 json!({
                     "schedule": schedule.name,
-                    "slot": slot.to_rfc3339_opts(SecondsFormat::Secs, true),
+                    "slot": rfc3339_seconds(*slot),
                     "local": slot.with_timezone(&schedule.timing.zone()).to_rfc3339(),
                     "instance_id": instance,
                 })

@@ -36,7 +36,7 @@ use crate::{
             slots::{SlotAhead, count, slots_ahead},
         },
         schedule::Schedule,
-        time::{Edge, Facing, show},
+        time::{Edge, Facing, rfc3339_seconds, show},
     },
 };
 
@@ -173,7 +173,6 @@ async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> Reten
 fn rows<'a>(slots: &[Foreseen<'a>], history: &KnownHistory) -> Vec<Slot<'a>> {
     // The last version and the template of the name, by schedule and instance.
     let mut lines: HashMap<(usize, &InstanceId), (u32, _)> = HashMap::new();
-    let instant = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let row = |foreseen: &Foreseen<'a>| {
         let SlotAhead { at, schedule, place, instance } = foreseen.slot;
         let zone = schedule.timing.zone();
@@ -196,14 +195,14 @@ fn rows<'a>(slots: &[Foreseen<'a>], history: &KnownHistory) -> Vec<Slot<'a>> {
         let work = foreseen.expected.and_then(|expected| expected.work());
         Slot {
             schedule: schedule.name.as_str(),
-            slot: instant(at),
+            slot: rfc3339_seconds(at),
             local: at.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::Secs, false),
             instance_id: instance.as_str(),
             // Checked when the configuration was loaded.
             image_name: template.as_ref().map(|template| template.render(&values)).unwrap_or_default(),
             paused,
-            expected_begin: work.map(|(begin, _)| instant(begin)),
-            expected_end: work.map(|(_, end)| instant(end)),
+            expected_begin: work.map(|(begin, _)| rfc3339_seconds(begin)),
+            expected_end: work.map(|(_, end)| rfc3339_seconds(end)),
             warning: foreseen.warning(),
         }
     };

@@ -1,6 +1,6 @@
 //! Reports on this host's clock and time zone rules: to the log, to the audit and to health.
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::{
     calendar::zone::Release,
@@ -19,14 +19,14 @@ pub(super) fn list_problems(clocks: &ClockWatch, now: DateTime<Utc>) -> Vec<Prob
     } else {
         (Severity::Warning, "ages are judged by the cloud's time: check NTP")
     };
-    vec![Problem {
+    vec![Problem::new(
+        ProblemCode::ClockSkew,
         severity,
-        code: ProblemCode::ClockSkew,
-        subject: Subject::only(SubjectKind::Clock),
-        since: since.min(now).to_rfc3339_opts(SecondsFormat::Secs, true),
-        message: format!("{}; {consequence}", Skew(skew)),
-        command: Some("imagebaked doctor".to_owned()),
-    }]
+        Subject::only(SubjectKind::Clock),
+        since.min(now),
+        format!("{}; {consequence}", Skew(skew)),
+        Some("imagebaked doctor".to_owned()),
+    )]
 }
 
 /// Problem of time zone rules whose release is older than a year.

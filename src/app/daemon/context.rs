@@ -135,8 +135,14 @@ impl DaemonContext {
         self.engine.borrow().changes + *self.activations.borrow()
     }
 
+    /// The counter once it differs from `seen`, or as it is after `longest`; `None` when the engine has ended.
+    pub(super) async fn changed_within(&self, seen: u64, longest: Duration) -> Option<u64> {
+        let changed = tokio::time::timeout(longest, self.changed_since(seen)).await;
+        changed.unwrap_or_else(|_| Some(self.changes()))
+    }
+
     /// The counter once it differs from `seen`; `None` when the engine has ended.
-    pub(super) async fn changed_since(&self, seen: u64) -> Option<u64> {
+    async fn changed_since(&self, seen: u64) -> Option<u64> {
         let (mut engine, mut images) = (self.engine.clone(), self.activations.subscribe());
         loop {
             // A change after this read wakes the wait below.

@@ -192,11 +192,7 @@ async fn answer(request: Request, who: String, shared: &DaemonContext) -> Reply 
         }
         Request::Follow { bakes, seen } => {
             // A time-out is no error: the rows are returned as they are.
-            let count = match tokio::time::timeout(FOLLOW, shared.changed_since(seen)).await {
-                Ok(None) => return Reply::Stopping,
-                Ok(Some(count)) => count,
-                Err(_) => shared.changes(),
-            };
+            let Some(count) = shared.changed_within(seen, FOLLOW).await else { return Reply::Stopping };
             match rows(&bakes, shared).await {
                 Ok(rows) => Reply::Rows { rows, changes: count },
                 Err(error) => Reply::Failed { message: chain(&error) },

@@ -1,6 +1,6 @@
 //! Health of a history that cannot be used as it is.
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::engine::EngineStatus;
 use crate::domain::health::{Problem, ProblemCode, Severity, Subject, SubjectKind};
@@ -10,13 +10,9 @@ const COMPARISON_TAKES: TimeDelta = TimeDelta::seconds(10);
 
 /// Problem of a history whose files were replaced, or that must be compared with the cloud first.
 pub fn history_problems(engine: &EngineStatus, now: DateTime<Utc>) -> Vec<Problem> {
-    let problem = |code, since: DateTime<Utc>, message, command: Option<&str>| Problem {
-        severity: Severity::Problem,
-        code,
-        subject: Subject::only(SubjectKind::History),
-        since: since.to_rfc3339_opts(SecondsFormat::Secs, true),
-        message,
-        command: command.map(str::to_owned),
+    let problem = |code, since, message, command: Option<&str>| {
+        let subject = Subject::only(SubjectKind::History);
+        Problem::new(code, Severity::Problem, subject, since, message, command.map(str::to_owned))
     };
     let replaced = engine.lost_history.as_ref().map(|lost| {
         let message =

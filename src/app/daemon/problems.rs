@@ -12,10 +12,10 @@ use crate::{
     domain::{
         error::chain,
         health::{
-            Acknowledgement, Health, ProblemCode, ReportedProblem,
+            Acknowledgement, Health, Problem, ProblemCode, ReportedProblem,
             standing::{self, compare},
-            utc,
         },
+        time::rfc3339_seconds,
     },
 };
 
@@ -48,10 +48,16 @@ impl DaemonContext {
         Ok(Judgement { health: Health::of_reported(reported), no_image_yet })
     }
 
+    /// The same, with the facts of now.
+    async fn judge_now(&self) -> Result<Judgement, StoreError> {
+        let engine = self.engine.borrow().clone();
+        self.judge(&engine, self.compare_files(), self.clock.now()).await
+    }
+
     async fn compare_problems(
         &self,
         standing: &mut Standing,
-        found: Vec<crate::domain::health::Problem>,
+        found: Vec<Problem>,
         now: DateTime<Utc>,
     ) -> Result<Vec<ReportedProblem>, StoreError> {
         let known = match standing.committed.take() {
@@ -86,7 +92,7 @@ impl DaemonContext {
             return Reply::Failed { message: "that time has passed already; `--until` takes a later one".to_owned() };
         }
         // What is asked about may have begun just now.
-        if let Err(error) = self.status().await {
+        if let Err(error) = self.judge_now().await {
             return Reply::Failed { message: chain(&error) };
         }
         let mut standing = self.standing.lock().await;
@@ -97,8 +103,8 @@ impl DaemonContext {
         };
         let made = reason.map(|(reason, until)| Acknowledgement {
             by: who.clone(),
-            at: utc(now),
-            until: until.map(utc),
+            at: rfc3339_seconds(now),
+            until: until.map(rfc3339_seconds),
             reason,
         });
         if let Err(error) = self.store.acknowledge_problem(&problem, made.as_ref(), &who, now).await {
@@ -126,20 +132,14 @@ impl DaemonContext {
 pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
     let mut seen = shared.changes();
     loop {
-        if let Err(error) = shared.status().await {
+        if let Err(error) = shared.judge_now().await {
             tracing::debug!(error = chain(&error), "problems cannot be found while the history cannot be read");
         }
         let changed = async {
             tokio::time::sleep(SHORTEST_PAUSE).await;
-            tokio::time::timeout(LONGEST_PAUSE, shared.changed_since(seen)).await
+            shared.changed_within(seen, LONGEST_PAUSE).await
         };
-        seen = tokio::select! {
-            () = stop.cancelled() => return,
-            changed = changed => match changed {
-                Ok(None) => return,
-                Ok(Some(count)) => count,
-                Err(_) => shared.changes(),
-            },
-        };
+        let Some(count) = stop.run_until_cancelled(changed).await.flatten() else { return };
+        seen = count;
     }
 }

@@ -53,8 +53,6 @@ pub async fn reload(shared: &DaemonContext, who: &str) -> Reply {
         }
         Reply::BadConfig { problems } => {
             tracing::error!(who, "the configuration has problems, the old one stays in force:\n{problems}");
-            let detail = format!("the former one stays in force: {}", rejected_for(problems));
-            note(shared, who, Action::ReloadRefused, detail).await;
         }
         Reply::Failed { message } => {
             tracing::error!(who, reason = %message, "the configuration could not be applied");
@@ -63,23 +61,6 @@ pub async fn reload(shared: &DaemonContext, who: &str) -> Reply {
     }
     systemd::ready(&service_status::line(shared).await);
     reply
-}
-
-/// The problems of a refused configuration in one line, each with its place.
-fn rejected_for(problems: &str) -> String {
-    let lines: Vec<&str> = problems.lines().map(str::trim).collect();
-    let is_heading = |line: &str| line.starts_with("error");
-    let place = |at: usize| lines.get(at + 1).and_then(|line| line.strip_prefix("--> "));
-    let errors = lines.iter().enumerate().filter(|(_, line)| is_heading(line));
-    let mut errors: Vec<String> = errors
-        .map(|(at, line)| place(at).map_or_else(|| (*line).to_owned(), |place| format!("{line} ({place})")))
-        .collect();
-    let more = errors.len().saturating_sub(MAX_AUDITED);
-    errors.truncate(MAX_AUDITED);
-    if more > 0 {
-        errors.push(format!("and {more} more"));
-    }
-    errors.join("; ")
 }
 
 /// Records in the audit which kinds of users the operator excludes, if images are deleted at all.
@@ -109,13 +90,15 @@ async fn take_over(shared: &DaemonContext, who: &str) -> Reply {
     // The file may be on a disk that does not respond: the other tasks of the daemon continue.
     let read = tokio::task::spawn_blocking(move || {
         tzdata::use_the_newer(&tzdata::directory(|name| environment.get(name).cloned()));
-        config::load(&path, &environment).map_err(|problems| (problems.render(false), config::fingerprint(&path)))
+        config::load(&path, &environment).map_err(|problems| (problems, config::fingerprint(&path)))
     });
     let loaded = match read.await {
         Ok(Ok(loaded)) => loaded,
         Ok(Err((problems, fingerprint))) => {
             shared.refuse(fingerprint);
-            return Reply::BadConfig { problems };
+            let detail = format!("the former one stays in force: {}", problems.errors_in_one_line(MAX_AUDITED));
+            note(shared, who, Action::ReloadRefused, detail).await;
+            return Reply::BadConfig { problems: problems.render(false) };
         }
         Err(error) => return Reply::Failed { message: chain(&error) },
     };
@@ -229,18 +212,4 @@ pub enum Files {
         /// Since when.
         since: DateTime<Utc>,
     },
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refused_file_has_each_problem_with_its_place_in_one_line() {
-        let one =
-            "error[unknown-key]: unknown key `cronn`\n --> /etc/imagebaked.toml:3:1\n  |\n3 | cronn = 1\n  | ^^^^^\n\n";
-        assert_eq!(rejected_for(one), "error[unknown-key]: unknown key `cronn` (/etc/imagebaked.toml:3:1)");
-        let many = rejected_for(&one.repeat(23));
-        assert!(many.ends_with("; and 3 more") && !many.contains('\n'), "{many}");
-    }
 }

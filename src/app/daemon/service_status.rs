@@ -22,16 +22,10 @@ pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
     loop {
         let changed = async {
             tokio::time::sleep(SHORTEST_PAUSE).await;
-            tokio::time::timeout(LONGEST_PAUSE, shared.changed_since(seen)).await
+            shared.changed_within(seen, LONGEST_PAUSE).await
         };
-        seen = tokio::select! {
-            () = stop.cancelled() => return,
-            changed = changed => match changed {
-                Ok(None) => return,
-                Ok(Some(count)) => count,
-                Err(_) => shared.changes(),
-            },
-        };
+        let Some(count) = stop.run_until_cancelled(changed).await.flatten() else { return };
+        seen = count;
         let line = line(&shared).await;
         if line != sent {
             systemd::status(&line);

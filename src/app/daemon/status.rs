@@ -1,6 +1,6 @@
 //! Builds the status of the daemon for `status`, the status page and `status.json`.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{
     context::DaemonContext,
@@ -23,7 +23,7 @@ use crate::{
             Backups, Bakes, Daemon, FailingBackups, GoodBackup, HousekeepingJob, ImageTask, Next, OnDisk, Paused,
             Status, SuspendedSince, TaskError, Zones,
         },
-        time::show,
+        time::{rfc3339_seconds, show},
     },
 };
 
@@ -60,7 +60,7 @@ impl DaemonContext {
             daemon: Daemon {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
-                started_at: utc(self.started_at()),
+                started_at: rfc3339_seconds(self.started_at()),
                 config_hash: engine.config_hash.clone(),
                 config_files: config.files.iter().map(|file| file.display().to_string()).collect(),
                 config_on_disk: match files {
@@ -71,7 +71,7 @@ impl DaemonContext {
                 mode: self.cloud.mode(),
                 schedules: engine.schedules,
                 credentials: credentials.map(|(source, _)| source.to_string()),
-                credentials_expire_at: credentials.and_then(|(_, expires_at)| expires_at).map(utc),
+                credentials_expire_at: credentials.and_then(|(_, expires_at)| expires_at).map(rfc3339_seconds),
                 zones: Some(Zones {
                     release: config.zones.version().to_owned(),
                     source: config.zones.origin().to_owned(),
@@ -83,10 +83,10 @@ impl DaemonContext {
             waiting,
             queued,
             late,
-            suspended: engine
-                .suspension
-                .as_ref()
-                .map(|suspension| SuspendedSince { since: utc(suspension.since), reason: suspension.message.clone() }),
+            suspended: engine.suspension.as_ref().map(|suspension| SuspendedSince {
+                since: rfc3339_seconds(suspension.since),
+                reason: suspension.message.clone(),
+            }),
             paused_in_file: config.schedules.iter().filter(|one| one.paused).map(|one| one.name.to_string()).collect(),
             paused: engine
                 .pauses
@@ -94,8 +94,8 @@ impl DaemonContext {
                 .filter(|pause| pause.is_in_force(now))
                 .map(|pause| Paused {
                     schedule: pause.schedule_id.to_string(),
-                    since: utc(pause.since),
-                    until: pause.until.map(utc),
+                    since: rfc3339_seconds(pause.since),
+                    until: pause.until.map(rfc3339_seconds),
                     who: pause.who.clone(),
                     reason: pause.reason.clone(),
                 })
@@ -106,7 +106,7 @@ impl DaemonContext {
                 .map(|next| Next {
                     schedule: next.schedule.clone(),
                     instance_id: next.instance.to_string(),
-                    slot: utc(next.slot),
+                    slot: rfc3339_seconds(next.slot),
                     local: show(next.slot, next.zone),
                 })
                 .collect(),
@@ -117,9 +117,9 @@ impl DaemonContext {
                 .filter(|(name, _)| *name != RETENTION)
                 .map(|(name, report)| ImageTask {
                     name: name.to_owned(),
-                    last_run: report.last_run.map(utc),
-                    next_run: report.next_run.map(utc),
-                    last_error: report.last_error.map(|(at, message)| TaskError { at: utc(at), message }),
+                    last_run: report.last_run.map(rfc3339_seconds),
+                    next_run: report.next_run.map(rfc3339_seconds),
+                    last_error: report.last_error.map(|(at, message)| TaskError { at: rfc3339_seconds(at), message }),
                 })
                 .collect(),
             housekeeping: self.housekeeping_jobs(now),
@@ -132,18 +132,14 @@ impl DaemonContext {
         let boottime = self.clock.boottime();
         let job = |(name, report): (&str, JobReport)| HousekeepingJob {
             name: name.to_owned(),
-            running_since: report.running_since.map(utc),
-            last_run: report.last_run.map(utc),
+            running_since: report.running_since.map(rfc3339_seconds),
+            last_run: report.last_run.map(rfc3339_seconds),
             last_run_seconds: report.took.map(|took| took.as_secs_f64()),
-            next_run: report.due.map(|due| utc(later(now, due.saturating_sub(boottime)))),
-            last_error: report.last_error.map(|(at, message)| TaskError { at: utc(at), message }),
+            next_run: report.due.map(|due| rfc3339_seconds(later(now, due.saturating_sub(boottime)))),
+            last_error: report.last_error.map(|(at, message)| TaskError { at: rfc3339_seconds(at), message }),
         };
         self.housekeeping.reports().into_iter().map(job).collect()
     }
-}
-
-fn utc(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 fn backups(report: &BackupReport, now: DateTime<Utc>) -> Backups {
@@ -151,13 +147,13 @@ fn backups(report: &BackupReport, now: DateTime<Utc>) -> Backups {
         dir: report.dir.display().to_string(),
         last_good: report.newest.as_ref().map(|newest| GoodBackup {
             file: report.dir.join(&newest.name).display().to_string(),
-            at: utc(newest.at),
+            at: rfc3339_seconds(newest.at),
             age_seconds: age(newest.at, now).as_secs(),
             bytes: newest.bytes,
         }),
         failing: report
             .failing
             .as_ref()
-            .map(|(since, reason)| FailingBackups { since: utc(*since), reason: reason.clone() }),
+            .map(|(since, reason)| FailingBackups { since: rfc3339_seconds(*since), reason: reason.clone() }),
     }
 }

@@ -1,12 +1,10 @@
 //! Environment variables of a hook: ids and results of the bake go in, names and values come out.
 
-use chrono::SecondsFormat;
-
 use super::{
     Bake,
     state::{BakeWork, End},
 };
-use crate::domain::hooks::Moment;
+use crate::domain::{hooks::Moment, time::rfc3339_seconds};
 
 /// Variables for a hook of `bake`. Credentials are never among them.
 pub fn environment(bake: &Bake, work: &BakeWork, end: Option<&End>, moment: Moment) -> Vec<(&'static str, String)> {
@@ -17,7 +15,7 @@ pub fn environment(bake: &Bake, work: &BakeWork, end: Option<&End>, moment: Mome
         ("IMAGEBAKED_SCHEDULE_ID", bake.schedule_id.to_string()),
         ("IMAGEBAKED_INSTANCE_ID", bake.instance_id.to_string()),
         ("IMAGEBAKED_LINE", bake.line.to_string()),
-        ("IMAGEBAKED_SLOT", bake.slot.to_rfc3339_opts(SecondsFormat::Secs, true)),
+        ("IMAGEBAKED_SLOT", rfc3339_seconds(bake.slot)),
     ];
     if work.has_begun() {
         variables.push(("IMAGEBAKED_VERSION", work.version.to_string()));

@@ -1,6 +1,6 @@
 //! Events of bakes: a step goes in, the facts that it makes true come out.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{Event, EventSeverity, EventType};
 use crate::domain::{
@@ -12,6 +12,7 @@ use crate::domain::{
     },
     health::{Subject, SubjectKind, one_line},
     ids::{BakeId, InstanceId, LineId, ScheduleName},
+    time::rfc3339_seconds,
 };
 
 /// Maximum length of a message, in characters: the cloud's messages can be long.
@@ -49,26 +50,23 @@ impl Row<'_> {
             .with("schedule", schedule.as_str())
             .with("instance_id", instance.as_str())
             .with("line", line.as_str())
-            .with("slot", slot.to_rfc3339_opts(SecondsFormat::Secs, true))
+            .with("slot", rfc3339_seconds(slot))
             .command(format!("imagebaked show {id}"))
     }
 
     /// Event of a row that was just written; `slots` is the number of its slots.
     pub fn written(&self, state: &State, slots: u64) -> Event {
         let Self { id, schedule, .. } = self;
-        if state.is_ended() {
-            return self.ended(state, slots);
+        if let State::Ended { end, .. } = state {
+            return self.ended(state, end, slots);
         }
         self.event(EventType::BakeQueued, EventSeverity::Info, &format!("bake {id} of {schedule} is queued"))
     }
 
-    fn ended(&self, state: &State, slots: u64) -> Event {
+    fn ended(&self, state: &State, end: &End, slots: u64) -> Event {
         let Self { id, schedule, .. } = self;
-        let reason = state.reason().unwrap_or_default();
+        let reason = end.reason();
         let of = format!("bake {id} of {schedule}");
-        let State::Ended { end, .. } = state else {
-            return self.event(EventType::BakeQueued, EventSeverity::Info, &of);
-        };
         let event = match end {
             End::Succeeded { image, .. } => {
                 let (image_id, name) = (image.image_id.as_str(), state.work().map_or("", |work| &work.image_name));
@@ -132,7 +130,7 @@ pub fn of_step(bake: &Bake, before: &State) -> Vec<Event> {
     let why = |state: &State| state.waiting().map(|waiting| waiting.why.clone());
     let is_news = before.as_str() != state.as_str() && (why(before).is_none() || why(before) != why(state));
     match state {
-        State::Ended { .. } => events.push(row.ended(state, 1)),
+        State::Ended { end, .. } => events.push(row.ended(state, end, 1)),
         State::Unknown { .. } if is_news => events.push(warning(
             EventType::BakeUnclear,
             format!("bake {id} of {schedule}: searching for its image: {reason}"),

@@ -13,7 +13,7 @@ fn problem(severity: Severity, line: &str, since: i64) -> Problem {
 }
 
 fn acknowledged(problem: Problem, until: Option<i64>) -> ReportedProblem {
-    let until = until.map(|until| crate::domain::health::utc(at(until)));
+    let until = until.map(|until| crate::domain::time::rfc3339_seconds(at(until)));
     let (by, reason) = ("alice".to_owned(), "known".to_owned());
     ReportedProblem { problem, acknowledged: Some(Acknowledgement { by, at: String::new(), until, reason }) }
 }

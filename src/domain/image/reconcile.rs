@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::api::identity::{
@@ -18,6 +18,7 @@ use crate::domain::api::identity::{
 use crate::domain::{
     ids::{BakeId, ImageId, InstanceId, LineId, ScheduleId, ScheduleName},
     schedule::Schedule,
+    time::rfc3339,
 };
 
 /// A row of the history with its image.
@@ -78,7 +79,7 @@ impl Tagged {
     pub fn implausible(&self, last: Option<u32>, now: DateTime<Utc>) -> Option<String> {
         let Self { slot, version, .. } = self;
         if *slot > now {
-            return Some(format!("its slot {} is later than now", utc(*slot)));
+            return Some(format!("its slot {} is later than now", rfc3339(*slot)));
         }
         match last.filter(|last| *last > 0) {
             _ if *version == 0 => Some("versions begin at 1".to_owned()),
@@ -175,7 +176,7 @@ impl fmt::Display for Difference {
             Self::Unrecorded { image_id, image_name, status, slot, obstacle, .. } => {
                 write!(f, "{image_id} ({image_name}, {status}) carries our tags, but has no row")?;
                 if let Some(slot) = slot {
-                    write!(f, "; its slot is {}", utc(*slot))?;
+                    write!(f, "; its slot is {}", rfc3339(*slot))?;
                 }
                 match obstacle {
                     Some(obstacle) => write!(f, "; it gets no row: {obstacle}"),
@@ -187,7 +188,13 @@ impl fmt::Display for Difference {
             }
             Self::Doubled { line, slot, images, bake } => {
                 let images: Vec<&str> = images.iter().map(ImageId::as_str).collect();
-                write!(f, "{} images of line {line} for the slot {}: {}", images.len(), utc(*slot), images.join(", "))?;
+                write!(
+                    f,
+                    "{} images of line {line} for the slot {}: {}",
+                    images.len(),
+                    rfc3339(*slot),
+                    images.join(", ")
+                )?;
                 match bake {
                     Some(bake) => write!(f, "; its row is bake {bake}"),
                     None => Ok(()),
@@ -199,10 +206,6 @@ impl fmt::Display for Difference {
             }
         }
     }
-}
-
-fn utc(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
 /// A row restored from tags.

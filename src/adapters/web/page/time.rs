@@ -1,18 +1,20 @@
 //! Instants and durations as the status page shows them.
 
-use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use maud::{Markup, html};
+
+use crate::domain::time::rfc3339;
 
 /// An instant to the minute, for slots; the seconds only where a slot has them.
 pub(super) fn clock(millis: i64) -> Markup {
     let at = DateTime::from_timestamp_millis(millis).unwrap_or_default();
     let shape = if at.timestamp() % 60 == 0 { "%F %R" } else { "%F %T" };
-    html! { time datetime=(at.to_rfc3339_opts(SecondsFormat::AutoSi, true)) { (at.format(shape)) } }
+    html! { time datetime=(rfc3339(at)) { (at.format(shape)) } }
 }
 
 pub(super) fn clock_to_the_second(millis: i64) -> Markup {
     let at = DateTime::from_timestamp_millis(millis).unwrap_or_default();
-    html! { time datetime=(at.to_rfc3339_opts(SecondsFormat::AutoSi, true)) { (at.format("%F %T")) } }
+    html! { time datetime=(rfc3339(at)) { (at.format("%F %T")) } }
 }
 
 /// [`clock`] of an RFC 3339 text; what is none is shown as it is.

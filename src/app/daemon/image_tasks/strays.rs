@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{deletions, inventory_scan, policies};
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
             report::JudgedFailed,
         },
         schedule::Keep,
+        time::rfc3339_seconds,
     },
 };
 
@@ -167,7 +168,7 @@ fn problem(image: UnrecordedImage) -> Problem {
     let message = format!(
         "image {image_id} ({image_name}, {status}) has the tags of {line} for the slot {} and is in no row of this history: \
          a second daemon with the same owner made it, or the history is an older one; it is never deleted",
-        slot.to_rfc3339_opts(SecondsFormat::Secs, true)
+        rfc3339_seconds(slot)
     );
     let subject = Subject::new(SubjectKind::Image, image_id.as_str());
     let command = Some("imagebaked reconcile".to_owned());
