@@ -17,6 +17,7 @@ mod cli_profile;
 mod ecs_ram_role;
 mod environment;
 mod files;
+mod plain_value;
 mod types;
 
 pub use self::types::{Credentials, Environment, NoCredentials, SourceName};
@@ -188,6 +189,24 @@ mod tests {
         assert_eq!(credential_provider.get().await.unwrap().access_key_id, "old");
         assert_eq!(credential_provider.refresh().await.unwrap().access_key_id, "new");
         assert_eq!(credential_provider.get().await.unwrap().access_key_id, "new");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_key_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let environment = Environment { credentials_directory: Some(folder.path().to_owned()), ..bare() };
+        let reason = async |id: &[u8]| {
+            put(folder.path(), "");
+            std::fs::write(folder.path().join("access_key_id"), id).unwrap();
+            let error = credential_provider(CredentialSource::Files, environment.clone()).get().await.unwrap_err();
+            error.reasons[0].1.clone()
+        };
+        assert!(reason(b"").await.ends_with("/access_key_id is empty"));
+        assert!(reason(b"LTAI x\n").await.ends_with("/access_key_id has a blank inside the value"));
+        // A byte order mark is what an editor adds.
+        put(folder.path(), "\u{feff}key");
+        let credentials = credential_provider(CredentialSource::Files, environment.clone()).get().await.unwrap();
+        assert_eq!(credentials.access_key_id, "key");
     }
 
     #[tokio::test]
