@@ -90,7 +90,7 @@ fn every_mistake_is_reported_at_its_place() {
         "secret-in-file 15:1..18",
         "open-listen 18:10..24",
         "bad-type 19:16..22",
-        "bad-value 20:13..15",
+        "bad-path 20:13..15",
         "secret-in-file 21:10..30",
         "unknown-section 23:2..8",
         "bad-zone 27:12..26",

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 /// Maximum number of listed names if none is similar.
 const FEW: usize = 8;
+/// Number of words above which only the first are listed.
+const MANY: usize = 24;
 
 /// The candidate closest to `word`, if it is probably a typing error: at most a third of the word's letters differ, or
 /// one. Case is ignored.
@@ -17,6 +19,15 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// `did you mean …?`, or the known words if none is similar.
+pub(super) fn suggestion(word: &str, known: &[&str]) -> String {
+    match closest(word, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.len() <= MANY => format!("known here: {}", known.join(", ")),
+        None => format!("known here: {}, … and {} more", known[..FEW].join(", "), known.len() - FEW),
+    }
 }
 
 /// Message if `wanted` is none of these names and ids.

@@ -33,9 +33,7 @@ async fn required(folder: &Path, name: &str) -> Result<String, String> {
 async fn read(folder: &Path, name: &str) -> Result<Option<String>, String> {
     let path = folder.join(name);
     match fs::read(&path).await {
-        Ok(bytes) => {
-            plain_value::of_file(&bytes).map(Some).map_err(|fault| format!("{} {fault}", path.display()))
-        }
+        Ok(bytes) => plain_value::of_file(&bytes).map(Some).map_err(|fault| format!("{} {fault}", path.display())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("cannot read {}: {error}", path.display())),
     }

@@ -1,13 +1,17 @@
 //! Converts a crontab to `[[schedule]]` tables: the lines that name instances become schedules, the others are listed
-//! with a reason. Pure; the result is text for an operator to read before it is used.
+//! with a reason. Options of a command become keys, and each that has no key is named. Pure; the result is text for an
+//! operator to read before it is used.
+
+mod options;
+mod shell;
 
 use std::{collections::HashSet, time::Duration};
 
-use crate::domain::calendar::zone::Zone;
 use serde::Serialize;
 
+pub use self::options::NotKept;
 use super::problem::{is_secret_key, mask};
-use crate::domain::calendar::Timing;
+use crate::domain::calendar::{Timing, zone::Zone};
 
 /// Maximum length of a name in a configuration.
 const LONGEST_NAME: usize = 64;
@@ -42,6 +46,13 @@ pub struct Found {
     pub timezone: String,
     /// The command, without secrets.
     pub command: String,
+    /// Other keys that the options of the command stand for.
+    pub keys: serde_json::Map<String, serde_json::Value>,
+    /// The same as TOML, in the order of the command.
+    #[serde(skip)]
+    pub lines: Vec<(String, String)>,
+    /// Options that have no key.
+    pub not_kept: Vec<NotKept>,
     /// Warnings.
     pub note: Option<String>,
 }
@@ -76,15 +87,17 @@ pub fn toml(entries: &[Entry]) -> String {
             }
             Entry::Schedule(found) => {
                 text.push_str(&format!("# was line {}: {}\n", found.line, found.command));
+                for NotKept { option, reason } in &found.not_kept {
+                    text.push_str(&format!("# not kept: {option}\n#   {reason}\n"));
+                }
                 if let Some(note) = &found.note {
                     text.push_str(&format!("# {note}\n"));
                 }
-                text.push_str(&format!("[[schedule]]\nname = {:?}\n", found.name));
-                match found.instance_ids.as_slice() {
-                    [one] => text.push_str(&format!("instance_id = {one:?}\n")),
-                    many => text.push_str(&format!("instance_ids = {many:?}\n")),
+                text.push_str(&head(&found.name, &found.instance_ids, &found.cron, &found.timezone));
+                for (key, value) in &found.lines {
+                    text.push_str(&format!("{key} = {value}\n"));
                 }
-                text.push_str(&format!("cron = {:?}\ntimezone = {:?}\n\n", found.cron, found.timezone));
+                text.push('\n');
             }
         }
     }
@@ -92,6 +105,15 @@ pub fn toml(entries: &[Entry]) -> String {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.dedup_by(|one, before| one.is_empty() && before.is_empty());
     format!("{}\n", lines.join("\n").trim_end())
+}
+
+/// The keys that each schedule has.
+fn head(name: &str, instance_ids: &[String], cron: &str, timezone: &str) -> String {
+    let instances = match instance_ids {
+        [one] => format!("instance_id = {one:?}"),
+        many => format!("instance_ids = {many:?}"),
+    };
+    format!("[[schedule]]\nname = {name:?}\n{instances}\ncron = {cron:?}\ntimezone = {timezone:?}\n")
 }
 
 /// Variables of the preceding lines.
@@ -150,17 +172,24 @@ impl Crontab {
         // A schedule has one kind of instance.
         let (desktops, workstations): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| id.starts_with("ecd-"));
         let kinds = [desktops, workstations].into_iter().filter(|ids| !ids.is_empty());
-        Ok(kinds
-            .map(|ids| Found {
+        let found = |ids: Vec<String>| {
+            let name = self.name(&ids, command);
+            let options = options::read(command, &head(&name, &ids, &cron, zone.name()));
+            let notes: Vec<String> = note.iter().cloned().chain(options.note).collect();
+            Found {
                 line: number,
-                name: self.name(&ids, command),
+                name,
                 instance_ids: ids,
                 cron: cron.clone(),
                 timezone: zone.name().to_owned(),
                 command: without_secrets(command),
-                note: note.clone(),
-            })
-            .collect())
+                keys: options.keys,
+                lines: options.lines,
+                not_kept: options.not_kept,
+                note: (!notes.is_empty()).then(|| notes.join("; ")),
+            }
+        };
+        Ok(kinds.map(found).collect())
     }
 
     /// The zone of a line, with its warning.
