@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     key::Kind,
-    paths::{ABSOLUTE, absolute},
     layer::layer,
+    paths::{ABSOLUTE, absolute},
     reader::{Diagnostics, Item},
     value_types::{Custom, Integer, Period},
 };

@@ -67,7 +67,7 @@ pub use self::{
 };
 use self::{
     hash::hash,
-    reader::{Diagnostics, Item, Mark, Source},
+    reader::{Diagnostics, Homes, Item, Mark, Source},
     schedules::{Schedules, SharedSettings},
     settings::{CloudLayer, DaemonLayer},
     source_files::read_files,
@@ -94,7 +94,7 @@ const NOT_KEYS: &[&str] = &[
 const SECTIONS: [&str; 5] = ["cloud", "daemon", "defaults", "profile", "schedule"];
 
 /// Where a key belongs.
-const HOMES: unknown_keys::Homes =
+const HOMES: Homes =
     &[("cloud", CloudLayer::KEYS), ("daemon", DaemonLayer::KEYS), ("defaults", schedule_keys::ScheduleLayer::KEYS)];
 
 /// The effective configuration.
@@ -322,7 +322,7 @@ fn assemble(
     marks: Option<&mut SourceSpans>,
     out: &mut Diagnostics,
 ) -> Option<Config> {
-    out.homes = HOMES;
+    (out.homes, out.inner) = (HOMES, schedule_keys::INNER);
     let mut clouds = Vec::new();
     let mut daemons = Vec::new();
     let mut shared = SharedSettings::default();
@@ -444,7 +444,7 @@ fn unknown_section(
         };
         out.error(mark, "unknown-section", format!("unknown section `{name}`"), Some(hint));
     } else {
-        let hint = unknown_keys::outside(mark, name, HOMES)
+        let hint = unknown_keys::outside(mark, name, out)
             .unwrap_or_else(|| format!("keys stand in a section: {}", SECTIONS.join(", ")));
         out.error(mark, "unknown-key", format!("unknown key `{name}` outside of any section"), Some(hint));
     }

@@ -22,7 +22,6 @@ use super::{
     mistakes,
     problem::{Place, Problem, Severity, Spot, find_key_id, is_secret_key, mask},
     suggest::closest,
-    unknown_keys::Homes,
 };
 
 /// Maximum duration in a configuration: ten years of 365 days.
@@ -137,6 +136,9 @@ impl<T: Serialize> Serialize for At<'_, T> {
     }
 }
 
+/// Tables with their keys.
+pub(super) type Homes = &'static [(&'static str, &'static [&'static str])];
+
 /// The problems found so far.
 #[derive(Debug, Default)]
 pub(super) struct Diagnostics {
@@ -146,6 +148,8 @@ pub(super) struct Diagnostics {
     pub broken: bool,
     /// The sections with their keys, to say where a misplaced key belongs.
     pub homes: Homes,
+    /// Keys that are tables, with the keys in them.
+    pub inner: Homes,
 }
 
 impl Diagnostics {

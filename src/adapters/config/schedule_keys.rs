@@ -7,9 +7,9 @@ use toml::de::DeValue;
 
 use super::{
     key::Kind,
-    mistakes,
     layer::layer,
-    reader::{At, Diagnostics, Item, Mark, to_map},
+    mistakes,
+    reader::{At, Diagnostics, Homes, Item, Mark, to_map},
     settings::{REGION, filled, region},
     suggest::closest,
     value_types::{Bool, Custom, Integer, OneOf, Period, PeriodOrNever},
@@ -41,6 +41,10 @@ const TAGS: usize = 15;
 const RESERVED: [&str; 5] = ["imagebaked:", "aliyun", "acs:", "http://", "https://"];
 /// Keys of a single schedule, which cannot be shared.
 pub(super) const OWN: [&str; 5] = ["name", "id", "profile", "instance_id", "instance_ids"];
+
+/// Keys that are tables, with the keys in them.
+pub(super) const INNER: Homes =
+    &[("keep", KeepKeys::KEYS), ("retry", RetryKeys::KEYS), ("hooks", HookKeys::KEYS)];
 
 /// Pattern of [`name`], in ASCII: dialects disagree on other letters.
 const NAME: &str = r"^[^\x00-,/:-@\[-\^`{-\x7f\s]{1,64}$";

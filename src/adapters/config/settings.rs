@@ -12,8 +12,8 @@ use toml::de::DeValue;
 use super::{
     backup_keys::{BackupLayer, BackupSettings, backup, backup_kind},
     key::Kind,
-    paths::{ABSOLUTE, absolute, socket},
     layer::layer,
+    paths::{ABSOLUTE, absolute, socket},
     reader::{Diagnostics, Item},
     suggest::suggestion,
     value_types::{Bool, Custom, Integer, OneOf, Period, Positive},

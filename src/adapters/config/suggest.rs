@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 
 /// Maximum number of listed names if none is similar.
 const FEW: usize = 8;
-/// Number of words above which only the first are listed.
-const MANY: usize = 24;
 
 /// The candidate closest to `word`, if it is probably a typing error: at most a third of the word's letters differ, or
 /// one. Case is ignored.
@@ -25,8 +23,7 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 pub(super) fn suggestion(word: &str, known: &[&str]) -> String {
     match closest(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if known.len() <= MANY => format!("known here: {}", known.join(", ")),
-        None => format!("known here: {}, … and {} more", known[..FEW].join(", "), known.len() - FEW),
+        None => format!("known here: {}", known.join(", ")),
     }
 }
 

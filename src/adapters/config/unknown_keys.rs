@@ -3,18 +3,12 @@
 use super::{
     mistakes,
     problem::is_secret_key,
-    reader::{Diagnostics, Hint, Mark, secret},
-    schedule_keys::{HookKeys, KeepKeys, RetryKeys},
+    reader::{Diagnostics, Hint, Homes, Mark, secret},
     suggest::{closest, suggestion},
 };
 
-/// Tables inside a key, with their keys.
-const INNER: &[(&str, &[&str])] = &[("keep", KeepKeys::KEYS), ("retry", RetryKeys::KEYS), ("hooks", HookKeys::KEYS)];
 /// Maximum length of a value that a hint repeats.
 const SHORT: usize = 48;
-
-/// The sections with their keys.
-pub(super) type Homes = &'static [(&'static str, &'static [&'static str])];
 
 /// Reports an unknown key of its table, whose keys are `known`.
 pub(super) fn unknown_key(mark: Mark<'_>, key: &str, known: &[&str], out: &mut Diagnostics) {
@@ -23,26 +17,26 @@ pub(super) fn unknown_key(mark: Mark<'_>, key: &str, known: &[&str], out: &mut D
         return;
     }
     let value = value_of(mark);
-    let hint = here(key, known, value)
+    let hint = here(key, known, out.inner, value)
         .or_else(|| elsewhere(key, out.homes))
         .or_else(|| closest(key, known.iter().copied()).map(|near| format!("did you mean `{near}`?")))
-        .or_else(|| meant_elsewhere(key, out.homes, value))
+        .or_else(|| meant_elsewhere(key, out, value))
         .unwrap_or_else(|| suggestion(key, known));
     out.error(mark, "unknown-key", format!("unknown key `{key}`"), Some(hint));
 }
 
 /// What to write for a key outside of any section.
-pub(super) fn outside(mark: Mark<'_>, key: &str, homes: Homes) -> Hint {
-    let home = homes.iter().find(|(_, keys)| keys.contains(&key));
+pub(super) fn outside(mark: Mark<'_>, key: &str, out: &Diagnostics) -> Hint {
+    let home = out.homes.iter().find(|(_, keys)| keys.contains(&key));
     let belongs = home.map(|(section, _)| format!("it belongs into [{section}]"));
-    belongs.or_else(|| meant_elsewhere(key, homes, value_of(mark)))
+    belongs.or_else(|| meant_elsewhere(key, out, value_of(mark)))
 }
 
 /// A key of another tool, or of a table inside a key, that this table has under another name.
-fn here(key: &str, known: &[&str], value: Option<&str>) -> Hint {
+fn here(key: &str, known: &[&str], inner: Homes, value: Option<&str>) -> Hint {
     let foreign = mistakes::foreign_key(key, known).map(|advice| with_value(advice, value));
     let inner = || {
-        let (outer, _) = INNER.iter().find(|(outer, keys)| known.contains(outer) && keys.contains(&key))?;
+        let (outer, _) = inner.iter().find(|(outer, keys)| known.contains(outer) && keys.contains(&key))?;
         Some(format!("it is a key of `{outer}`: write `{outer} = {{ {key} = {} }}`", value.unwrap_or("…")))
     };
     // `keep_daily` in `keep` itself.
@@ -57,9 +51,10 @@ fn elsewhere(key: &str, homes: Homes) -> Hint {
 }
 
 /// The section that has the key under another name, or one like it.
-fn meant_elsewhere(key: &str, homes: Homes, value: Option<&str>) -> Hint {
+fn meant_elsewhere(key: &str, out: &Diagnostics, value: Option<&str>) -> Hint {
+    let homes = out.homes;
     let foreign = homes.iter().find_map(|(section, keys)| {
-        let advice = here(key, keys, value)?;
+        let advice = here(key, keys, out.inner, value)?;
         Some(format!("{advice} in {}", name_of(section)))
     });
     let near = || {
@@ -119,6 +114,7 @@ mod tests {
         let key = line.split(' ').next().unwrap();
         let mut out = Diagnostics::default();
         out.homes = HOMES;
+        out.inner = &[("keep", &["last", "daily", "within"])];
         unknown_key(source.mark(0..key.len()), key, known, &mut out);
         out.into_problems().remove(0).hint.unwrap()
     }

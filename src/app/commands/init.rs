@@ -221,7 +221,7 @@ fn plan(machines: &[Machine], zone: Zone, now: DateTime<Utc>) -> Vec<Planned> {
 /// The instance's name as the name of a schedule; images are named by it, so it begins with a letter.
 fn slug(machine: &Machine) -> String {
     let name = machine.name.as_deref().unwrap_or_default().to_lowercase();
-    let name = name.replace(|c: char| !(c.is_alphanumeric() || "-_.".contains(c)), "-");
+    let name = name.replace(|c: char| !(c.is_alphanumeric() || "-_".contains(c)), "-");
     let mut slug = String::new();
     for part in name.split('-').filter(|part| !part.is_empty()) {
         if !slug.is_empty() {

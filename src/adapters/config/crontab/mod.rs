@@ -4,13 +4,14 @@
 
 mod options;
 mod shell;
+mod texts;
 
 use std::{collections::HashSet, time::Duration};
 
 use serde::Serialize;
 
 pub use self::options::NotKept;
-use super::problem::{is_secret_key, mask};
+use self::texts::{instances, without_secrets};
 use crate::domain::calendar::{Timing, zone::Zone};
 
 /// Maximum length of a name in a configuration.
@@ -46,7 +47,7 @@ pub struct Found {
     pub timezone: String,
     /// The command, without secrets.
     pub command: String,
-    /// Other keys that the options of the command stand for.
+    /// Other keys, from the options of the command.
     pub keys: serde_json::Map<String, serde_json::Value>,
     /// The same as TOML, in the order of the command.
     #[serde(skip)]
@@ -253,23 +254,6 @@ fn split_words(line: &str, n: usize) -> (Vec<&str>, &str) {
     (words, rest)
 }
 
-/// Instances that a command names, without duplicates.
-fn instances(command: &str) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    for run in command.split(|c: char| !word(c)) {
-        let id = run.trim_start_matches('-').trim_end_matches(['-', '_']);
-        let Some((kind, rest)) = id.split_once('-') else { continue };
-        let plain = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-        // Words such as `ws-proxy` are no ids; ids have digits.
-        let known = kind == "ecd" || (kind == "ws" && rest.bytes().any(|byte| byte.is_ascii_digit()));
-        if plain && known && !found.iter().any(|other| other == id) {
-            found.push(id.to_owned());
-        }
-    }
-    found
-}
-
 /// Name of a command, as a schedule's name.
 fn program(command: &str) -> String {
     let base = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
@@ -278,21 +262,6 @@ fn program(command: &str) -> String {
     let stem = word.split('.').next().unwrap_or_default();
     let name: String = stem.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect();
     if name.is_empty() { "crontab".to_owned() } else { name }
-}
-
-/// The text without the values of `--access-key-secret` and similar options, and without key ids.
-fn without_secrets(text: &str) -> String {
-    let mut shown = mask(text);
-    let words: Vec<String> = shown.split_whitespace().map(str::to_owned).collect();
-    for pair in words.windows(2) {
-        if let [option, value] = pair
-            && option.starts_with('-')
-            && is_secret_key(option)
-        {
-            shown = shown.replace(value.as_str(), "***");
-        }
-    }
-    shown
 }
 
 #[cfg(test)]

@@ -6,9 +6,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    instances,
     shell::{self, Command},
-    without_secrets,
+    texts::{instances, without_secrets},
 };
 use crate::{
     adapters::config::{
@@ -72,6 +71,7 @@ const OF_INSTANCE: [&str; 10] = [
 /// Options with a reason of their own for having no key.
 const REASONS: &[(&[&str], &str)] = &[
     (&["profile", "access_key_id", "config_path", "mode", "ram_role_name"], "see `credentials` of [cloud]"),
+    (&["name"], "the schedule is named by its instance: change its `name`"),
     (&["endpoint"], "see `endpoint` of [cloud]"),
     (&["timeout", "read_timeout"], "see `deadline` and `build_deadline`"),
     (&["connect_timeout"], "see `connect_timeout` of [cloud]"),
@@ -105,7 +105,7 @@ pub(super) struct Options {
     pub note: Option<String>,
 }
 
-/// A word of the command that stands for a setting.
+/// A setting in the words of the command.
 struct Written {
     shown: String,
     name: String,
@@ -152,7 +152,7 @@ impl Options {
         let reason = REASONS.iter().find(|(names, _)| names.contains(&name.as_str())).map(|(_, reason)| *reason);
         let alias = ALIASES.iter().find(|(_, names)| names.contains(&name.as_str())).map(|(key, _)| *key);
         let key = alias.unwrap_or(&name).to_owned();
-        if reason.is_some() || !matches!(kind_of(&key), Some(_) if key != "profile") {
+        if reason.is_some() || kind_of(&key).is_none() {
             self.leave(&shown, reason.unwrap_or("there is no key for it"));
             return;
         }
@@ -408,9 +408,10 @@ fn of_program(words: &[String], mut positional: Option<&mut Options>) -> Vec<Wri
             let flag = matches!(kind_of(key), Some(Kind::Bool)) || key == "stop_instance";
             let known =
                 kind_of(key).is_some_and(|kind| matches!(&kind, Kind::OneOf(words) if words.contains(&next.as_str())));
-            let follows = match flag {
-                true => mistakes::boolean(next).is_some() || known,
-                false => OF_INSTANCE.contains(&name.as_str()) || instances(next).is_empty(),
+            let follows = if flag {
+                mistakes::boolean(next).is_some() || known
+            } else {
+                OF_INSTANCE.contains(&name.as_str()) || instances(next).is_empty()
             };
             if follows {
                 shown = format!("{shown} {next}");

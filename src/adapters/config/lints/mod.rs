@@ -3,6 +3,7 @@
 
 mod ages;
 mod collisions;
+mod hook_files;
 mod hooks;
 mod names;
 mod tags;
@@ -13,7 +14,7 @@ use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use self::hooks::HookFiles;
+use self::hook_files::HookFiles;
 use super::{
     Config, SourceMap,
     reader::{Diagnostics, Mark, Source, Span},
