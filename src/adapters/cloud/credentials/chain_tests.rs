@@ -1,6 +1,12 @@
 //! Which source wins, and which ends the search. Nothing here reaches a network.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::{Arc, LazyLock}, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
