@@ -121,16 +121,17 @@ impl Profiles<'_> {
                 Ok(Recipe::of(base).then(profile.role().role(&place, self.environment)?))
             }
             "ChainableRamRoleArn" => {
-                let source = given(&profile.source_profile).ok_or_else(|| missing("source_profile"))?;
+                let source = given(profile.source_profile.as_ref()).ok_or_else(|| missing("source_profile"))?;
                 let role = profile.role().role(&place, self.environment)?;
                 Ok(self.recipe(&source, before)?.then(role))
             }
-            "EcsRamRole" => ecs_role(given(&profile.ram_role_name), self.environment)
+            "EcsRamRole" => ecs_role(given(profile.ram_role_name.as_ref()), self.environment)
                 .map_err(|error| NoKey::unusable(format!("{place} is of mode EcsRamRole, {}", error.why()))),
             "OIDC" => {
                 let environment = self.environment;
-                let provider_arn = given(&profile.oidc_provider_arn).or_else(|| environment.oidc_provider_arn.clone());
-                let file = given(&profile.oidc_token_file).map(PathBuf::from);
+                let provider_arn =
+                    given(profile.oidc_provider_arn.as_ref()).or_else(|| environment.oidc_provider_arn.clone());
+                let file = given(profile.oidc_token_file.as_ref()).map(PathBuf::from);
                 let file = file.or_else(|| environment.oidc_token_file.clone());
                 Ok(Recipe::of(Base::Oidc {
                     provider_arn: provider_arn.ok_or_else(|| missing("oidc_provider_arn"))?,
@@ -139,7 +140,7 @@ impl Profiles<'_> {
                 }))
             }
             "CredentialsURI" => {
-                let uri = given(&profile.credentials_uri).ok_or_else(|| missing("credentials_uri"))?;
+                let uri = given(profile.credentials_uri.as_ref()).ok_or_else(|| missing("credentials_uri"))?;
                 Ok(Recipe::of(Base::Uri(uri)))
             }
             mode => Err(unsupported(&place, "mode", mode)),
@@ -151,12 +152,12 @@ impl Profile {
     /// The fields of a role. The official libraries read the session's name from either key.
     fn role(&self) -> RoleFields {
         RoleFields {
-            arn: given(&self.ram_role_arn),
-            session_name: given(&self.ram_session_name).or_else(|| given(&self.role_session_name)),
+            arn: given(self.ram_role_arn.as_ref()),
+            session_name: given(self.ram_session_name.as_ref()).or_else(|| given(self.role_session_name.as_ref())),
             duration_seconds: self.expired_seconds,
-            policy: given(&self.policy),
-            external_id: given(&self.external_id),
-            region: given(&self.sts_region),
+            policy: given(self.policy.as_ref()),
+            external_id: given(self.external_id.as_ref()),
+            region: given(self.sts_region.as_ref()),
             in_vpc: self.enable_vpc,
         }
     }
@@ -165,7 +166,7 @@ impl Profile {
         let missing = |what: &str| NoKey::unusable(format!("{place} has no {what}"));
         let secret = self.access_key_secret.clone().filter(|secret| !secret.expose_secret().is_empty());
         Ok(AccessKey {
-            id: given(&self.access_key_id).ok_or_else(|| missing("access_key_id"))?,
+            id: given(self.access_key_id.as_ref()).ok_or_else(|| missing("access_key_id"))?,
             secret: secret.ok_or_else(|| missing("access_key_secret"))?,
             security_token: None,
         })
@@ -173,11 +174,13 @@ impl Profile {
 
     fn is_blank(&self) -> bool {
         let has_secret = self.access_key_secret.as_ref().is_some_and(|secret| !secret.expose_secret().is_empty());
-        matches!(self.mode.as_deref(), None | Some("" | "AK")) && given(&self.access_key_id).is_none() && !has_secret
+        matches!(self.mode.as_deref(), None | Some("" | "AK"))
+            && given(self.access_key_id.as_ref()).is_none()
+            && !has_secret
     }
 }
 
 /// The text, unless it is empty.
-fn given(text: &Option<String>) -> Option<String> {
-    text.clone().filter(|text| !text.is_empty())
+fn given(text: Option<&String>) -> Option<String> {
+    text.cloned().filter(|text| !text.is_empty())
 }

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 
 /// What the sources read.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Environment {
     pub(super) access_key_id: Option<String>,
     pub(super) access_key_secret: Option<SecretString>,
