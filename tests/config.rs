@@ -188,7 +188,10 @@ fn a_value_of_another_shape_is_answered_with_the_value_to_write() {
         (schedule("regions = ['hangzhou']"), "did you mean `cn-hangzhou`?"),
         (schedule("timezone = 'Beijing time'"), "did you mean `Asia/Shanghai`?"),
         (schedule("image_name = '{slot:YYYYMMDD}-v{version}'"), "use strftime: `{slot:%Y%m%d}`"),
-        (GOOD.replace("ecd-1", "ecd-1, ecd-2"), "several instances are a list: `instance_ids = [\"ecd-1\", \"ecd-2\"]`"),
+        (
+            GOOD.replace("ecd-1", "ecd-1, ecd-2"),
+            "several instances are a list: `instance_ids = [\"ecd-1\", \"ecd-2\"]`",
+        ),
         (GOOD.replace("ecd-1", " ecd-1"), "write \"ecd-1\", without blanks"),
         (daemon("backup = true"), "write `backup = {}`"),
         (daemon("listen = 8470"), "an address and a port, in quotes: \"127.0.0.1:8470\""),

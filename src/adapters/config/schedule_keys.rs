@@ -43,8 +43,7 @@ const RESERVED: [&str; 5] = ["imagebaked:", "aliyun", "acs:", "http://", "https:
 pub(super) const OWN: [&str; 5] = ["name", "id", "profile", "instance_id", "instance_ids"];
 
 /// Keys that are tables, with the keys in them.
-pub(super) const INNER: Homes =
-    &[("keep", KeepKeys::KEYS), ("retry", RetryKeys::KEYS), ("hooks", HookKeys::KEYS)];
+pub(super) const INNER: Homes = &[("keep", KeepKeys::KEYS), ("retry", RetryKeys::KEYS), ("hooks", HookKeys::KEYS)];
 
 /// Pattern of [`name`], in ASCII: dialects disagree on other letters.
 const NAME: &str = r"^[^\x00-,/:-@\[-\^`{-\x7f\s]{1,64}$";

@@ -140,7 +140,9 @@ async fn a_file_that_is_no_key_is_named() {
     let host = Host::new();
     key_folder(host.home.path(), "id");
     let environment = Environment { credentials_directory: Some(host.home.path().to_owned()), ..host.environment() };
-    for (text, fault) in [("LTAI x", "has a blank inside the value"), ("\u{feff}\n", "is empty"), ("'id'", "has quotes")] {
+    for (text, fault) in
+        [("LTAI x", "has a blank inside the value"), ("\u{feff}\n", "is empty"), ("'id'", "has quotes")]
+    {
         host.put("access_key_id", text);
         let error = provider("files", environment.clone()).get().await.unwrap_err();
         assert!(error.is_final && error.to_string().contains(&format!("/access_key_id {fault}")), "{text:?}: {error}");

@@ -21,7 +21,11 @@ pub(super) async fn find(environment: &Environment) -> Result<Recipe, NoKey> {
     let secret = part(folder, "access_key_secret").await?;
     let missing = |name: &str| {
         let path = folder.join(name);
-        if path.exists() { format!("{} is empty", path.display()) } else { format!("no {name} in {}", folder.display()) }
+        if path.exists() {
+            format!("{} is empty", path.display())
+        } else {
+            format!("no {name} in {}", folder.display())
+        }
     };
     match (id, secret) {
         (Some(id), Some(secret)) => Ok(Recipe::of(Base::Key(AccessKey {
@@ -40,7 +44,6 @@ pub(super) async fn find(environment: &Environment) -> Result<Recipe, NoKey> {
 async fn part(folder: &Path, name: &str) -> Result<Option<String>, NoKey> {
     let path = folder.join(name);
     let Some(text) = text_file::read(&path).await? else { return Ok(None) };
-    let value =
-        plain_value::of_text(&text).map_err(|fault| NoKey::unusable(format!("{} {fault}", path.display())))?;
+    let value = plain_value::of_text(&text).map_err(|fault| NoKey::unusable(format!("{} {fault}", path.display())))?;
     Ok(Some(value).filter(|value| !value.is_empty()))
 }
