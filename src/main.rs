@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
-use imagebaked::app::{cli::Cli, commands};
+use clap::{FromArgMatches as _, error::ErrorKind};
+use imagebaked::app::{
+    cli::{self, Cli},
+    commands,
+};
 
 fn main() -> ExitCode {
     let folder = std::env::current_dir().ok();
@@ -12,7 +15,8 @@ fn main() -> ExitCode {
         Ok(false) => {}
         Err(error) => return report_usage(&error),
     }
-    let cli = match Cli::try_parse() {
+    let parsed = cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             let code = report_usage(&error);
@@ -24,7 +28,7 @@ fn main() -> ExitCode {
         }
     };
     if cli.verbose {
-        let misplaced = Cli::command().error(ErrorKind::ArgumentConflict, "`--verbose` goes with `--version` alone");
+        let misplaced = cli::command().error(ErrorKind::ArgumentConflict, "`--verbose` goes with `--version` alone");
         return report_usage(&misplaced);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {

@@ -414,6 +414,6 @@ fn the_release_of_the_time_zone_rules_is_shown() {
     let status = host.json(0, &["status"]);
     assert_eq!(status["daemon"]["zones"]["release"], release.version());
     assert_eq!(status["daemon"]["zones"]["source"], "built in");
-    let (text, _) = host.expect(0, &["status"]);
+    let (text, _) = host.expect(0, &["status", "--all"]);
     assert!(text.contains(&format!("time zones   {release}")), "{text}");
 }

@@ -99,7 +99,7 @@ impl World {
         };
         let (stop, asked) = mpsc::channel(1);
         let daemon = tokio::spawn(async move { daemon::run(setup, asked).await.unwrap() });
-        while client::ask(&socket, &Request::Status).await.is_err() {
+        while client::ask(&socket, &Request::Status { all: false }).await.is_err() {
             assert!(!daemon.is_finished());
             tokio::task::yield_now().await;
         }
@@ -162,7 +162,7 @@ async fn nothing_is_deleted_by_a_clock_that_the_cloud_contradicts() {
         let (problem, _) = world.prune().await;
         let side = if off > 0 { "ahead of" } else { "behind" };
         assert!(problem.as_ref().is_some_and(|why| why.contains(side)), "{problem:?}");
-        let Reply::Status(status) = world.ask(Request::Status).await else { panic!() };
+        let Reply::Status(status) = world.ask(Request::Status { all: false }).await else { panic!() };
         assert!(format!("{:?}", status.health).contains(side), "{:?}", status.health);
         world.clock.step(truth);
     }
@@ -184,7 +184,7 @@ async fn a_time_stamp_that_is_refused_is_a_problem_of_the_clock_and_ends_when_th
         Reply::Rows { rows, .. } => rows[0].clone(),
         other => panic!("{other:?}"),
     };
-    let health = async || match world.ask(Request::Status).await {
+    let health = async || match world.ask(Request::Status { all: false }).await {
         Reply::Status(status) => format!("{:?}", status.health),
         other => panic!("{other:?}"),
     };

@@ -31,6 +31,28 @@ pub fn no_schedule<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -
     format!("there is no schedule {wanted:?}; {hint}")
 }
 
+/// Message if `wanted` is none of the instances `known`, which `whose` has.
+pub fn no_instance<'a>(whose: &str, wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: BTreeSet<&str> = known.into_iter().collect();
+    let hint = match closest(wanted, known.iter().copied()) {
+        Some(near) => format!("; did you mean {near:?}?"),
+        None if known.is_empty() || known.len() > FEW => String::new(),
+        None => format!("; those there are: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+    };
+    format!("{whose} has no instance {wanted:?}{hint}")
+}
+
+/// Message if `wanted` is the id of none of these images, each with its name.
+pub fn no_image<'a>(wanted: &str, known: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> String {
+    if let Some((id, _)) = known.clone().find(|(_, name)| *name == wanted) {
+        return format!("{wanted:?} is the name of image {id}; images are named by their id");
+    }
+    let near = closest(wanted, known.map(|(id, _)| id));
+    let hint =
+        near.map_or_else(|| "`imagebaked images` lists them".to_owned(), |near| format!("did you mean {near:?}?"));
+    format!("no line has an image {wanted:?}; {hint}")
+}
+
 /// Number of insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
 fn distance(a: &[char], b: &[char]) -> usize {
     // Three rows of the usual table suffice; a swap needs the row before the last.
@@ -73,6 +95,24 @@ mod tests {
         let many: Vec<String> = (0..9).map(|n| format!("box-{n}")).collect();
         let report = no_schedule("gloden", many.iter().map(String::as_str));
         assert_eq!(report, r#"there is no schedule "gloden"; `imagebaked plan` shows them"#);
+    }
+
+    #[test]
+    fn unknown_instances_and_images_are_reported_with_the_nearest() {
+        let known = ["ecd-1a2b", "ws-9x"];
+        assert_eq!(
+            no_instance("farm", "ecd-1a2c", known),
+            r#"farm has no instance "ecd-1a2c"; did you mean "ecd-1a2b"?"#
+        );
+        assert_eq!(no_instance("farm", "x", known), r#"farm has no instance "x"; those there are: ecd-1a2b, ws-9x"#);
+        let images = [("imgc-2ze7a1", "golden-v1"), ("imgc-9kk3b2", "golden-v2")];
+        let report = |wanted: &str| no_image(wanted, images.into_iter());
+        assert_eq!(report("imgc-2ze7a2"), r#"no line has an image "imgc-2ze7a2"; did you mean "imgc-2ze7a1"?"#);
+        assert_eq!(
+            report("golden-v2"),
+            r#""golden-v2" is the name of image imgc-9kk3b2; images are named by their id"#
+        );
+        assert_eq!(report("m"), r#"no line has an image "m"; `imagebaked images` lists them"#);
     }
 
     #[test]

@@ -51,6 +51,9 @@ ORDER BY schedule_id, instance_id";
 /// Every name and id of a schedule that was ever seen.
 pub(super) const SCHEDULE_WORDS: &str = "SELECT schedule FROM targets UNION SELECT schedule_id FROM targets";
 
+/// Every instance that was ever seen.
+pub(super) const INSTANCE_WORDS: &str = "SELECT DISTINCT instance_id FROM targets";
+
 /// An instance of a schedule in the history.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct TargetRow {
@@ -99,6 +102,17 @@ impl Reader {
     /// `StoreError` if the query fails.
     pub async fn schedule_words(&self) -> Result<Vec<String>, StoreError> {
         sqlx::query_scalar(SCHEDULE_WORDS).fetch_all(&self.pool).await.map_err(failed("read the names of schedules"))
+    }
+}
+
+impl Reader {
+    /// All instances of schedules in the history.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn instance_words(&self) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar(INSTANCE_WORDS).fetch_all(&self.pool).await.map_err(failed("read the known instances"))
     }
 }
 

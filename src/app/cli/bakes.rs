@@ -2,15 +2,28 @@
 
 use clap::{Args, ValueEnum};
 
-use super::values::bake_id;
+use super::{
+    schedule_args::{OnlySchedule, Schedules},
+    values::bake_id,
+};
 use crate::domain::time::AskedTime;
 use crate::domain::{bake::State, ids::BakeId};
 
 /// `bake`.
 #[derive(Debug, Args)]
 pub struct BakeArgs {
-    /// The schedule, by name or id.
-    pub schedule: String,
+    /// Which.
+    #[command(flatten)]
+    pub schedules: Schedules,
+    /// Only this instance; may be repeated. It needs no schedule if only one has the instance.
+    #[arg(long, value_name = "ID")]
+    pub instance: Vec<String>,
+    /// Bake every schedule, after a question.
+    #[arg(long, conflicts_with_all = ["schedule", "schedule_option", "instance"])]
+    pub all: bool,
+    /// With `--all`: do not ask.
+    #[arg(long, short, requires = "all")]
+    pub yes: bool,
     /// Stay until the bakes are over and their images are verified; exits with 1 unless all are good.
     #[arg(long)]
     pub wait: bool,
@@ -19,9 +32,9 @@ pub struct BakeArgs {
 /// `history`.
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    /// Only this schedule, by name or id.
-    #[arg(long, value_name = "NAME")]
-    pub schedule: Option<String>,
+    /// Which.
+    #[command(flatten)]
+    pub schedule: OnlySchedule,
     /// Only this instance.
     #[arg(long, value_name = "ID")]
     pub instance: Option<String>,

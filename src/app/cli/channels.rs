@@ -2,11 +2,14 @@
 
 use clap::Args;
 
+use super::schedule_args::{OnlySchedule, ScheduleAndMore};
+
 /// `channels`.
 #[derive(Debug, Args)]
 pub struct ChannelsArgs {
-    /// Only this schedule, by name or id.
-    pub schedule: Option<String>,
+    /// Which.
+    #[command(flatten)]
+    pub schedule: OnlySchedule,
     /// Every assignment that ever was, the last first.
     #[arg(long)]
     pub history: bool,
@@ -33,10 +36,11 @@ pub struct PromoteArgs {
 /// `rollback`.
 #[derive(Debug, Args)]
 pub struct RollbackArgs {
-    /// The schedule, by name or id.
-    pub schedule: String,
+    /// Which.
+    #[command(flatten)]
+    pub schedule: ScheduleAndMore,
     /// The channel.
-    pub channel: String,
+    pub channel: Option<String>,
     /// Which instance, where the schedule has several.
     #[arg(long, value_name = "ID")]
     pub instance: Option<String>,
