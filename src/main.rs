@@ -3,9 +3,12 @@
 use std::process::ExitCode;
 
 use clap::{FromArgMatches as _, error::ErrorKind};
-use imagebaked::app::{
-    cli::{self, Cli},
-    commands,
+use imagebaked::{
+    adapters::config::closest,
+    app::{
+        cli::{self, Cli},
+        commands,
+    },
 };
 
 fn main() -> ExitCode {
@@ -19,7 +22,12 @@ fn main() -> ExitCode {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
-            let code = report_usage(&error);
+            let code = if error.kind() == ErrorKind::MissingSubcommand { show_help() } else { report_usage(&error) };
+            if error.kind() == ErrorKind::InvalidSubcommand
+                && let Some(tip) = tip(&error)
+            {
+                eprintln!("  tip: {tip}");
+            }
             let verbose = std::env::args_os().any(|argument| argument == "--verbose");
             if verbose && error.kind() == ErrorKind::DisplayVersion {
                 commands::version_details();
@@ -39,6 +47,21 @@ fn main() -> ExitCode {
         }
     };
     runtime.block_on(commands::dispatch(cli))
+}
+
+/// The help on standard error, for a command line without a command.
+fn show_help() -> ExitCode {
+    eprint!("{}", cli::command().render_help());
+    ExitCode::from(2)
+}
+
+/// The nearest command, for `help` of one that is not there: clap names it only for commands.
+fn tip(error: &clap::Error) -> Option<String> {
+    let wanted = std::env::args().skip_while(|word| word != "help").nth(1)?;
+    let command = cli::command();
+    let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let near = closest(&wanted, names.iter().copied()).filter(|_| !error.to_string().contains("tip:"))?;
+    Some(format!("imagebaked help {near}"))
 }
 
 /// Help and version are no failures; clap knows which stream and code.

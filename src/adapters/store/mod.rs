@@ -17,6 +17,7 @@ mod deletions;
 mod distributions;
 mod error;
 mod fragments;
+mod from_row;
 mod health;
 mod history;
 mod images;

@@ -1,9 +1,8 @@
 //! What schedules came to: their newest results, and the newest good image of each of their lines.
 
 use chrono::{DateTime, Utc};
-use sqlx::FromRow;
 
-use super::{Reader, StoreError, failed, fragments::good, instant};
+use super::{Reader, StoreError, failed, fragments::good, from_row::from_row, instant};
 
 /// The newest ?2 rows of each of the schedules ?1, the newest first; with whether the image is vetoed.
 pub(super) const NEWEST_ROWS: &str = "
@@ -27,7 +26,7 @@ FROM json_each(?1) AS line CROSS JOIN images i
 );
 
 /// A row of a schedule, in short.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResultRow {
     /// The schedule's stable id.
     pub schedule_id: String,
@@ -42,6 +41,8 @@ pub struct ResultRow {
     pub vetoed: bool,
 }
 
+from_row!(ResultRow { schedule_id, id, slot, state, reason_code, vetoed });
+
 impl ResultRow {
     /// The slot.
     pub fn slot(&self) -> DateTime<Utc> {
@@ -50,7 +51,7 @@ impl ResultRow {
 }
 
 /// The newest good image of a line.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GoodImageRow {
     /// The line.
     pub line_id: String,
@@ -62,6 +63,8 @@ pub struct GoodImageRow {
     pub version: i64,
     good_at: i64,
 }
+
+from_row!(GoodImageRow { line_id, image_id, image_name, version, good_at });
 
 impl GoodImageRow {
     /// Since when it has been good.

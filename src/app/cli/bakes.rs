@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::{
     schedule_args::{OnlySchedule, Schedules},
-    values::bake_id,
+    values::{bake_id, count},
 };
 use crate::domain::time::AskedTime;
 use crate::domain::{bake::State, ids::BakeId};
@@ -51,7 +51,7 @@ pub struct HistoryArgs {
     #[arg(long, value_name = "CODE")]
     pub code: Option<String>,
     /// At most so many rows.
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = count, allow_negative_numbers = true)]
     pub limit: u32,
     /// Rows before this one: the number of the last bake of the page before.
     #[arg(long, value_name = "BAKE", value_parser = bake_id)]

@@ -2,7 +2,10 @@
 
 use clap::Args;
 
-use super::schedule_args::{OnlySchedule, ScheduleAndMore};
+use super::{
+    schedule_args::{OnlySchedule, ScheduleAndMore},
+    values::count,
+};
 
 /// `channels`.
 #[derive(Debug, Args)]
@@ -14,7 +17,7 @@ pub struct ChannelsArgs {
     #[arg(long)]
     pub history: bool,
     /// At most so many lines of history.
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = count, allow_negative_numbers = true)]
     pub limit: u32,
 }
 
@@ -40,6 +43,7 @@ pub struct RollbackArgs {
     #[command(flatten)]
     pub schedule: ScheduleAndMore,
     /// The channel.
+    #[arg(required_unless_present = "schedule_option")]
     pub channel: Option<String>,
     /// Which instance, where the schedule has several.
     #[arg(long, value_name = "ID")]

@@ -2,7 +2,10 @@
 
 use clap::Args;
 
-use super::schedule_args::OnlySchedule;
+use super::{
+    schedule_args::OnlySchedule,
+    values::count,
+};
 use crate::{
     adapters::config::closest,
     domain::{
@@ -34,7 +37,7 @@ pub struct EventsArgs {
     #[arg(long, value_name = "ID", conflicts_with_all = ["schedule", "schedule_option"])]
     pub about: Option<String>,
     /// At most so many: the newest ones.
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = count, allow_negative_numbers = true)]
     pub limit: u32,
     /// After the event with this number: for programs that fetch what is new.
     #[arg(long, value_name = "ID")]

@@ -43,7 +43,7 @@ pub const EXAMPLES: &[(&str, &[Example])] = &[
         "why",
         &[
             ("imagebaked why golden", "the newest slot"),
-            ("imagebaked why golden --at yesterday", "each slot of a day"),
+            ("imagebaked why golden yesterday", "each slot of a day"),
             ("imagebaked why golden --at 03:00", "the slot at that time, or why there was none"),
         ],
     ),

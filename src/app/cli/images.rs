@@ -2,7 +2,10 @@
 
 use clap::Args;
 
-use super::schedule_args::{OnlySchedule, ScheduleAndMore};
+use super::{
+    schedule_args::{OnlySchedule, ScheduleAndMore},
+    values::count,
+};
 use crate::domain::time::AskedTime;
 
 /// `images`.
@@ -12,7 +15,7 @@ pub struct ImagesArgs {
     #[command(flatten)]
     pub schedule: OnlySchedule,
     /// At most so many images in the table; JSON always has all.
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = count, allow_negative_numbers = true)]
     pub limit: u32,
     /// Only images whose line is not in the file any more.
     #[arg(long)]

@@ -43,8 +43,8 @@ pub struct Cli {
     /// Print JSON with stable field names, for programs.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Colours: by default on a terminal, unless NO_COLOR is set.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// Colours: `auto` (on a terminal, unless NO_COLOR is set), `always` or `never`.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     pub color: ColorChoice,
     /// With `--version`: show the release of the time zone rules and its source, too.
     #[arg(long)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::schedule_args::OneSchedule;
+use super::schedule_args::ScheduleAndMore;
 use crate::domain::time::AskedTime;
 
 /// `check`.
@@ -58,7 +58,10 @@ pub struct PlanArgs {
 pub struct WhyArgs {
     /// Which.
     #[command(flatten)]
-    pub schedule: OneSchedule,
+    pub schedule: ScheduleAndMore,
+    /// The same as `--at TIME`.
+    #[arg(value_name = "TIME", conflicts_with = "at")]
+    pub time: Option<String>,
     /// A time as any command prints it, or in the schedule's zone: `07:06`, `yesterday`, `2027-03-28 02:30`. A day explains
     /// each of its slots. By default the newest slot.
     #[arg(long, value_name = "TIME")]

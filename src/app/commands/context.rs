@@ -208,7 +208,7 @@ pub(super) async fn known_instance(config: &Config, reader: &Reader, wanted: &st
     if known.clone().any(|id| id == wanted) {
         return Ok(());
     }
-    Err(Failure::new(Exit::NotFound, config::no_instance("no schedule", wanted, known.by_ref())))
+    Err(Failure::new(Exit::NotFound, config::no_instance("the history", wanted, known.by_ref())))
 }
 
 /// Message for a schedule that neither the configuration nor the history has.

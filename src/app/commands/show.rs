@@ -174,9 +174,10 @@ fn facts(row: &BakeRow, now: DateTime<Utc>, zone: Zone) -> Vec<(&'static str, St
         ("next poll", row.wake_at.map_or_else(|| NONE.to_owned(), time)),
         ("configuration", row.config_hash.clone()),
     ];
-    if row.covers > 1 {
-        let range = format!("{} slots from {} to {}", row.covers, shown(row.covers_from, zone), shown(row.slot, zone));
-        facts.insert(6, ("covers", range));
+    if row.slot_count > 1 {
+        let range =
+            format!("{} slots from {} to {}", row.slot_count, shown(row.first_slot, zone), shown(row.slot, zone));
+        facts.insert(6, ("slots", range));
     }
     if let Some(who) = &row.requested_by {
         facts.insert(7, ("requested by", who.clone()));

@@ -1,7 +1,7 @@
 //! Tables: whole rows into a pipe, so that `grep` finds them; on a terminal as wide as it is, or a block per row. No word
 //! is ever broken: ids are copied from the output.
 
-use unicode_width::UnicodeWidthStr as _;
+use unicode_width::UnicodeWidthStr;
 
 /// Text for an absent value.
 pub const NONE: &str = "-";
@@ -138,7 +138,7 @@ impl Rows {
     fn needs(&self) -> usize {
         let last = self.last();
         let words = self.rows.iter().filter_map(|row| row.get(last)).flat_map(|cell| cell.split(' '));
-        let longest_word = words.map(|word| word.width()).max().unwrap_or_default();
+        let longest_word = words.map(UnicodeWidthStr::width).max().unwrap_or_default();
         let of_last = self.widest(last).min(LAST.max(longest_word));
         (0..last).map(|index| self.widest(index) + GAP).sum::<usize>() + of_last
     }

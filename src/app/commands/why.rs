@@ -22,7 +22,7 @@ use crate::{
     domain::{
         bake::naming::{Template, Values},
         calendar::Timing,
-        catch_up::AccountPolicy,
+        catch_up::SlotPolicy,
         clock::{Clock, ON_TIME, SystemClock, shifted},
         ids::{InstanceId, LineId, ScheduleId},
         pause::Pause,
@@ -58,6 +58,7 @@ struct InstanceExplanation {
 }
 
 pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
+    let asked = asked_time(args)?;
     let config = context.locate_daemon().await?;
     let now = SystemClock.now();
     let reader = match Reader::open(&config.daemon.state_dir).await {
@@ -67,7 +68,7 @@ pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
         Err(error) => return Err(error.into()),
     };
     let subject = subject(&config, reader.as_ref(), args).await?;
-    let (moments, more) = subject.moments(reader.as_ref(), args.at, now).await?;
+    let (moments, more) = subject.moments(reader.as_ref(), asked, now).await?;
     let mut explanations = Vec::new();
     for moment in moments {
         for instance in &subject.instances {
@@ -85,6 +86,20 @@ pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
         text.push_str(&format!("\n… and {more} more slots of that time; `--at` with a time of day shows one\n"));
     }
     Ok(CommandOutput::done(text))
+}
+
+/// The time after the schedule, or that of `--at`.
+fn asked_time(args: &WhyArgs) -> Result<Option<AskedTime>> {
+    let usage = |message: String| Err(Failure::new(Exit::Usage, message));
+    match args.schedule.others(&args.time).as_slice() {
+        [] => Ok(args.at),
+        [_, other, ..] => usage(format!("{other:?} is one word too many: imagebaked why SCHEDULE [TIME]")),
+        [_] if args.at.is_some() => usage("`--at` has the time already".to_owned()),
+        [word] => match word.parse() {
+            Ok(time) => Ok(Some(time)),
+            Err(error) => usage(format!("{word:?}: {error}")),
+        },
+    }
 }
 
 async fn subject<'a>(config: &'a Config, reader: Option<&Reader>, args: &WhyArgs) -> Result<Subject<'a>> {
@@ -247,8 +262,8 @@ impl Subject<'_> {
     }
 }
 
-fn policy<'a>(schedule: &Schedule, paused: Option<&'a str>) -> AccountPolicy<'a> {
-    AccountPolicy { catch_up: schedule.catch_up, window: schedule.catch_up_window, on_time: ON_TIME, paused }
+fn policy<'a>(schedule: &Schedule, paused: Option<&'a str>) -> SlotPolicy<'a> {
+    SlotPolicy { catch_up: schedule.catch_up, window: schedule.catch_up_window, on_time: ON_TIME, paused }
 }
 
 /// Name of the image of a future slot, if every slot until then makes one.

@@ -81,13 +81,13 @@ pub(super) fn target(
     };
     let instance = match (&found.instances, instance) {
         (Instances::One(one), None) => one,
-        (instances, Some(wanted)) => match instances.as_slice().iter().find(|one| *one == wanted) {
-            Some(one) => one,
-            None => {
-                let known = instances.as_slice().iter().map(InstanceId::as_str);
-                return Err(Reply::NotFound { message: config::no_instance(schedule, wanted.as_str(), known) });
-            }
-        },
+        (instances, Some(wanted)) => {
+            let known = instances.as_slice().iter();
+            let unknown = || Reply::NotFound {
+                message: config::no_instance(schedule, wanted.as_str(), known.clone().map(InstanceId::as_str)),
+            };
+            known.clone().find(|one| *one == wanted).ok_or_else(unknown)?
+        }
         (Instances::Many(many), None) => {
             let many: Vec<&str> = many.iter().map(InstanceId::as_str).collect();
             let message =

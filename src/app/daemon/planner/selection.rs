@@ -118,7 +118,7 @@ mod tests {
             chosen(&[], &["ecd-2"], false),
             "ecd-2 is an instance of several schedules; name one, such as farm or weekly"
         );
-        assert_eq!(chosen(&["golden", "framm"], &[], false), "there is no schedule \"framm\"; did you mean \"farm\"?");
+        assert_eq!(chosen(&["golden", "fram"], &[], false), "there is no schedule \"fram\"; did you mean \"farm\"?");
         assert_eq!(chosen(&["farm"], &["ecd-3"], false), "farm has no instance \"ecd-3\"; did you mean \"ecd-1\"?");
         assert_eq!(chosen(&[], &[], false), "no schedule is named");
     }
