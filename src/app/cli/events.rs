@@ -2,10 +2,7 @@
 
 use clap::Args;
 
-use super::{
-    schedule_args::OnlySchedule,
-    values::count,
-};
+use super::{schedule_args::OnlySchedule, values::count};
 use crate::{
     adapters::config::closest,
     domain::{

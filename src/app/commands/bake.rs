@@ -123,8 +123,7 @@ async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> R
 fn how_long(context: &Context<'_>, config: &Config, rows: &[Value]) -> String {
     let zones = context.zones(config);
     let latest = rows.iter().filter_map(|row| Some((instant(row, "begins_until")?, text(row, "schedule_id"))));
-    let latest =
-        latest.max().map(|(at, schedule)| format!("; to begin by {}", zones.show(at, schedule)));
+    let latest = latest.max().map(|(at, schedule)| format!("; to begin by {}", zones.show(at, schedule)));
     let usual = rows.iter().filter_map(|row| row["usual_seconds"].as_u64()).max();
     let usual =
         usual.map_or_else(String::new, |seconds| format!(" It usually takes {}.", short(Duration::from_secs(seconds))));

@@ -229,7 +229,8 @@ fn by_the_rule(moment: PointInTime, timing: &Timing) -> (bool, Option<String>) {
 impl Record {
     fn words(&self, zone: Zone) -> String {
         // Messages of the cloud end with a full stop of their own.
-        let reason = self.reason.as_deref().map_or_else(String::new, |reason| format!(": {}", reason.trim_end_matches('.')));
+        let reason =
+            self.reason.as_deref().map_or_else(String::new, |reason| format!(": {}", reason.trim_end_matches('.')));
         let reason = if reason.ends_with(".)") { reason.replace(".)", ")") } else { reason };
         let (bake, state) = (self.bake, &self.state);
         let verb = match state.as_str() {

@@ -113,7 +113,9 @@ impl RunningDaemon {
     }
 }
 
-pub(super) fn daemon_failed(ended: std::result::Result<std::result::Result<(), DaemonError>, tokio::task::JoinError>) -> Failure {
+pub(super) fn daemon_failed(
+    ended: std::result::Result<std::result::Result<(), DaemonError>, tokio::task::JoinError>,
+) -> Failure {
     let message = match ended {
         Ok(Ok(())) => "the daemon ended before the demo did".to_owned(),
         Ok(Err(error)) => chain(&error),

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use clap::FromArgMatches as _;
-use serde_json::Value;
 
 use super::{
     super::{

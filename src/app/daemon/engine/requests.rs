@@ -322,7 +322,8 @@ impl Engine {
         let now = self.clock.now();
         let Some(schedule_id) = self.planner.find(schedule) else { return Err(self.no_schedule(schedule)) };
         if !self.planner.is_paused(&schedule_id, now) {
-            let word = format!("{schedule} is not paused by a command; a pause in the file (`paused = true`) is ended there");
+            let word =
+                format!("{schedule} is not paused by a command; a pause in the file (`paused = true`) is ended there");
             return Err(RequestError::Conflict(word));
         }
         // Slots up to now were paused.
