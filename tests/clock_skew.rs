@@ -9,7 +9,7 @@ use imagebaked::{
     adapters::{
         cloud::{CloudClient, CloudOptions, Environment, actions::ListImage, random_nonces},
         config,
-        control::{Reply, Request, client},
+        control::{BakeSelection, Reply, Request, client},
     },
     app::daemon::{self, Asked, Setup},
     domain::{
@@ -20,6 +20,11 @@ use imagebaked::{
 };
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+
+/// A bake of the schedule.
+fn golden() -> BakeSelection {
+    BakeSelection { schedules: vec!["golden".into()], ..BakeSelection::default() }
+}
 
 #[tokio::test]
 async fn a_clock_that_is_off_is_noticed_and_forgotten_when_it_is_right() {
@@ -118,7 +123,7 @@ impl World {
 
     /// Makes one more image.
     async fn bake(&self) {
-        let Reply::Bakes { bakes } = self.ask(Request::Bake { schedule: "golden".into() }).await else { panic!() };
+        let Reply::Bakes { bakes } = self.ask(Request::Bake(golden())).await else { panic!() };
         let mut seen = 0;
         loop {
             match self.ask(Request::Follow { bakes: bakes.clone(), seen }).await {
@@ -179,7 +184,7 @@ async fn a_time_stamp_that_is_refused_is_a_problem_of_the_clock_and_ends_when_th
     world.bake().await;
     let truth = world.cloud.now();
     world.clock.step(truth - TimeDelta::minutes(20));
-    let Reply::Bakes { bakes } = world.ask(Request::Bake { schedule: "golden".into() }).await else { panic!() };
+    let Reply::Bakes { bakes } = world.ask(Request::Bake(golden())).await else { panic!() };
     let state = async || match world.ask(Request::Follow { bakes: bakes.clone(), seen: 0 }).await {
         Reply::Rows { rows, .. } => rows[0].clone(),
         other => panic!("{other:?}"),

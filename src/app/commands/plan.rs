@@ -151,7 +151,7 @@ fn words<'a>(args: &'a PlanArgs, config: &Config) -> Result<(Option<AskedTime>, 
             }
         } else if let Ok(time) = word.parse::<AskedTime>() {
             if when.replace(time).is_some() || args.from.is_some() || args.until.is_some() {
-                return usage(format!("{word:?} is a second time; `--from` and `--until` take two"));
+                return usage(format!("{word:?} cannot be used with another time; `--from` and `--until` take two"));
             }
         } else if closest(word, TIMES).is_some() || config.schedules.is_empty() {
             let near = closest(word, TIMES).map_or_else(String::new, |near| format!("; did you mean {near:?}?"));

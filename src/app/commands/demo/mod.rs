@@ -69,15 +69,15 @@ pub async fn run(context: &Context<'_>, args: &DemoArgs) -> Result {
     let mut interrupted = signals()?;
     let mut daemon = RunningDaemon::start(&place)?;
     let show = scenes::play(context, &place, &sim);
-    let told = tokio::select! {
-        told = show => told,
+    let played = tokio::select! {
+        played = show => played,
         _ = interrupted.recv() => Err(Failure::new(Exit::Failed, "stopped")),
         ended = &mut daemon.task => return Err(daemon_failed(ended)),
     };
     daemon.stop().await?;
     let world = sim.state();
     sim.stop().await;
-    let rows = told?;
+    let rows = played?;
     let claims = claims::claims(&rows, &world);
     let mut text = "\nThe four promises, counted from the history and from the simulator's record:\n".to_owned();
     for (number, claim) in claims.iter().enumerate() {

@@ -1,5 +1,7 @@
 //! The row of each schedule in `status`.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use unicode_width::UnicodeWidthStr as _;
 
@@ -102,8 +104,9 @@ fn colored_strip(results: &[SlotResult]) -> String {
 /// `v12, 9h 12m`; of several lines how many have one, and the oldest of the newest.
 fn image(row: &ScheduleRow, now: DateTime<Utc>) -> String {
     let Some(image) = &row.image else { return "none yet".to_owned() };
-    let age = image.since.parse().map(|since: DateTime<Utc>| short((now - since).to_std().unwrap_or_default()));
-    let image = format!("v{}, {} old", image.version, age.unwrap_or_default());
+    let since: Option<DateTime<Utc>> = image.since.parse().ok();
+    let seconds = since.map(|since| (now - since).num_seconds().unsigned_abs()).unwrap_or_default();
+    let image = format!("v{}, {} old", image.version, short(Duration::from_secs(seconds.max(1))));
     match row.lines {
         1 => image,
         lines => format!("{}/{lines}: {image}", row.lines_with_image),
