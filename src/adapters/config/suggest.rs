@@ -19,6 +19,14 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// `did you mean …?`, or the known words if none is similar.
+pub(super) fn suggestion(word: &str, known: &[&str]) -> String {
+    match closest(word, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known here: {}", known.join(", ")),
+    }
+}
+
 /// The closest name, or one that the word is a part of: people type the beginning of a name.
 fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> Option<&'a str> {
     closest(word, candidates.clone()).or_else(|| {
