@@ -111,11 +111,11 @@ fn the_plan_follows_the_configuration() {
         .collect();
     // `--from` is exclusive, `--until` is inclusive.
     let wanted = [
-        "farm ws-1 2027-03-02T04:30:00Z farm-20270302-0430-v1",
-        "farm ws-2 2027-03-02T04:30:00Z farm-20270302-0430-v1",
+        "farm ws-1 2027-03-02T04:30:00Z farm-ws-1-20270302-0430-v1",
+        "farm ws-2 2027-03-02T04:30:00Z farm-ws-2-20270302-0430-v1",
         "golden ecd-1 2027-03-02T19:00:00Z golden-20270303-0300-v1",
-        "farm ws-1 2027-03-03T04:30:00Z farm-20270303-0430-v2",
-        "farm ws-2 2027-03-03T04:30:00Z farm-20270303-0430-v2",
+        "farm ws-1 2027-03-03T04:30:00Z farm-ws-1-20270303-0430-v2",
+        "farm ws-2 2027-03-03T04:30:00Z farm-ws-2-20270303-0430-v2",
         "golden ecd-1 2027-03-03T19:00:00Z golden-20270304-0300-v2",
     ];
     assert_eq!(report, wanted);

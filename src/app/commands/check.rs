@@ -38,7 +38,7 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
             let text = if context.json {
                 format!("{}\n", json!({ "ok": false, "problems": problems.to_json() }))
             } else {
-                problems.render(context.color)
+                format!("{}{}", problems.render(context.color), not_read(path))
             };
             return Ok(CommandOutput { text, exit: Exit::Usage });
         }
@@ -180,10 +180,13 @@ fn files(config: &Config, path: &std::path::Path) -> String {
             text.push_str(&format!("  {}\n", file.display()));
         }
     }
-    for (file, reason) in config::unread(path) {
-        text.push_str(&format!("Not read: {}: {reason}\n", file.display()));
-    }
-    text
+    text + &not_read(path)
+}
+
+/// A line for each file of conf.d that was not read.
+fn not_read(path: &Path) -> String {
+    let line = |(file, reason): (std::path::PathBuf, &str)| format!("Not read: {}: {reason}\n", file.display());
+    config::unread(path).into_iter().map(line).collect()
 }
 
 fn summary(config: &Config, path: &std::path::Path, warnings: usize, denied: bool) -> String {
