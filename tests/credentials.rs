@@ -1,6 +1,6 @@
 //! Credentials from the services that give them, played by the simulator: whose key signs, and what happens at its end.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not recognised as tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
 use std::{
     collections::BTreeMap,
