@@ -61,10 +61,12 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
                 if let (Ok(bakes), Ok(stopped), false) = (known, stopped, context.json) {
                     print_text("The daemon is not reachable; the history shows this.\n\n");
                     print_text(&work(context, (&bakes.running, &bakes.waiting), bakes.queued, bakes.last_day));
-                    for PendingRestart { bake, schedule, instance, .. } in stopped {
+                    for PendingRestart { bake, schedule, instance, state } in stopped {
+                        let is_stopped = state.work().is_some_and(|work| work.restart_pending);
+                        let what = if is_stopped { "was stopped" } else { "was put into maintenance" };
+                        let then = if is_stopped { "is started again" } else { "leaves it" };
                         print_text(&format!(
-                            "Instance {instance} was stopped for bake {bake} of {schedule}; it is started again only once \
-                             the daemon runs.\n"
+                            "Instance {instance} {what} for bake {bake} of {schedule}; it {then} only once the daemon runs.\n"
                         ));
                     }
                 }

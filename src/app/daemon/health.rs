@@ -189,20 +189,21 @@ fn schedules_auto_paused(pauses: &[Pause], now: DateTime<Utc>) -> Vec<Problem> {
 async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Vec<Problem>, StoreError> {
     let mut problems = Vec::new();
     for PendingRestart { bake, schedule, instance, state, .. } in reader.pending_restarts().await? {
-        let State::Starting { since, refused_since, last_error, .. } = state else { continue };
+        let State::Starting { work, since, refused_since, last_error, .. } = state else { continue };
         let begun = since.unwrap_or(now);
         let late = since.is_none_or(|since| now - since >= START_TAKES);
         if refused_since.is_none() && !late {
             continue;
         }
-        let last_error = last_error.as_deref().unwrap_or("no start has worked so far");
+        let last_error = last_error.as_deref().unwrap_or("no call has worked so far");
+        let what = work.what_is_pending();
         problems.push(Problem::new(
             ProblemCode::InstanceNotRunning,
             Severity::Problem,
             Subject::new(SubjectKind::Instance, instance.as_str()),
             refused_since.unwrap_or(begun),
             format!(
-                "instance {instance} was stopped for bake {bake} of {schedule} and is not running again yet: {}",
+                "instance {instance} {what} for bake {bake} of {schedule}: {}",
                 one_line(last_error)
             ),
             Some(format!("imagebaked show {bake}")),
