@@ -21,10 +21,12 @@ FROM bakes b INDEXED BY bakes_open LEFT JOIN settings s ON s.hash = b.settings
 WHERE b.finished_at IS NULL
 ORDER BY b.slot, b.id";
 
-/// Bakes that stopped their instance and have not seen it running since.
+/// Bakes that stopped their instance, or put it into maintenance, and have not undone that.
 pub(super) const PENDING_RESTARTS: &str = "
 SELECT id, schedule, instance_id, progress FROM bakes INDEXED BY bakes_open
-WHERE finished_at IS NULL AND progress ->> '$.work.restart_pending'
+WHERE finished_at IS NULL
+  AND (progress ->> '$.work.restart_pending'
+       OR progress ->> '$.work.maintenance' IN ('entering', 'entered', 'leaving', 'leave_refused'))
 ORDER BY id";
 
 /// An open bake, for a forecast.
@@ -59,7 +61,7 @@ pub enum OpenStage {
     },
 }
 
-/// An instance that a bake stopped and has not seen running since.
+/// An instance that a bake stopped and has not seen running since, or that it put into maintenance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingRestart {
     /// The bake.

@@ -256,7 +256,11 @@ impl BakeWork {
 
     /// What the bake has not yet undone of its instance, for messages.
     pub fn what_is_pending(&self) -> &'static str {
-        if self.restart_pending { "was stopped and is not running again yet" } else { "was put into maintenance and is still in it" }
+        if self.restart_pending {
+            "was stopped and is not running again yet"
+        } else {
+            "was put into maintenance and is still in it"
+        }
     }
 
     /// Adds a note to the reason of the end, once.

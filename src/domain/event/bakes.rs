@@ -120,8 +120,7 @@ pub fn of_step(bake: &Bake, before: &State) -> Vec<Event> {
             format!("instance {instance} is stopped for bake {id} of {schedule}"),
         ));
     }
-    let restart_pending =
-        |state: &State| matches!(state, State::Starting { work, .. } if work.restart_pending);
+    let restart_pending = |state: &State| matches!(state, State::Starting { work, .. } if work.restart_pending);
     if restart_pending(before) && !restart_pending(state) {
         events.push(info(
             EventType::InstanceStarted,

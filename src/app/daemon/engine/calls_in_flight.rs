@@ -19,7 +19,7 @@ use crate::{
             gmt_offset::GmtOffset,
             instance_state,
         },
-        bake::{Bake, State, event::Event, identity::identity},
+        bake::{Bake, State, event::Event, identity::identity, maintenance::Maintenance},
     },
 };
 
@@ -104,6 +104,7 @@ impl Engine {
         step.log_hook(&finished.answer);
         self.report_unknown_state(&step.bake, &finished.answer);
         self.warn_not_running(&step.bake, &finished.answer, now);
+        warn_without_maintenance(&step.bake, &step.before);
         Some(step)
     }
 
@@ -211,4 +212,18 @@ impl Engine {
             }
         }
     }
+}
+
+/// Reports that users may connect until the stop.
+fn warn_without_maintenance(bake: &Bake, before: &State) {
+    let maintenance = |state: &State| state.work().map(|work| work.maintenance);
+    let refused = Some(Maintenance::Refused);
+    let Some(work) =
+        bake.state.work().filter(|_| maintenance(&bake.state) == refused && maintenance(before) != refused)
+    else {
+        return;
+    };
+    let (id, instance, schedule) = (bake.id.0, bake.instance_id.as_str(), bake.schedule.as_str());
+    let reason = work.notes.last().map(String::as_str).unwrap_or_default();
+    tracing::warn!(bake = id, schedule, instance, reason, "bake {id} of {schedule} stops {instance} {reason}");
 }

@@ -6,8 +6,8 @@
 //! bake goes on.
 
 use super::{
-    ABSENT_AFTER, BakeWork, Call, DateTime, Effect, End, ErrorClass, Maintenance, Obstacle, ReasonCode, Response, Resume,
-    SETTLED_AFTER, State, Step, Utc, Wait, WaitReason,
+    ABSENT_AFTER, BakeWork, Call, DateTime, Effect, End, ErrorClass, Maintenance, Obstacle, ReasonCode, Response,
+    Resume, SETTLED_AFTER, State, Step, Utc, Wait, WaitReason,
 };
 use crate::domain::{api::call::ApiError, bake::state::QueueReturn};
 
