@@ -283,7 +283,7 @@ async fn a_clock_that_was_ahead(store: &Store) {
 
 /// The newest begin of a maintenance counts.
 async fn refused_maintenance(store: &Store) {
-    let instance = instance_of("golden");
+    let instance = instance_of("creating");
     let asked = [instance.clone(), InstanceId::from("ecd-none")];
     let begin = |outcome, code: &str| Attempt {
         call: "enter_maintenance".into(),
@@ -291,11 +291,11 @@ async fn refused_maintenance(store: &Store) {
         code: Some(code.to_owned()),
         ..call("stop", day(3))
     };
-    let bake = bake_of(store, "golden", day(2)).await;
+    let bake = bake_of(store, "creating", day(3)).await;
     for (outcome, refused) in [("ok", 0), ("permanent", 1)] {
         let state = store.bake(bake).await.unwrap().unwrap().state;
         let attempt = Some(begin(outcome, "Forbidden.RAM"));
-        let line = LineId::from("golden");
+        let line = LineId::from("creating");
         let step = Transition { bake, line, state, reason: None, attempt, events: Vec::new() };
         store.commit(&[step], day(3)).await.unwrap();
         let found = store.reader().refused_maintenances(&asked).await.unwrap();

@@ -22,7 +22,7 @@ FROM bakes b INDEXED BY bakes_open LEFT JOIN settings s ON s.hash = b.settings
 WHERE b.finished_at IS NULL
 ORDER BY b.slot, b.id";
 
-/// Bakes that stopped their instance, or put it into maintenance, and have not undone that.
+/// Bakes that stopped their instance, or put it into maintenance, and have not ended that.
 pub(super) const PENDING_RESTARTS: &str = "
 SELECT id, schedule, instance_id, progress FROM bakes INDEXED BY bakes_open
 WHERE finished_at IS NULL

@@ -212,21 +212,21 @@ async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Ve
         if refused_since.is_none() && !late {
             continue;
         }
-        let last_error = last_error.as_deref().unwrap_or("no call has worked so far");
-        let what = work.what_is_pending();
+        let last_error = last_error.as_deref().unwrap_or("no start has worked so far");
+        let [what, still] = work.what_is_pending();
         problems.push(Problem::new(
             ProblemCode::InstanceNotRunning,
             Severity::Problem,
             Subject::new(SubjectKind::Instance, instance.as_str()),
             refused_since.unwrap_or(begun),
-            format!("instance {instance} {what} for bake {bake} of {schedule}: {}", one_line(last_error)),
+            format!("instance {instance} {what} for bake {bake} of {schedule} and {still}: {}", one_line(last_error)),
             Some(format!("imagebaked show {bake}")),
         ));
     }
     Ok(problems)
 }
 
-/// A right is missing. Bakes go on without the maintenance; for any other refusal their reason has the cloud's words.
+/// A right is missing. Bakes go on without the maintenance; their reason has the cloud's words, whatever its code is.
 fn maintenance_refused(refused: RefusedMaintenance) -> Option<Problem> {
     let RefusedMaintenance { instance, bake, at, code, message } = refused;
     codes::find(&code).filter(|rule| rule.cause == Cause::Credentials)?;
@@ -241,6 +241,7 @@ fn maintenance_refused(refused: RefusedMaintenance) -> Option<Problem> {
         ),
         Some("imagebaked doctor".to_owned()),
     ))
+}
 
 async fn images_late(reader: &Reader, now: DateTime<Utc>) -> Result<Vec<Problem>, StoreError> {
     let images = reader.images_in_progress().await?;

@@ -254,12 +254,12 @@ impl BakeWork {
         self.version > 0
     }
 
-    /// What the bake has not yet undone of its instance, for messages.
-    pub fn what_is_pending(&self) -> &'static str {
+    /// What the bake did to its instance and has not ended yet, for messages.
+    pub fn what_is_pending(&self) -> [&'static str; 2] {
         if self.restart_pending {
-            "was stopped and is not running again yet"
+            ["was stopped", "is not running again yet"]
         } else {
-            "was put into maintenance and is still in it"
+            ["was put into maintenance", "is still in it"]
         }
     }
 

@@ -180,14 +180,14 @@ impl Engine {
         }
         self.last_warned.insert(bake.id, now);
         let (id, instance, schedule) = (bake.id.0, bake.instance_id.as_str(), bake.schedule.as_str());
-        let what = work.what_is_pending();
-        let reason = last_error.as_deref().unwrap_or("no call has worked so far");
+        let [what, still] = work.what_is_pending();
+        let reason = last_error.as_deref().unwrap_or("no start has worked so far");
         tracing::error!(
             bake = id,
             schedule,
             instance,
             reason,
-            "instance {instance} {what} for bake {id} of {schedule}: {reason}"
+            "instance {instance} {what} for bake {id} of {schedule} and {still}: {reason}"
         );
     }
 
