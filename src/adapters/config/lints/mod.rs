@@ -21,12 +21,18 @@ use super::{
 };
 use crate::domain::{
     calendar::zone::Zone,
-    plan::{clock_change_lints::ClockChange, forecast::Durations},
+    plan::{
+        clock_change_lints::{ClockChange, clock_changes},
+        forecast::Durations,
+    },
     time::show,
 };
 
 /// Maximum number of slots among which the largest gap is searched.
 const MOST_GAPS: usize = 300;
+
+/// Number of reported clock changes: usually one in spring and one in autumn.
+const CHANGES: usize = 2;
 
 impl SourceMap {
     /// Adds warnings about the schedules of this map. `durations` are those of their former bakes.
@@ -69,6 +75,12 @@ struct Linter<'a> {
 }
 
 impl<'a> Linter<'a> {
+    /// The next clock changes of a zone.
+    fn clock_changes_of(&mut self, zone: Zone) -> &[ClockChange] {
+        let now = self.now;
+        self.changes.entry(zone).or_insert_with(|| clock_changes(zone, now, CHANGES))
+    }
+
     /// The place of a key, unless it was reported before: a key that many schedules share is reported once.
     fn place(&self, span: Option<Span>, code: &'static str) -> Option<Mark<'a>> {
         span?.of(self.sources).filter(|mark| !self.found.has(*mark, code))

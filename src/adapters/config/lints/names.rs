@@ -10,7 +10,6 @@ use crate::{
     domain::{
         bake::naming::{LAST_VERSION, Template, Values},
         ids::InstanceId,
-        plan::clock_change_lints::clock_changes,
         schedule::Schedule,
     },
 };
@@ -69,11 +68,12 @@ impl Linter<'_> {
         let Some(mark) = self.place(written.image_name, "names-not-distinct") else { return };
         let zone = schedule.timing.zone();
         let timing = &schedule.timing;
-        let end = shifted_by(self.now, TimeDelta::days(366));
-        let changes = clock_changes(zone, self.now, 2)
-            .into_iter()
-            .map(|change| (shifted_by(change.at, -AROUND_A_CHANGE), shifted_by(change.at, AROUND_A_CHANGE)));
-        for (from, until) in std::iter::once((self.now, end)).chain(changes) {
+        // The name has the slot to the minute: it repeats within a minute, and in an hour that a clock repeats.
+        let of_seconds = timing.expressions().any(|text| text.split_whitespace().count() == 6);
+        let ahead = of_seconds.then(|| (self.now, shifted_by(self.now, TimeDelta::days(366))));
+        let changes: Vec<_> = self.clock_changes_of(zone).iter().map(|change| change.at).collect();
+        let around = changes.into_iter().map(|at| (shifted_by(at, -AROUND_A_CHANGE), shifted_by(at, AROUND_A_CHANGE)));
+        for (from, until) in ahead.into_iter().chain(around) {
             let mut names = HashMap::new();
             for slot in timing.between(from, until).take(MOST_NAMES) {
                 let name = template.render(&Values { slot, ..values(schedule, "", slot) });

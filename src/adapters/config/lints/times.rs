@@ -11,15 +11,12 @@ use crate::{
     domain::{
         calendar::{Timing, zone::Zone},
         plan::{
-            clock_change_lints::{ClockChange, Effect, UnevenStep, clock_changes},
+            clock_change_lints::{ClockChange, Effect, UnevenStep},
             day_lints::{Crowded, EitherDay, MissingDay, ShortMonth},
         },
         schedule::Schedule,
     },
 };
-
-/// Number of reported clock changes: usually one in spring and one in autumn.
-const CHANGES: usize = 2;
 
 impl Linter<'_> {
     pub(super) fn times(&mut self, schedule: &Schedule, written: &WrittenValue) {
@@ -120,11 +117,10 @@ impl Linter<'_> {
 
     /// Effects of the next clock changes on the rule.
     fn clock_changes(&mut self, timing: &Timing, zone: Zone, text: &str) -> Option<(String, String)> {
-        let now = self.now;
-        let changes = self.changes.entry(zone).or_insert_with(|| clock_changes(zone, now, CHANGES));
-        let found: Vec<(String, &ClockChange)> = changes
+        let found: Vec<(String, ClockChange)> = self
+            .clock_changes_of(zone)
             .iter()
-            .filter_map(|change| Some((words(zone, change, timing.effect_of(change)?), change)))
+            .filter_map(|change| Some((words(zone, change, timing.effect_of(change)?), *change)))
             .collect();
         let (_, first) = found.first()?;
         let times = found.iter().fold(first.times(), |times, (_, change)| {

@@ -15,8 +15,10 @@ use crate::{
     },
 };
 
-/// Maximum number of slots that are compared with their deadline.
-const MOST_COMPARED: usize = 100;
+/// How far ahead slots are compared with their deadline, after the next one.
+const COMPARED: TimeDelta = TimeDelta::hours(24);
+/// Maximum number of them.
+const MOST_COMPARED: usize = 30;
 
 impl Linter<'_> {
     /// A window that never contains a missed slot.
@@ -127,10 +129,12 @@ impl Linter<'_> {
             );
             self.found.warning(mark, "jitter-long", message, Some(format!("at most \"{}\"", span(gap))));
         }
-        if let Some(mark) = self.place(written.jitter, "jitter-past-deadline")
+        let settings = &schedule.settings;
+        if (settings.not_after.is_some() || jitter > settings.deadline)
+            && let Some(mark) = self.place(written.jitter, "jitter-past-deadline")
             && let Some((slot, latest, end)) = slots().take(MOST_COMPARED).find_map(|slot| too_late(&slot))
         {
-            let key = if end < later(slot, schedule.settings.deadline) { "not_after" } else { "deadline" };
+            let key = if end < later(slot, settings.deadline) { "not_after" } else { "deadline" };
             let room = span((end - slot).to_std().unwrap_or_default());
             let message = format!(
                 "bakes of {name} may be delayed past their {}: the slot of {} begins by {} at the latest, and is skipped \
