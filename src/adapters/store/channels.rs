@@ -10,12 +10,11 @@ use serde::Serialize;
 use sqlx::{FromRow, SqliteConnection};
 
 use super::{
-    ITSELF, Reader, Store, StoreError,
+    ITSELF, ImageRow, Reader, Store, StoreError,
     audit::audit,
     deletions::UNMARK_IMAGE,
     failed,
-    images::{ImageRow, PRESENT_IMAGES_OF},
-    json_instants::maybe_instant,
+    images::PRESENT_IMAGES_OF,
     writer::WriteTransaction,
 };
 use crate::{
@@ -23,6 +22,7 @@ use crate::{
     domain::{
         event::{Action, AuditLine, Event, EventSeverity, EventType},
         health::{Subject, SubjectKind},
+        history::instants::maybe_instant,
         ids::{ImageId, LineId},
         image::channels::{Assigned, Candidate, ChannelTarget, Check, Move, Refused, View, promote, rollback, settle},
         schedule::Channel,

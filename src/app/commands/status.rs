@@ -19,7 +19,6 @@ use crate::{
         config::Config,
         control::{Reply, Request},
         store::{PendingRestart, Reader},
-        web,
     },
     app::cli::StatusArgs,
     domain::{
@@ -55,7 +54,7 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
         }
         Err(failure) if failure.exit == Exit::Unreachable => {
             if let Ok(reader) = Reader::open(&config.daemon.state_dir).await {
-                let known = web::from_history(&reader, SystemClock.now()).await;
+                let known = reader.work(SystemClock.now()).await;
                 let stopped = reader.pending_restarts().await;
                 reader.close().await;
                 if let (Ok(bakes), Ok(stopped), false) = (known, stopped, context.json) {

@@ -23,7 +23,10 @@ use crate::{
         failpoint,
         store::{ITSELF, Store, StoreError},
         systemd,
-        web::http::{PageError, Source, StatusPage},
+        web::{
+            http::{PageError, StatusPage},
+            source::Source,
+        },
     },
     domain::clock::Clock,
 };
@@ -39,6 +42,7 @@ mod history_problems;
 mod housekeeping;
 mod image_tasks;
 mod life;
+mod page;
 mod planner;
 mod problems;
 mod reconcile;
@@ -121,7 +125,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     failpoint::hit("start", "engine");
     let socket = control_server::ControlSocket::bind(&config.daemon.control_socket).await?;
     failpoint::hit("start", "socket");
-    let page = StatusPage::bind(config.daemon.listen).await?;
+    let page = StatusPage::bind(config.daemon.listen, config.daemon.page_hosts.clone()).await?;
 
     let (orders, received) = mpsc::channel(ORDERS);
     let stop = CancellationToken::new();
