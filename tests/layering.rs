@@ -67,9 +67,6 @@ const IMPURE: &[&str] = &[
     "std::process",
 ];
 
-/// Imports that break an order today. The list only gets shorter.
-const KNOWN_BREACHES: &[(&str, &str)] = &[];
-
 struct Module {
     path: ModulePath,
     file: PathBuf,
@@ -227,10 +224,6 @@ fn resolve(module: &[String], written: &[String], known: &BTreeSet<ModulePath>) 
     }
 }
 
-fn is_known_breach(from: &[String], to: &[String]) -> bool {
-    KNOWN_BREACHES.contains(&(from.join("::").as_str(), to.join("::").as_str()))
-}
-
 #[test]
 fn every_module_is_in_a_ring() {
     for Module { path, file, .. } in modules() {
@@ -253,7 +246,7 @@ fn imports_point_inwards() {
                 (Some("app"), "sim") => from.get(1).is_some_and(|room| room == "commands"),
                 _ => false,
             };
-            if !allowed && !is_known_breach(&from, &to) {
+            if !allowed {
                 wrong.push(format!("{} -> {}", from.join("::"), to.join("::")));
             }
         }
@@ -276,7 +269,7 @@ fn the_domain_is_built_in_order() {
     for (from, targets) in imports().of {
         for to in targets.iter().filter(|to| from.first().is_some_and(|ring| ring == "domain") && to[0] == "domain") {
             let (Some(own), Some(other)) = (rank(&from), rank(to)) else { continue };
-            if other > own && !is_known_breach(&from, to) {
+            if other > own {
                 wrong.push(format!("{} -> {}", from.join("::"), to.join("::")));
             }
         }

@@ -33,10 +33,10 @@ pub struct BakeRow {
     /// `slot`, `caught_up` or `manual`.
     pub trigger: String,
     /// Number of slots of the row.
-    pub covers: i64,
+    pub slot_count: i64,
     /// First of its slots.
     #[serde(serialize_with = "instant")]
-    pub covers_from: i64,
+    pub first_slot: i64,
     /// One of [`State::WORDS`](super::bake::State::WORDS).
     pub state: String,
     /// Reason in plain words.
@@ -131,9 +131,9 @@ impl BakeRow {
             state: self.state.clone(),
             reason: self.reason.clone(),
             manual: self.trigger == Trigger::Manual.as_str(),
-            first: DateTime::from_timestamp_millis(self.covers_from).unwrap_or_default(),
+            first: DateTime::from_timestamp_millis(self.first_slot).unwrap_or_default(),
             last: self.slot(),
-            count: self.covers.unsigned_abs(),
+            count: self.slot_count.unsigned_abs(),
         }
     }
 

@@ -10,14 +10,14 @@ use crate::domain::ids::BakeId;
 
 /// The columns of a row of the history, as people and programs see them.
 pub(super) const BAKE_ROW_COLUMNS: &str = "
-SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
+SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, state, reason, reason_code,
        cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
        requested_by, config_hash
 FROM bakes";
 
 /// One row of the history.
 pub(super) const BAKE_ROW: &str = "
-SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
+SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, state, reason, reason_code,
        cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
        requested_by, config_hash
 FROM bakes WHERE id = ?1";
@@ -28,10 +28,10 @@ pub(super) const NEWEST_BAKE: &str = "SELECT max(id) FROM bakes";
 /// The row of one schedule and instance for an instant: the one of that slot, or the first that covers a range
 /// which the instant lies in.
 pub(super) const ROW_COVERING: &str = "
-SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
+SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, state, reason, reason_code,
        cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
        requested_by, config_hash
-FROM bakes WHERE schedule_id = ?1 AND instance_id = ?2 AND slot >= ?3 AND covers_from <= ?3
+FROM bakes WHERE schedule_id = ?1 AND instance_id = ?2 AND slot >= ?3 AND first_slot <= ?3
 ORDER BY slot LIMIT 1";
 
 /// The calls of one bake, in order.
@@ -60,7 +60,7 @@ macro_rules! from_row {
 
 from_row! {
     BakeRow {
-        id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
+        id, schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, state, reason, reason_code,
         cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
         requested_by, config_hash,
     }

@@ -10,12 +10,8 @@ use serde::Serialize;
 use sqlx::{FromRow, SqliteConnection};
 
 use super::{
-    ITSELF, ImageRow, Reader, Store, StoreError,
-    audit::audit,
-    deletions::UNMARK_IMAGE,
-    failed,
-    images::PRESENT_IMAGES_OF,
-    writer::WriteTransaction,
+    ITSELF, ImageRow, Reader, Store, StoreError, audit::audit, deletions::UNMARK_IMAGE, failed,
+    images::PRESENT_IMAGES_OF, writer::WriteTransaction,
 };
 use crate::{
     adapters::failpoint,

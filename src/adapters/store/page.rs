@@ -13,7 +13,7 @@ use crate::domain::{
 
 /// The last bakes of some schedules and instances, each a JSON list of the two.
 pub(super) const LAST_BAKES: &str = "
-SELECT bakes.id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
+SELECT bakes.id, schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, state, reason, reason_code,
        cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
        requested_by, config_hash
 FROM json_each(?1) AS target CROSS JOIN bakes
@@ -35,7 +35,7 @@ macro_rules! newest_images {
         concat!(
             "
 SELECT i.line_id, i.image_id, i.image_name, i.version, i.slot, i.available_at,
-       (SELECT count(*) FROM images n INDEXED BY images_present WHERE n.line_id = i.line_id AND n.fate <> 'deleted') AS images,
+       (SELECT count(*) FROM images n INDEXED BY images_present WHERE n.line_id = i.line_id AND n.deletion_state <> 'deleted') AS images,
        (SELECT json_group_array(json_array(c.channel, n.version) ORDER BY c.channel <> 'latest', c.channel)
         FROM channels c LEFT JOIN images n ON n.image_id = c.image_id
         WHERE c.line_id = l.line_id) AS channels
@@ -63,7 +63,7 @@ macro_rules! recorded {
     ($condition:literal) => {
         concat!(
             "
-SELECT b.id, b.schedule, b.instance_id, b.line_id, coalesce(b.region, '') AS region, b.slot, b.covers, b.state, b.reason,
+SELECT b.id, b.schedule, b.instance_id, b.line_id, coalesce(b.region, '') AS region, b.slot, b.slot_count, b.state, b.reason,
        b.wake_at, b.give_up_at, b.finished_at,
        (SELECT min(a.started_at) FROM attempts a WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create')) AS begun_at
 FROM bakes b ",
@@ -249,7 +249,7 @@ impl FromRow<'_, SqliteRow> for Recorded {
             line: row.try_get::<String, _>("line_id")?.into(),
             region: row.try_get("region")?,
             slot: instant(row.try_get("slot")?),
-            covers: row.try_get("covers")?,
+            slot_count: row.try_get("slot_count")?,
             state: row.try_get("state")?,
             reason: row.try_get("reason")?,
             wake_at: maybe("wake_at")?,

@@ -72,8 +72,8 @@ fn row(schedule: &str, instance: &str, slot: DateTime<Utc>) -> NewRow {
         instance_id: InstanceId::from(instance),
         line: LineId::from(schedule),
         slot,
-        covers_from: slot,
-        covers: 1,
+        first_slot: slot,
+        slot_count: 1,
         trigger: Trigger::Slot,
         settings: Some(settings()),
         state: State::Queued { not_before: slot, suspended: None },
@@ -106,8 +106,8 @@ async fn fill(store: &Store) {
         row("finance", "ecd-4jx0qqkx1d2aa", hour(1)),
         row("win11-golden", "ecd-7w78ozhjcwa3u", hour(0)),
         NewRow {
-            covers: 48,
-            covers_from: hour(60),
+            slot_count: 48,
+            first_slot: hour(60),
             settings: None,
             state: ended("48 slots were missed while the daemon did not run; catch_up is skip"),
             ..row("hourly-dev", "ecd-2hourlyhourly", hour(13))
@@ -461,7 +461,10 @@ async fn the_page_shows_what_is_there_and_escapes_it() {
     let many: Vec<_> = (0..60).map(|_| (Severity::Warning, "golden failed")).collect();
     served.complain(&many);
     let page = served.get("/").await.body;
-    assert!(page.contains("WARNING: 60 warnings") && page.contains("The next 42") && page.contains("10 more in"), "{page}");
+    assert!(
+        page.contains("WARNING: 60 warnings") && page.contains("The next 42") && page.contains("10 more in"),
+        "{page}"
+    );
 }
 
 /// Bake 5 makes version 42, while a person holds `stable` at 41.
@@ -535,7 +538,10 @@ async fn images_are_listed_by_line_and_those_without_one_first() {
     let first = served.get("/images").await.body;
     assert!(first.contains("images?after=line-049") && !first.contains("line-050"), "{first}");
     let second = served.get("/images?after=line-049").await.body;
-    assert!(second.contains("line-050") && second.contains("win11-golden") && !second.contains("line-049<"), "{second}");
+    assert!(
+        second.contains("line-050") && second.contains("win11-golden") && !second.contains("line-049<"),
+        "{second}"
+    );
 }
 
 #[tokio::test]
@@ -627,7 +633,17 @@ async fn a_bake_is_shown_with_its_settings_and_calls() {
 #[tokio::test]
 async fn what_is_not_there_is_not_found() {
     let served = Served::start().await;
-    for path in ["/bake/8", "/bake/0", "/bake/x", "/bake/99999999999999999999", "/bake/", "/admin", "//", "/schedule/none", "/schedule/"] {
+    for path in [
+        "/bake/8",
+        "/bake/0",
+        "/bake/x",
+        "/bake/99999999999999999999",
+        "/bake/",
+        "/admin",
+        "//",
+        "/schedule/none",
+        "/schedule/",
+    ] {
         let page = served.get(path).await;
         assert_eq!(page.code, 404, "{path}");
         assert!(page.body.contains("There is no such"), "{path}: {}", page.body);
@@ -677,12 +693,27 @@ async fn programs_get_json() {
 #[tokio::test]
 async fn other_names_are_refused() {
     let served = Served::start().await;
-    for host in ["127.0.0.1", "localhost:8080", "LOCALHOST", "page.localhost", "[::1]:80", "[fd00::7]", "bake.example.com", "Bake.Example.com:8443"] {
+    for host in [
+        "127.0.0.1",
+        "localhost:8080",
+        "LOCALHOST",
+        "page.localhost",
+        "[::1]:80",
+        "[fd00::7]",
+        "bake.example.com",
+        "Bake.Example.com:8443",
+    ] {
         assert_eq!(served.send(&format!("GET / HTTP/1.1\r\nHost: {host}")).await.code, 200, "{host}");
     }
-    for host in
-        ["evil.example", "example.com", "x.bake.example.com", "127.0.0.1.evil.example", "localhost.evil.example", "notlocalhost", "127.0.0.1@evil.example"]
-    {
+    for host in [
+        "evil.example",
+        "example.com",
+        "x.bake.example.com",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "notlocalhost",
+        "127.0.0.1@evil.example",
+    ] {
         let reply = served.send(&format!("GET / HTTP/1.1\r\nHost: {host}")).await;
         assert_eq!(reply.code, 421, "{host}");
         assert!(!reply.body.contains("golden"), "{}", reply.body);
@@ -724,7 +755,9 @@ async fn a_history_that_cannot_be_read_is_reported() {
     let page = served.get("/").await;
     assert_eq!(page.code, 503);
     assert!(page.body.contains("the history cannot be read"), "{}", page.body);
-    for path in ["/", "/bake/1", "/schedule/finance", "/history", "/images", "/healthz", "/status.json", "/history.json"] {
+    for path in
+        ["/", "/bake/1", "/schedule/finance", "/history", "/images", "/healthz", "/status.json", "/history.json"]
+    {
         let reply = served.get(path).await;
         assert_eq!(reply.code, 503, "{path}");
         assert!(reply.body.contains("the history could not"), "{path}: {}", reply.body);

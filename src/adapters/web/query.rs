@@ -40,7 +40,8 @@ impl Query {
 
     /// The address of `path` with these parameters and another value of one of them.
     pub(super) fn link(&self, path: &str, name: &str, value: &str) -> String {
-        let rest = self.0.iter().filter(|(known, _)| known != name).map(|(name, value)| (name.as_str(), value.as_str()));
+        let rest =
+            self.0.iter().filter(|(known, _)| known != name).map(|(name, value)| (name.as_str(), value.as_str()));
         let pairs: Vec<String> =
             rest.chain([(name, value)]).map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
         format!("{path}?{}", pairs.join("&"))

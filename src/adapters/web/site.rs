@@ -1,10 +1,6 @@
 //! The page's data source with what all visitors share.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::{
     shared::Shared,

@@ -1571,11 +1571,11 @@ fn the_history_spelling_of_a_state_is_fixed() {
     let expected = serde_json::json!({
         "state": "unknown",
         "work": {
-            "version": 7, "image_name": null, "attempts": 1, "owes_start": false,
+            "version": 7, "image_name": null, "attempts": 1, "restart_pending": false,
             "evidence": { "first_sent": "2026-03-02T03:00:00Z" },
         },
         "since": "2026-03-02T03:00:00Z",
-        "looks": 0,
+        "polls": 0,
         "next": null,
         "why": "Timeout: the cloud's words",
     });

@@ -12,7 +12,7 @@ fn weeks_begin_on_monday_and_end_with_the_current_one() {
         line: "golden".into(),
         region: String::new(),
         slot: slot.parse().unwrap(),
-        covers: 1,
+        slot_count: 1,
         state: state.to_owned(),
         reason: None,
         wake_at: None,
@@ -31,7 +31,10 @@ fn weeks_begin_on_monday_and_end_with_the_current_one() {
     assert_eq!(weeks[0][0].date.to_string(), "2027-02-01");
     let [_, tuesday, wednesday, thursday, ..] = &weeks[4];
     assert_eq!(wednesday.date.to_string(), "2027-03-03");
-    assert_eq!((tuesday.worst(), wednesday.worst(), thursday.worst()), (Some(Outcome::Skipped), Some(Outcome::Failed), None));
+    assert_eq!(
+        (tuesday.worst(), wednesday.worst(), thursday.worst()),
+        (Some(Outcome::Skipped), Some(Outcome::Failed), None)
+    );
     assert_eq!(wednesday.counts[&Outcome::Succeeded], 1);
     assert!(!wednesday.is_ahead && thursday.is_ahead);
     assert!(needed_from(zone, now) < "2027-01-31T16:00:00Z".parse::<DateTime<Utc>>().unwrap());

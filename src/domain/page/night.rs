@@ -44,7 +44,7 @@ pub struct Recorded {
     /// The slot.
     pub slot: DateTime<Utc>,
     /// Number of slots of the row.
-    pub covers: i64,
+    pub slot_count: i64,
     /// The word of its state.
     pub state: String,
     /// Its reason.
@@ -230,13 +230,7 @@ fn of_history(facts: &Facts, now: DateTime<Utc>) -> (Vec<Bar>, Vec<Beside>) {
 }
 
 /// What is queued and what will be due.
-fn of_plan(
-    facts: &Facts,
-    now: DateTime<Utc>,
-    until: DateTime<Utc>,
-    bars: &mut Vec<Bar>,
-    beside: &mut Vec<Beside>,
-) {
+fn of_plan(facts: &Facts, now: DateTime<Utc>, until: DateTime<Utc>, bars: &mut Vec<Bar>, beside: &mut Vec<Beside>) {
     let open = |bake: &&Recorded| bake.finished_at.is_none();
     let running: Vec<RunningBake<'_>> = facts
         .recorded
@@ -353,7 +347,8 @@ fn axis(
     // Offsets of zones are not always full hours.
     let into_hour = |at: DateTime<Utc>| {
         let local = at.with_timezone(&zone);
-        TimeDelta::seconds(i64::from(local.minute() * 60 + local.second())) + TimeDelta::milliseconds(at.timestamp_subsec_millis().into())
+        TimeDelta::seconds(i64::from(local.minute() * 60 + local.second()))
+            + TimeDelta::milliseconds(at.timestamp_subsec_millis().into())
     };
     let begin = shifted(first, -into_hour(first)).max(from);
     let hour_after = |at: DateTime<Utc>| shifted(at, TimeDelta::hours(1) - into_hour(at));

@@ -26,7 +26,7 @@ fn bake(id: i64, slot: &str, begun: Option<i64>, ended: Option<i64>, state: &str
         line: format!("s{id}").into(),
         region: "cn-shanghai".to_owned(),
         slot,
-        covers: 1,
+        slot_count: 1,
         state: state.to_owned(),
         reason: Some("because".to_owned()),
         wake_at: None,
@@ -62,7 +62,10 @@ fn what_was_baked_lies_over_what_is_usual() {
     assert_eq!(first.planned_end, at("2027-03-02T19:40:00Z"));
     assert_eq!(first.end, Some(at("2027-03-02T20:00:00Z")));
     assert_eq!((first.waited_from, last.lanes[0][1].waited_from), (None, Some(at(slot))));
-    assert_eq!(last.beside.iter().map(|mark| (mark.bake, mark.outcome)).collect::<Vec<_>>(), [(Some(4), Outcome::Skipped)]);
+    assert_eq!(
+        last.beside.iter().map(|mark| (mark.bake, mark.outcome)).collect::<Vec<_>>(),
+        [(Some(4), Outcome::Skipped)]
+    );
     assert_eq!((last.count(Outcome::Succeeded), last.count(Outcome::Skipped)), (2, 1));
     // From 03:00 in Shanghai, four hours at least.
     assert_eq!((last.from, last.to), (at("2027-03-02T19:00:00Z"), at("2027-03-02T23:00:00Z")));
@@ -78,7 +81,10 @@ fn the_plan_follows_the_learned_durations_and_the_builders() {
     let bars = &tonight.lanes[0];
     let begin = at("2027-03-03T19:00:00Z");
     assert_eq!(tonight.lanes.len(), 1);
-    assert_eq!((bars[0].begin, bars[0].planned_end, bars[0].waited_from), (begin, begin + TimeDelta::minutes(40), None));
+    assert_eq!(
+        (bars[0].begin, bars[0].planned_end, bars[0].waited_from),
+        (begin, begin + TimeDelta::minutes(40), None)
+    );
     assert_eq!((bars[1].begin, bars[1].waited_from), (begin + TimeDelta::minutes(40), Some(begin)));
     assert!(bars.iter().all(|bar| bar.bake.is_none() && bar.outcome.is_none() && bar.deadline.is_some()));
 }

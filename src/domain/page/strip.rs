@@ -71,7 +71,7 @@ pub struct Mark {
     /// A bake with that result.
     pub bake: i64,
     /// Number of slots of the row, if it covers a range.
-    pub covers: i64,
+    pub slot_count: i64,
 }
 
 /// The last slots of these rows of one schedule, the oldest first.
@@ -79,7 +79,7 @@ pub fn strip(rows: &[BakeRow]) -> Vec<Mark> {
     let mut slots: BTreeMap<i64, Mark> = BTreeMap::new();
     for row in rows {
         let outcome = Outcome::of(&row.state);
-        let new = Mark { slot: row.slot, outcome, count: (0, 0), bake: row.id, covers: row.covers };
+        let new = Mark { slot: row.slot, outcome, count: (0, 0), bake: row.id, slot_count: row.slot_count };
         let mark = slots.entry(row.slot).or_insert_with(|| new.clone());
         let all = mark.count.1 + 1;
         if outcome > mark.outcome {

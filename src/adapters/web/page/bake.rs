@@ -37,7 +37,8 @@ pub(in crate::adapters::web) fn bake(frame: &Frame, view: &BakeView, has_schedul
 
 fn row_facts(frame: &Frame, row: &BakeRow) -> Vec<(String, Markup)> {
     let text = |text: &Option<String>| text.as_ref().map(|text| html! { (text) });
-    let instant = |at: i64| html! { (frame.time_of(at - at.rem_euclid(1_000))) ", " (frame.distance(super::time::instant(at))) };
+    let instant =
+        |at: i64| html! { (frame.time_of(at - at.rem_euclid(1_000))) ", " (frame.distance(super::time::instant(at))) };
     let facts = [
         ("Schedule", Some(html! { (row.schedule) })),
         ("Schedule's id", (row.schedule_id != row.schedule).then(|| html! { (row.schedule_id) })),
@@ -79,7 +80,7 @@ fn regions(frame: &Frame, copies: &[CopyRow]) -> Markup {
         ]
     });
     let columns =
-        [("Region", "short"), ("State", "short"), ("Progress", "short"), ("Ended, or next poll", "short"), ("Reason", "words")];
+        [("Region", "short"), ("State", "short"), ("Progress", "short"), ("Next or end", "short"), ("Reason", "words")];
     table(("regions", "Copies to other regions"), columns, rows, "")
 }
 
@@ -133,7 +134,7 @@ fn calls(frame: &Frame, attempts: &[AttemptRow]) -> Markup {
         ("Sent", "short"),
         ("Duration", "number"),
         ("HTTP", "number"),
-        ("Code, RequestId", "short"),
+        ("Code", "short"),
         ("Message", "words"),
     ];
     table(("calls", "Calls"), columns, rows, "No call was recorded.")

@@ -88,7 +88,8 @@ impl Frame {
 
 /// A page. Its time stands at the top, so that an old page is recognisable.
 pub(super) fn document(frame: &Frame, title: &str, reloads: bool, content: &Markup) -> Markup {
-    let tabs = [("Overview", "", Tab::Overview), ("History", "history", Tab::History), ("Images", "images", Tab::Images)];
+    let tabs =
+        [("Overview", "", Tab::Overview), ("History", "history", Tab::History), ("Images", "images", Tab::Images)];
     html! {
         (DOCTYPE)
         html lang="en" {

@@ -50,7 +50,9 @@ impl Filters {
     ) -> Self {
         let mut filters = Self::default();
         let schedule = query.get("schedule");
-        let meant = schedules.iter().find(|one| schedule.is_some_and(|text| one.id.as_str() == text || one.name.as_str() == text));
+        let meant = schedules
+            .iter()
+            .find(|one| schedule.is_some_and(|text| one.id.as_str() == text || one.name.as_str() == text));
         let zone = meant.map_or(zone, |schedule| schedule.timing.zone());
         let mut wrong = None;
         let mut time = |name: &str, edge| {
@@ -195,8 +197,8 @@ fn zoned_bakes(
 
 /// Slots of a row, if it covers more than its own.
 pub(super) fn covers(frame: &Frame, row: &BakeRow) -> Option<String> {
-    let first = crate::domain::time::show(instant(row.covers_from), frame.zone);
-    (row.covers > 1).then(|| format!("{} slots since {first}", row.covers))
+    let first = crate::domain::time::show(instant(row.first_slot), frame.zone);
+    (row.slot_count > 1).then(|| format!("{} slots since {first}", row.slot_count))
 }
 
 pub(super) fn trigger(row: &BakeRow) -> String {
@@ -228,7 +230,10 @@ mod tests {
         let filters = read("schedule=golden&state=failed&since=2027-03-01&until=2027-03-01&before=1000-7");
         let filter = filters.filter(9);
         assert_eq!(filters.wrong, None);
-        assert_eq!((filter.schedule.as_deref(), filter.states.as_slice(), filter.limit), (Some("golden"), &["failed".to_owned()][..], 9));
+        assert_eq!(
+            (filter.schedule.as_deref(), filter.states.as_slice(), filter.limit),
+            (Some("golden"), &["failed".to_owned()][..], 9)
+        );
         assert_eq!(filter.since, Some("2027-03-01T00:00:00Z".parse().unwrap()));
         assert_eq!(filter.until, Some("2027-03-01T23:59:59.999Z".parse().unwrap()));
         assert_eq!(filter.before, DateTime::from_timestamp_millis(1_000).map(|slot| (slot, BakeId(7))));

@@ -117,7 +117,7 @@ fn newest(frame: &Frame, view: &ImagesView) -> Markup {
     });
     let columns = [
         ("Line", "name"),
-        ("Newest good image", "short"),
+        ("Good image", "short"),
         ("Image", "image"),
         ("Slot", "short"),
         ("Images", "number"),

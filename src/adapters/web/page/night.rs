@@ -66,7 +66,8 @@ fn sum(frame: &Frame, night: &Night) -> Markup {
     let bars = night.lanes.iter().flatten();
     let planned = bars.clone().filter(|bar| bar.outcome.is_none()).count();
     let end = bars.map(|bar| bar.end.unwrap_or(bar.planned_end).max(bar.begin)).max();
-    let outcomes = [Outcome::Succeeded, Outcome::Failed, Outcome::Skipped, Outcome::Cancelled, Outcome::Running, Outcome::Unknown];
+    let outcomes =
+        [Outcome::Succeeded, Outcome::Failed, Outcome::Skipped, Outcome::Cancelled, Outcome::Running, Outcome::Unknown];
     let counts = outcomes.iter().map(|outcome| (night.count(*outcome), outcome.word())).filter(|(n, _)| *n > 0);
     let mut parts: Vec<String> = counts.map(|(n, word)| format!("{n} {word}")).collect();
     if planned > 0 {
@@ -105,7 +106,8 @@ impl Axis<'_> {
         let width = (WIDTH - NAMES - RIGHT) / f64::from(u16::try_from(hours).unwrap_or(u16::MAX));
         let every = [1, 2, 3, 4, 6, 12].into_iter().find(|n| width * f64::from(*n) >= HOUR_LABEL).unwrap_or(12);
         let at = |n: i64| self.night.from + TimeDelta::hours(n);
-        let fits = |at: &DateTime<Utc>| at.with_timezone(&self.night.zone).hour() % u32::try_from(every).unwrap_or(1) == 0;
+        let fits =
+            |at: &DateTime<Utc>| at.with_timezone(&self.night.zone).hour() % u32::try_from(every).unwrap_or(1) == 0;
         (0..=hours).map(at).filter(|at| *at <= self.night.to).filter(fits).collect()
     }
 }
@@ -219,7 +221,7 @@ fn label(name: &str, x: f64, room: f64, middle: f64, class: &str) -> Markup {
         let shown = (0..length).take_while(|n| f64::from(u16::try_from(*n).unwrap_or(u16::MAX)) + 2.0 <= room).count();
         name.chars().take(shown).chain(['…']).collect()
     };
-    html! { @if cut.chars().count() >= 4 { text class=(class) x=(n(x)) y=(n(middle + 4.0)) aria-hidden="true" { (cut) } } }
+    html! { @if fits || cut.chars().count() >= 4 { text class=(class) x=(n(x)) y=(n(middle + 4.0)) aria-hidden="true" { (cut) } } }
 }
 
 fn title(frame: &Frame, bar: &Bar) -> String {
@@ -232,11 +234,9 @@ fn title(frame: &Frame, bar: &Bar) -> String {
         (Some(outcome), Some(end)) => {
             text.push_str(&format!("{} after {}, usually {}", outcome.word(), took(end), took(bar.planned_end)));
         }
-        _ => text.push_str(&format!(
-            "planned from {} for {}",
-            show_minute(bar.begin, frame.zone),
-            took(bar.planned_end)
-        )),
+        _ => {
+            text.push_str(&format!("planned from {} for {}", show_minute(bar.begin, frame.zone), took(bar.planned_end)))
+        }
     }
     if let Some(from) = bar.waited_from {
         let (waits, length) = (if bar.outcome.is_some() { "waited" } else { "waits" }, span(bar.begin - from));
@@ -331,6 +331,7 @@ mod tests {
         assert!(text(8.0 * CHARACTER).contains(">win11-g…<"), "{}", text(8.0 * CHARACTER));
         assert_eq!(text(3.0 * CHARACTER), "");
         assert_eq!(text(-9.0), "");
+        assert!(label("lab", 0.0, 3.0 * CHARACTER, 0.0, "on good").into_string().contains(">lab<"));
     }
 
     #[test]

@@ -17,16 +17,8 @@ use crate::{
     domain::{
         health::{Problem, SubjectKind},
         history::{BakeRow, ImageRow},
-        image::{
-            judge::Action,
-            report::Judged,
-            retention,
-        },
-        page::{
-            roster::Entry,
-            strip as results,
-            views::ScheduleView,
-        },
+        image::{judge::Action, report::Judged, retention},
+        page::{roster::Entry, strip as results, views::ScheduleView},
         schedule::Schedule,
         status::Status,
     },
@@ -59,9 +51,13 @@ pub(in crate::adapters::web) fn schedule(
         @if !problems.is_empty() {
             ul.findings { @for problem in problems { (finding(frame, problem)) } }
         }
-        p.summary { (strip(frame, &marks)) " " span.read { (results::describe(&marks)) } }
+        div.glance {
+            p { (strip(frame, &marks)) }
+            @if let Some(next) = schedule.timing.next_after(frame.now) {
+                p { "Next slot: " strong { (frame.distance(next)) } ", " (frame.time(next)) }
+            }
+        }
         (lines(frame, view))
-        (facts("Settings", &settings(frame, schedule, status)))
         (images(frame, view))
         section aria-labelledby="weeks" {
             h2 #weeks { "The last weeks" }
@@ -75,6 +71,7 @@ pub(in crate::adapters::web) fn schedule(
         }
         (bakes(frame, ("bakes", "Last bakes"), &rows, "No slot has come yet."))
         p.none { a href=(frame.to(&format!("history?schedule={}", encode(id)))) { "All bakes of " (schedule.name) } }
+        (facts("Settings", &settings(frame, schedule, status)))
     };
     document(frame, &format!("{} · imagebaked", schedule.name), true, &content)
 }
@@ -120,7 +117,7 @@ fn lines(frame: &Frame, view: &ScheduleView) -> Markup {
             html! { @if let Some(image) = newest { (channels(&image.channels, image.version)) } },
         ]
     });
-    let columns = [("Instance", "short"), ("Newest good image", "short"), ("Image", "image"), ("Channels", "words")];
+    let columns = [("Instance", "short"), ("Good image", "short"), ("Image", "image"), ("Channels", "words")];
     table(("lines", "Lines"), columns, rows, "It has no instance.")
 }
 
@@ -146,7 +143,10 @@ fn settings(frame: &Frame, schedule: &Schedule, status: &Status) -> Vec<(String,
     let duration = |length: std::time::Duration| span(chrono::TimeDelta::from_std(length).unwrap_or_default());
     let next: Vec<_> = schedule.timing.between(frame.now, chrono::DateTime::<chrono::Utc>::MAX_UTC).take(3).collect();
     let mut facts = vec![
-        ("Next slots", html! { @if next.is_empty() { "none" } @for at in &next { div { (frame.time(*at)) ", " (frame.distance(*at)) } } }),
+        (
+            "Next slots",
+            html! { @if next.is_empty() { "none" } @for at in &next { div { (frame.time(*at)) ", " (frame.distance(*at)) } } },
+        ),
         ("Rule", html! { @for rule in schedule.timing.expressions() { code { (rule) } " " } "in " (frame.zone) }),
         ("Deadline", html! { (duration(settings.deadline)) " after the slot" }),
         ("Kept", html! { @match &schedule.keep { Some(keep) => (retention::words(keep)), None => "all images" } }),
@@ -175,8 +175,10 @@ fn images(frame: &Frame, view: &ScheduleView) -> Markup {
                 @match row.bake { Some(bake) => a href=(frame.to_bake(bake.0)) { (frame.time(image.slot)) }, None => (frame.time(image.slot)) }
                 small { (frame.distance(image.slot)) }
             },
-            html! { (image.channels.join(", ")) },
-            html! { @for note in notes(frame, row) { div { (note) } } },
+            html! {
+                @if !image.channels.is_empty() { div { @for channel in &image.channels { span.tag { (channel) } " " } } }
+                @for note in notes(frame, row) { div { (note) } }
+            },
             replicas(view.replicas.get(image.image_id.as_str())),
             next_step(frame, row, next.as_ref()),
         ]
@@ -185,9 +187,8 @@ fn images(frame: &Frame, view: &ScheduleView) -> Markup {
         ("Version", "number"),
         ("Image", "image"),
         ("Slot", "short"),
-        ("Channels", "name"),
         ("Marks", "words"),
-        ("Replicas", "name"),
+        ("Replicas", "short"),
         ("Next", "words"),
     ];
     html! {

@@ -33,12 +33,13 @@ pub(super) fn schedules(frame: &Frame, overview: &Overview<'_>) -> Markup {
     let columns = [
         ("Schedule", "name"),
         ("Last slots", "strip"),
-        ("Newest good image", "short"),
+        ("Good image", "short"),
         ("Next slot", "short"),
         ("Now", "words"),
     ];
     let typed = query.get("q");
-    let when_empty = if typed.is_some() { "No schedule has this in its name or an instance." } else { "No schedule is in force." };
+    let when_empty =
+        if typed.is_some() { "No schedule has this in its name or an instance." } else { "No schedule is in force." };
     let last = ((page - 1) * 50 + entries.len()).min(overview.found);
     html! {
         section aria-labelledby="schedules" {

@@ -31,7 +31,7 @@ pub(super) fn strip(frame: &Frame, marks: &[Mark]) -> Markup {
 
 fn title(frame: &Frame, mark: &Mark) -> String {
     let when = crate::domain::time::show(super::time::instant(mark.slot), frame.zone);
-    let slots = if mark.covers > 1 { format!(", {} slots", mark.covers) } else { String::new() };
+    let slots = if mark.slot_count > 1 { format!(", {} slots", mark.slot_count) } else { String::new() };
     match mark.count {
         (_, 1) => format!("{when}: {}{slots}", mark.outcome.word()),
         (n, all) => format!("{when}: {n} of {all} {}{slots}", mark.outcome.word()),
