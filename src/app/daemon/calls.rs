@@ -8,14 +8,14 @@ use super::{remote_images::remote_image, slot_lists::SlotLists};
 use crate::{
     adapters::{
         cloud::{
-            self, CloudClient, CloudError, CloudOptions, CredentialSource, Environment, Gate, Unanswered,
+            self, CloudClient, CloudError, CloudOptions, Environment, Gate, Unanswered,
             actions::{
                 CreateImageByInstance, DescribeDesktops, Desktop, ListImage, ListWuyingServer, MachineStatus, Server,
                 StartDesktops, StartWuyingServer, StopDesktops, StopWuyingServer,
             },
             random_nonces,
         },
-        config::{Config, Credentials},
+        config::Config,
         failpoint, hooks,
         store::Attempt,
     },
@@ -46,11 +46,9 @@ pub fn client(
         region: settings.region.clone(),
         endpoint: settings.endpoint.clone(),
         ecd_endpoint: settings.ecd_endpoint.clone(),
-        credentials: match settings.credentials {
-            Credentials::Default => CredentialSource::Default,
-            Credentials::Files => CredentialSource::Files,
-            Credentials::EcsRamRole => CredentialSource::EcsRamRole,
-        },
+        sts_endpoint: settings.sts_endpoint.clone(),
+        metadata_endpoint: settings.metadata_endpoint.clone(),
+        credentials: settings.credentials.clone(),
         connect_timeout: settings.connect_timeout,
         timeout: settings.timeout,
         requests_per_second: settings.requests_per_second,
@@ -59,6 +57,7 @@ pub fn client(
     let mut environment = Environment::read(|name| environment.get(name).cloned());
     if let Some(folder) = &settings.credentials_dir {
         environment.credentials_directory = Some(folder.clone());
+        environment.folder_is_named = true;
     }
     CloudClient::new(&options, environment, Arc::clone(clock), random_nonces())
 }
@@ -86,6 +85,8 @@ pub struct Caller<'a> {
     pub instance: &'a InstanceId,
     /// How.
     pub settings: &'a BakeSettings,
+    /// Session of its workstation, if the configuration names none.
+    pub session: Option<String>,
     /// Identity of its image.
     pub description: Option<String>,
     /// `[daemon] owner`.
@@ -167,7 +168,8 @@ impl Finished {
             }
             Response::NotSent => return None,
             Response::Instance(Some(power)) => ("ok", None, Some(power_label(power).into_owned())),
-            Response::Instance(None) => ("ok", None, Some("no such instance".to_owned())),
+            Response::Instance(None) | Response::Sessions(None) => ("ok", None, Some("no such instance".to_owned())),
+            Response::Sessions(Some(sessions)) => ("ok", None, Some(session_label(sessions))),
             Response::Hook(outcome) => (hook_label(outcome, before), None, self.hook_message(outcome)),
         };
         let changes_something =
@@ -180,7 +182,12 @@ impl Finished {
             return None;
         }
         Some(Attempt {
-            stage: if matches!(self.call, Call::RunHook(_)) { "hook" } else { stage(before) },
+            stage: match self.call {
+                Call::RunHook(_) => "hook",
+                // The create call needs it, also where nothing is stopped.
+                Call::ListSessions => "create",
+                _ => stage(before),
+            },
             call: self.name(),
             started_at: self.started_at,
             finished_at: self.finished_at,
@@ -249,6 +256,14 @@ fn power_label(power: &PowerState) -> Cow<'_, str> {
     }
 }
 
+fn session_label(sessions: &[String]) -> String {
+    match sessions {
+        [] => "no session".to_owned(),
+        [one] => format!("session {one}"),
+        several => format!("{} sessions", several.len()),
+    }
+}
+
 struct LoggedResponse {
     answer: Response,
     server_date: Option<DateTime<Utc>>,
@@ -271,6 +286,7 @@ impl Caller<'_> {
             Call::FindImagesInProgress => Ok(self.find_in_progress().await?),
             Call::DescribeImage(image_id) => Ok(self.describe(image_id).await?),
             Call::DescribeInstance => Ok(self.power().await?),
+            Call::ListSessions => Ok(self.sessions().await?),
             Call::StopInstance => self.stop().await,
             Call::StartInstance => Ok(self.start().await?),
             Call::RunHook(run) => Ok(self.hook(run).await),
@@ -283,7 +299,7 @@ impl Caller<'_> {
             image_name: identity.image_name.clone(),
             description: self.description.clone(),
             instance_id: self.instance.clone(),
-            sub_instance_id: settings.sub_instance_id.clone(),
+            sub_instance_id: settings.sub_instance_id.clone().or_else(|| self.session.clone()),
             instance_type: settings.instance_type,
             auto_clean_userdata: settings.auto_clean_userdata,
             copy_profile: settings.copy_profile,
@@ -378,6 +394,15 @@ impl Caller<'_> {
                 }))
             }
         }
+    }
+
+    async fn sessions(&self) -> Result<LoggedResponse, ApiError> {
+        let request = ListWuyingServer { ids: vec![self.instance.clone()], ..ListWuyingServer::default() };
+        let response = self.cloud.list_servers(&request).await?;
+        Ok(LoggedResponse::of(response, |servers| {
+            let found = servers.iter().find(|server| server.id == *self.instance);
+            Response::Sessions(found.map(Server::session_ids))
+        }))
     }
 
     async fn stop(&self) -> Result<LoggedResponse, Unanswered> {

@@ -164,6 +164,9 @@ pub struct BakeWork {
     pub version: u32,
     /// Name of the image.
     pub image_name: String,
+    /// Session of the workstation, if the configuration names none: resolved before the first stop and the intent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
     /// Create calls that count against `retry.attempts`, see
     /// [`ApiError::spends_attempt`](crate::domain::api::call::ApiError::spends_attempt).
     pub attempts: u32,

@@ -109,6 +109,8 @@ fn daemon(frame: &Frame, status: &Status) -> Markup {
                 " (" code { (daemon.config_hash) } "). "
                 @if let Some(source) = &daemon.credentials {
                     "Credentials: " (source)
+                    @if let Some(key_id) = &daemon.credentials_key_id { ", key " code { (key_id) } }
+                    @if let Some(identity) = &daemon.credentials_identity { ", " code { (identity) } }
                     @if let Some(end) = &daemon.credentials_expire_at { ", which end " (frame.distance_of_text(end)) }
                     "."
                 }

@@ -30,6 +30,7 @@ use crate::{
             context::Context,
             inventory::{Machine, find, kind_label},
             output::{relative, short},
+            sessions::SessionChoice,
         },
         daemon,
     },
@@ -172,10 +173,11 @@ async fn credentials(
 ) -> bool {
     let name = "credentials";
     let identity = cloud.caller_identity().await;
-    let (source, expires_at) = match cloud.credentials_in_use().await {
-        Some((source, expires_at)) => (format!("from {source}"), expires_at),
-        None => ("from nowhere".to_owned(), None),
-    };
+    let in_use = cloud.credentials_in_use();
+    let source = in_use
+        .as_ref()
+        .map_or_else(|| "from nowhere".to_owned(), |in_use| format!("from {}, key {}", in_use.source, in_use.key_id));
+    let expires_at = in_use.and_then(|in_use| in_use.expires_at);
     let expiry = expires_at.map(|at| format!(", expire {}", relative(at, now))).unwrap_or_default();
     let (check, accepted) = match identity {
         Ok(answer) => {
@@ -192,7 +194,8 @@ async fn credentials(
         }
         Err(api_error) if api_error.class == ErrorClass::Credential => {
             let check = if api_error.code.as_deref() == Some("CredentialsUnavailable") {
-                Check::fail(name, api_error.message, provide(context, config))
+                let advice = provide(context, config, &api_error);
+                Check::fail(name, api_error.message, advice)
             } else {
                 Check::fail(name, format!("{source}: {api_error}{expiry}"), &*api_error.advice)
             };
@@ -208,7 +211,7 @@ async fn credentials(
 }
 
 /// How this command gets the key pair of the service.
-fn provide(context: &Context<'_>, config: &Config) -> String {
+fn provide(context: &Context<'_>, config: &Config, api_error: &ApiError) -> String {
     let folder = host::unit_credentials(context.config_path);
     let in_unit = folder.join("access_key_id").exists() && config.cloud.credentials_dir.is_none();
     if in_unit {
@@ -219,8 +222,7 @@ fn provide(context: &Context<'_>, config: &Config) -> String {
             context.config_path.display()
         )
     } else {
-        "put the key pair into one of these places; in files, each part into one of its own that only its owner can read"
-            .to_owned()
+        api_error.advice.to_string()
     }
 }
 
@@ -351,7 +353,12 @@ fn instance(
         return Check::fail(name, found, format!("set instance_type = \"{}\"", machine.kind.as_str()));
     }
     let state = machine.status.as_str();
-    let found = format!("{state}, {} ({names})", machine.name.as_deref().unwrap_or(kind_label(kind)));
+    let sessions = SessionChoice::of(machine, schedules);
+    let found =
+        format!("{state}, {}{} ({names})", machine.name.as_deref().unwrap_or(kind_label(kind)), sessions.label());
+    if let Some(advice) = sessions.advice() {
+        return if sessions.fails() { Check::fail(name, found, advice) } else { Check::warn(name, found, advice) };
+    }
     let is_usual = ["Running", "Stopped"].contains(&state) || PASSING.contains(&state.to_ascii_lowercase().as_str());
     if is_usual {
         Check::ok(name, found)
