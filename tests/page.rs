@@ -3,9 +3,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not recognised as tests")]
 
-mod support;
 #[path = "support/browser.rs"]
 mod browser;
+mod support;
 
 use std::{
     collections::BTreeSet,
@@ -57,7 +57,9 @@ retry = { attempts = 1 }
          code = \"Instance.ImageUnsupported\"\nstatus = 400\n",
     );
     host.start();
-    for schedule in ["win11-golden-with-a-long-name-of-the-department", "win11-golden-with-a-long-name-of-the-department"] {
+    for schedule in
+        ["win11-golden-with-a-long-name-of-the-department", "win11-golden-with-a-long-name-of-the-department"]
+    {
         host.bake(schedule);
     }
     host.expect(1, &["bake", "broken", "--wait"]);
@@ -83,8 +85,16 @@ fn pages_are_sound_in_a_browser() {
 
     let mut links = BTreeSet::new();
     let mut wrong = Vec::new();
-    let pages =
-        ["", "schedule/win11-golden-with-a-long-name-of-the-department", "schedule/office", "bake/1", "bake/3", "history?state=failed", "images", "nowhere/at/all"];
+    let pages = [
+        "",
+        "schedule/win11-golden-with-a-long-name-of-the-department",
+        "schedule/office",
+        "bake/1",
+        "bake/3",
+        "history?state=failed",
+        "images",
+        "nowhere/at/all",
+    ];
     for page in pages {
         browser.set_view(1280, false);
         browser.open(&format!("{root}{page}"));
@@ -92,10 +102,14 @@ fn pages_are_sound_in_a_browser() {
             browser.set_view(width, is_dark);
             let found = browser.evaluate(AUDIT);
             let faults = found.as_array().unwrap().iter();
-            wrong.extend(faults.map(|fault| format!("/{page} at {width}{}: {fault}", if is_dark { " dark" } else { "" })));
+            wrong.extend(
+                faults.map(|fault| format!("/{page} at {width}{}: {fault}", if is_dark { " dark" } else { "" })),
+            );
         }
-        let found = browser.evaluate("[...document.querySelectorAll('[href]')].map((link) => link.href || link.href.baseVal)");
-        let found = found.as_array().unwrap().iter().map(|link| link.as_str().unwrap().split('#').next().unwrap().to_owned());
+        let found =
+            browser.evaluate("[...document.querySelectorAll('[href]')].map((link) => link.href || link.href.baseVal)");
+        let found =
+            found.as_array().unwrap().iter().map(|link| link.as_str().unwrap().split('#').next().unwrap().to_owned());
         links.extend(found);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -130,7 +130,7 @@ pub struct Keep {
 
 /// A schedule for tests, each day at 3 in Shanghai, with these instances.
 #[cfg(test)]
-#[expect(clippy::missing_panics_doc, clippy::unwrap_used, reason = "for tests alone")]
+#[expect(clippy::missing_panics_doc, reason = "for tests alone")]
 pub fn example(name: &str, instances: &[&str]) -> Schedule {
     let zone = "Asia/Shanghai".parse().unwrap();
     let many: Vec<InstanceId> = instances.iter().map(|one| (*one).into()).collect();

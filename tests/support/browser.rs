@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::Running;
+use crate::support::Running;
 
 /// Names of the program.
 const NAMES: [&str; 2] = ["chromium", "chromium-browser"];
@@ -29,7 +29,8 @@ pub struct Browser {
 impl Browser {
     /// Starts it, with its files in `folder`; `None` where it is not installed.
     pub fn start(folder: &Path) -> Option<Self> {
-        let is_there = |name: &&&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
+        let is_there =
+            |name: &&&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
         let name = NAMES.iter().find(is_there)?;
         let [to, from] = ["to", "from"].map(|name| folder.join(name));
         for pipe in [&to, &from] {

@@ -315,6 +315,8 @@ async fn bakes(store: &Store) {
     assert!(!reader.counts(day(0), &["succeeded"]).await.unwrap().is_empty());
     assert!(!reader.versions().await.unwrap().is_empty());
     reader.durations().await.unwrap();
+    reader.durations_of(&["golden".into()]).await.unwrap();
+    assert!(!reader.images_in_progress().await.unwrap().is_empty());
     assert!(!reader.open_bakes().await.unwrap().is_empty());
     let golden = (ScheduleId::from("golden"), instance_of("golden"));
     assert!(!reader.last_bakes(&[golden], 14).await.unwrap().is_empty());

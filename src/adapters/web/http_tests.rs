@@ -464,7 +464,7 @@ async fn the_page_shows_what_is_there_and_escapes_it() {
     served.complain(&many);
     let page = served.get("/").await.body;
     assert!(
-        page.contains("WARNING: 60 warnings") && page.contains("The next 42") && page.contains("10 more in"),
+        page.contains("WARNING: 60 warnings") && page.contains("The next 46") && page.contains("10 more in"),
         "{page}"
     );
 }

@@ -15,7 +15,6 @@ pub fn rfc3339(millis: i64) -> String {
 /// # Errors
 ///
 /// That of the serializer.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 pub fn instant<S: Serializer>(millis: &i64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&rfc3339(*millis))
 }
@@ -25,7 +24,6 @@ pub fn instant<S: Serializer>(millis: &i64, serializer: S) -> Result<S::Ok, S::E
 /// # Errors
 ///
 /// That of the serializer.
-#[expect(clippy::ref_option, reason = "the signature is serde's")]
 pub fn maybe_instant<S: Serializer>(millis: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
     match millis {
         Some(millis) => serializer.serialize_str(&rfc3339(*millis)),

@@ -2,7 +2,7 @@
 //!
 //! A night is the time from noon to noon. It is computed from rows of the history, the schedules and the learned durations.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Timelike as _, Utc};
 
@@ -24,7 +24,7 @@ const MOST_PLANNED: usize = 20_000;
 /// Maximum number of lanes that are drawn.
 pub const LANES: usize = 12;
 /// Maximum number of bars and marks of a night that are drawn.
-const MOST_DRAWN: usize = 600;
+const MOST_DRAWN: usize = 400;
 /// Minimum length of the time axis.
 const SHORTEST: TimeDelta = TimeDelta::hours(4);
 
@@ -151,6 +151,14 @@ pub struct Night {
     pub beside: Vec<Beside>,
     /// Number of bars and marks that are not drawn.
     pub more: usize,
+    /// Number of bakes of each result, drawn or not.
+    pub counts: BTreeMap<Outcome, usize>,
+    /// Number of planned bakes.
+    pub planned: usize,
+    /// Number of slots that are expected to be skipped.
+    pub late: usize,
+    /// End of the last bake, real or planned.
+    pub end: Option<DateTime<Utc>>,
     /// Whether no duration is known yet.
     pub is_assumed: bool,
 }
@@ -159,12 +167,6 @@ impl Night {
     /// Whether there is nothing to draw.
     pub fn is_empty(&self) -> bool {
         self.lanes.is_empty() && self.beside.is_empty()
-    }
-
-    /// Number of bars and marks with this result, drawn or not planned.
-    pub fn count(&self, outcome: Outcome) -> usize {
-        let bars = self.lanes.iter().flatten().filter(|bar| bar.outcome == Some(outcome)).count();
-        bars + self.beside.iter().filter(|mark| mark.bake.is_some() && mark.outcome == outcome).count()
     }
 }
 
@@ -309,6 +311,14 @@ fn drawn(
     zone: Zone,
     is_assumed: bool,
 ) -> Night {
+    let mut counts: BTreeMap<Outcome, usize> = BTreeMap::new();
+    let marked = beside.iter().filter(|mark| mark.bake.is_some()).map(|mark| mark.outcome);
+    for outcome in bars.iter().filter_map(|bar| bar.outcome).chain(marked) {
+        *counts.entry(outcome).or_default() += 1;
+    }
+    let planned = bars.iter().filter(|bar| bar.outcome.is_none()).count();
+    let late = beside.iter().filter(|mark| mark.bake.is_none()).count();
+    let end_of_last = bars.iter().map(Bar::until).max();
     let mut more = 0;
     let mut lanes: Vec<Vec<Bar>> = Vec::new();
     let mut drawn = 0;
@@ -335,7 +345,7 @@ fn drawn(
     let first = begins.chain(marks.clone()).min().unwrap_or(from);
     let last = ends.chain(marks).max().unwrap_or(to);
     let (from, to) = axis((first, last), (from, to), zone);
-    Night { from, to, zone, lanes, beside, more, is_assumed }
+    Night { from, to, zone, lanes, beside, more, counts, planned, late, end: end_of_last, is_assumed }
 }
 
 /// Full hours around these instants within the night.

@@ -66,7 +66,8 @@ fn what_was_baked_lies_over_what_is_usual() {
         last.beside.iter().map(|mark| (mark.bake, mark.outcome)).collect::<Vec<_>>(),
         [(Some(4), Outcome::Skipped)]
     );
-    assert_eq!((last.count(Outcome::Succeeded), last.count(Outcome::Skipped)), (2, 1));
+    let counts = [(Outcome::Succeeded, 2), (Outcome::Skipped, 1), (Outcome::Failed, 1)];
+    assert_eq!((last.counts, last.planned, last.end), (counts.into(), 0, Some(at("2027-03-02T20:20:00Z"))));
     // From 03:00 in Shanghai, four hours at least.
     assert_eq!((last.from, last.to), (at("2027-03-02T19:00:00Z"), at("2027-03-02T23:00:00Z")));
 }
@@ -104,6 +105,7 @@ fn a_crowded_night_is_drawn_in_part() {
     let recorded: Vec<_> = (0..50).map(|n| bake(n, "2027-03-02T19:00:00Z", Some(0), Some(60), "succeeded")).collect();
     let [last, _] = nights(&facts(recorded, &[], 50), zone(), now());
     assert_eq!((last.lanes.len(), last.more), (LANES, 50 - LANES));
+    assert_eq!(last.counts[&Outcome::Succeeded], 50);
 }
 
 #[test]

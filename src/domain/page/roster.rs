@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    hash::BuildHasher,
     sync::Arc,
 };
 
@@ -41,7 +42,11 @@ pub struct Entry {
 
 /// All schedules in force in the order of the page; of equal ones in the order of the file. `without` are the lines without
 /// a good image.
-pub fn roster(schedules: &[Arc<Schedule>], health: &Health, without: &HashSet<LineId>) -> Vec<Entry> {
+pub fn roster<S: BuildHasher>(
+    schedules: &[Arc<Schedule>],
+    health: &Health,
+    without: &HashSet<LineId, S>,
+) -> Vec<Entry> {
     let findings = Findings::of(health);
     let mut entries: Vec<Entry> = schedules
         .iter()

@@ -11,7 +11,7 @@ use crate::domain::{
 /// Maximum number of problems of each kind that are listed.
 const PROBLEMS: usize = 50;
 /// Number of them that are listed before the rest is folded.
-const UNFOLDED: usize = 8;
+const UNFOLDED: usize = 4;
 
 /// Class and symbol of a verdict: colour, shape and word, because a reader may miss any of them.
 pub(super) fn appearance(verdict: Verdict) -> (&'static str, &'static str) {

@@ -29,7 +29,7 @@ const LANE: f64 = 28.0;
 /// Height of a planned bar and of an actual one.
 const BARS: (f64, f64) = (20.0, 14.0);
 /// Minimum distance of two labels of hours.
-const HOUR_LABEL: f64 = 44.0;
+const HOUR_LABEL: f64 = 48.0;
 /// Width of a character of a bar's text, in the widest of the usual fonts.
 const CHARACTER: f64 = 7.0;
 /// Distance within which marks without a builder are one mark.
@@ -63,24 +63,22 @@ fn night(frame: &Frame, (id, heading): (&str, &str), night: &Night, when_empty: 
 
 /// One sentence on the night.
 fn sum(frame: &Frame, night: &Night) -> Markup {
-    let bars = night.lanes.iter().flatten();
-    let planned = bars.clone().filter(|bar| bar.outcome.is_none()).count();
-    let end = bars.map(|bar| bar.end.unwrap_or(bar.planned_end).max(bar.begin)).max();
-    let outcomes =
-        [Outcome::Succeeded, Outcome::Failed, Outcome::Skipped, Outcome::Cancelled, Outcome::Running, Outcome::Unknown];
-    let counts = outcomes.iter().map(|outcome| (night.count(*outcome), outcome.word())).filter(|(n, _)| *n > 0);
-    let mut parts: Vec<String> = counts.map(|(n, word)| format!("{n} {word}")).collect();
-    if planned > 0 {
-        parts.push(format!("{planned} planned"));
+    let mut parts: Vec<String> =
+        night.counts.iter().map(|(outcome, count)| format!("{count} {}", outcome.word())).collect();
+    if night.planned > 0 {
+        parts.push(format!("{} planned", night.planned));
+    }
+    if night.late > 0 {
+        parts.push(format!("{} expected to be skipped", night.late));
     }
     html! {
         (parts.join(", ")) ". "
-        @if let Some(end) = end {
+        @if let Some(end) = night.end {
             @if end > frame.now { "Done at " } @else { "Done since " }
             (show_minute(end, frame.zone)) ". "
         }
-        @if night.is_assumed && planned > 0 { "No bake has succeeded yet: 30 minutes each are assumed. " }
-        @if night.more > 0 { (count(night.more, "other is", "others are")) " not drawn. " }
+        @if night.is_assumed && night.planned > 0 { "No bake has succeeded yet: 30 minutes each are assumed. " }
+        @if night.more > 0 { (count(night.more, "is", "are")) " not drawn." }
     }
 }
 
@@ -104,10 +102,9 @@ impl Axis<'_> {
     fn hours(&self) -> Vec<DateTime<Utc>> {
         let hours = (self.night.to - self.night.from).num_hours().max(1);
         let width = (WIDTH - NAMES - RIGHT) / f64::from(u16::try_from(hours).unwrap_or(u16::MAX));
-        let every = [1, 2, 3, 4, 6, 12].into_iter().find(|n| width * f64::from(*n) >= HOUR_LABEL).unwrap_or(12);
+        let every = [1_u32, 2, 3, 4, 6, 12].into_iter().find(|n| width * f64::from(*n) >= HOUR_LABEL).unwrap_or(12);
         let at = |n: i64| self.night.from + TimeDelta::hours(n);
-        let fits =
-            |at: &DateTime<Utc>| at.with_timezone(&self.night.zone).hour() % u32::try_from(every).unwrap_or(1) == 0;
+        let fits = |at: &DateTime<Utc>| at.with_timezone(&self.night.zone).hour().is_multiple_of(every);
         (0..=hours).map(at).filter(|at| *at <= self.night.to).filter(fits).collect()
     }
 }
@@ -134,7 +131,10 @@ fn drawing(frame: &Frame, heading: &str, night: &Night) -> Markup {
             @for (n, hour) in axis.hours().into_iter().enumerate() { (self::hour(&axis, hour, height, n == 0)) }
             @for (number, lane) in night.lanes.iter().enumerate() {
                 text.lane x="0" y=(n(top(number) + 18.0)) { "builder " (number + 1) }
+                // Bars lie over the waits of others, and no flag stands in a bar.
+                @for bar in lane { (wait(&axis, bar, top(number))) }
                 @for bar in lane { (self::bar(frame, &axis, bar, top(number))) }
+                @for bar in lane { (deadline(frame, &axis, bar, lane, top(number))) }
             }
             @if !night.beside.is_empty() {
                 text.lane x="0" y=(n(top(night.lanes.len()) + 18.0)) { "no builder" }
@@ -163,17 +163,42 @@ fn now(x: f64, height: f64) -> Markup {
     }
 }
 
-/// The wait before a bar, its planned length, its actual one with its result, and its deadline.
+/// The wait before a bar.
+fn wait(axis: &Axis<'_>, bar: &Bar, top: f64) -> Markup {
+    let (begin, middle) = (axis.x(bar.begin), top + LANE / 2.0);
+    html! {
+        @if let Some(from) = bar.waited_from.map(|from| axis.x(from)).filter(|from| *from < begin) {
+            line.wait x1=(n(from)) x2=(n(begin)) y1=(n(middle)) y2=(n(middle)) {}
+            line.wait-end x1=(n(from)) x2=(n(from)) y1=(n(middle - 5.0)) y2=(n(middle + 5.0)) {}
+        }
+    }
+}
+
+/// The deadline of a bar, if there is room for its flag.
+fn deadline(frame: &Frame, axis: &Axis<'_>, bar: &Bar, lane: &[Bar], top: f64) -> Markup {
+    let middle = top + LANE / 2.0;
+    let is_free = |at: &DateTime<Utc>| {
+        let x = axis.x(*at);
+        let covers =
+            |other: &Bar| axis.x(other.begin) - 8.0 < x && x < axis.x(other.end.unwrap_or(other.planned_end)) + 2.0;
+        axis.has(*at) && !lane.iter().any(covers)
+    };
+    html! {
+        @if let Some(at) = bar.deadline.filter(is_free) {
+            path.deadline d={ "M" (n(axis.x(at))) " " (n(middle - 9.0)) " v18 m0 -18 h6 l-2 3 l2 3 h-6" } {
+                title { (bar.schedule) ": deadline " (show(at, frame.zone)) }
+            }
+        }
+    }
+}
+
+/// The planned length of a bar, and its actual one with its result.
 fn bar(frame: &Frame, axis: &Axis<'_>, bar: &Bar, top: f64) -> Markup {
     let (begin, planned) = (axis.x(bar.begin), axis.x(bar.planned_end));
     let middle = top + LANE / 2.0;
     let planned_width = (planned - begin).max(3.0);
     let title = title(frame, bar);
     let drawn = html! {
-        @if let Some(from) = bar.waited_from.map(|from| axis.x(from)).filter(|from| *from < begin) {
-            line.wait x1=(n(from)) x2=(n(begin)) y1=(n(middle)) y2=(n(middle)) {}
-            line.wait-end x1=(n(from)) x2=(n(from)) y1=(n(middle - 5.0)) y2=(n(middle + 5.0)) {}
-        }
         rect.plan x=(n(begin)) y=(n(middle - BARS.0 / 2.0)) width=(n(planned_width)) height=(n(BARS.0)) rx="3" {}
         @match (bar.outcome, bar.end) {
             (Some(outcome), Some(end)) => (actual(bar, outcome, (begin, axis.x(end)), middle)),
@@ -185,12 +210,6 @@ fn bar(frame: &Frame, axis: &Axis<'_>, bar: &Bar, top: f64) -> Markup {
         @match bar.bake {
             Some(id) => a href=(frame.to_bake(id)) aria-label=(title) { (drawn) },
             None => g { (drawn) },
-        }
-        @if let Some(deadline) = bar.deadline.filter(|deadline| axis.has(*deadline)) {
-            @let x = axis.x(deadline);
-            path.deadline d={ "M" (n(x)) " " (n(middle - 9.0)) " v18 m0 -18 h6 l-2 3 l2 3 h-6" } {
-                title { (bar.schedule) ": deadline " (show(deadline, frame.zone)) }
-            }
         }
     }
 }
@@ -235,7 +254,8 @@ fn title(frame: &Frame, bar: &Bar) -> String {
             text.push_str(&format!("{} after {}, usually {}", outcome.word(), took(end), took(bar.planned_end)));
         }
         _ => {
-            text.push_str(&format!("planned from {} for {}", show_minute(bar.begin, frame.zone), took(bar.planned_end)))
+            let begin = show_minute(bar.begin, frame.zone);
+            text.push_str(&format!("planned from {begin} for {}", took(bar.planned_end)));
         }
     }
     if let Some(from) = bar.waited_from {
