@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Sqlite};
 
-use super::{AttemptRow, BakeRow, CopyRow, Filter, Reader, StoreError, failed};
+use super::{AttemptRow, BakeRow, CopyRow, Filter, Reader, StoreError, failed, from_row::from_row};
 use crate::domain::ids::BakeId;
 
 /// The columns of a row of the history, as people and programs see them.
@@ -46,17 +46,6 @@ SELECT s.json FROM bakes b JOIN settings s ON s.hash = b.settings WHERE b.id = ?
 /// How many bakes are in each of some states, of slots since an instant.
 pub(super) const COUNTS_SINCE: &str = "
 SELECT state, count(*) AS n FROM bakes WHERE state IN (SELECT value FROM json_each(?2)) AND slot >= ?1 GROUP BY state";
-
-/// A type whose fields have the names of the columns.
-macro_rules! from_row {
-    ($type:ident { $($field:ident),* $(,)? }) => {
-        impl FromRow<'_, SqliteRow> for $type {
-            fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-                Ok(Self { $($field: row.try_get(stringify!($field))?),* })
-            }
-        }
-    };
-}
 
 from_row! {
     BakeRow {

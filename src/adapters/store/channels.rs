@@ -7,10 +7,10 @@ use std::{collections::HashMap, fmt};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::{
-    ITSELF, ImageRow, Reader, Store, StoreError, audit::audit, deletions::UNMARK_IMAGE, failed,
+    ITSELF, ImageRow, Reader, Store, StoreError, audit::audit, deletions::UNMARK_IMAGE, failed, from_row::from_row,
     images::PRESENT_IMAGES_OF, writer::WriteTransaction,
 };
 use crate::{
@@ -182,7 +182,7 @@ fn channel_of(channel: &str, line: &LineId) -> Subject {
 }
 
 /// Current or former target of a channel; the field names are those of `channels --json`.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChannelRow {
     /// The line.
     #[serde(rename = "line")]
@@ -205,6 +205,8 @@ pub struct ChannelRow {
     /// Why.
     pub why: Option<String>,
 }
+
+from_row!(ChannelRow { line_id, channel, image_id, image_name, version_id, version, since, who, why });
 
 impl Reader {
     /// Current targets of all channels, or of those of one schedule by name or id.

@@ -47,7 +47,7 @@ impl Source for DaemonContext {
     }
 
     fn status(&self) -> Answer<'_, Status> {
-        answer(Self::status(self))
+        answer(Self::status(self, false))
     }
 
     fn lines_without_image(&self, lines: Vec<LineId>) -> Answer<'_, HashSet<LineId>> {
