@@ -8,10 +8,7 @@ use std::{process::ExitCode, time::Duration};
 
 use chrono::TimeDelta;
 use imagebaked::{
-    adapters::{
-        store::{Filter, Reader},
-        web,
-    },
+    adapters::store::{Filter, Reader},
     domain::{
         clock::{Clock, SystemClock},
         health::lines::Line,
@@ -72,7 +69,7 @@ fn main() -> ExitCode {
             table.time(&format!("a page: {what}"), PAGE, all[2]);
         }
         let begun = std::time::Instant::now();
-        web::from_history(&reader, now).await.unwrap();
+        reader.work(now).await.unwrap();
         table.time("what the status page counts", PAGE, begun.elapsed());
         let versions = reader.versions().await.unwrap();
         let lines: Vec<_> = versions

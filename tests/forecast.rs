@@ -139,6 +139,8 @@ impl Past {
             http_status: Some(200),
             request_id: None,
             message: None,
+            success: None,
+            answer: None,
         };
         let (bake, line) = (BakeId(self.bakes), LineId::from(line));
         let step = Transition { bake, line, state: building, reason: None, attempt: Some(attempt), events: Vec::new() };

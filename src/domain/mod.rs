@@ -22,7 +22,10 @@ pub mod pause;
 pub mod image;
 pub mod plan;
 
+pub mod history;
+
 pub mod health;
 
 pub mod event;
+pub mod page;
 pub mod status;

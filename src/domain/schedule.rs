@@ -127,3 +127,25 @@ pub struct Keep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Duration>,
 }
+
+/// A schedule for tests, each day at 3 in Shanghai, with these instances.
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "for tests alone")]
+pub fn example(name: &str, instances: &[&str]) -> Schedule {
+    let zone = "Asia/Shanghai".parse().unwrap();
+    let many: Vec<InstanceId> = instances.iter().map(|one| (*one).into()).collect();
+    Schedule {
+        id: name.into(),
+        name: name.into(),
+        instances: if many.len() == 1 { Instances::One(many[0].clone()) } else { Instances::Many(many) },
+        timing: Timing::parse(&["0 3 * * *"], zone, Duration::ZERO, name).unwrap(),
+        catch_up: CatchUp::Latest,
+        catch_up_window: Duration::from_hours(12),
+        overlap: Overlap::Skip,
+        paused: false,
+        max_image_age: None,
+        keep: None,
+        channels: Vec::new(),
+        settings: Arc::new(super::bake::settings::example()),
+    }
+}

@@ -62,6 +62,9 @@ const CREDENTIALS: &str = "^(default|environment|files|oidc|profile:.*\\S.*|ini|
 /// Pattern of [`listen_address`].
 const LISTEN: &str = "^$|:[0-9]+$";
 
+/// Pattern of [`host_name`].
+const HOST_NAME: &str = "^[A-Za-z0-9.-]+$";
+
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// Stores the comments of a struct's fields: they are the descriptions for the operator.
@@ -154,6 +157,9 @@ with_texts! {
         /// Address and port of the status page; `""` disables it. Default `"127.0.0.1:8470"`.
         #[serde(with = "listen")]
         pub listen: Option<SocketAddr>,
+        /// Names under which a reverse proxy shows the status page, such as `["bake.example.com"]`. It answers to addresses
+        /// and to localhost in any case, and to no other name. Default `[]`.
+        pub page_hosts: Vec<String>,
         /// Path of the socket between commands and daemon. Default `"/run/imagebaked/control.sock"`.
         pub control_socket: PathBuf,
         /// Value of the tag that marks images of this daemon; two daemons of one account need different ones. Default
@@ -186,6 +192,7 @@ impl Default for DaemonSettings {
             max_builders_per_region: 1000,
             pause_after_failures: 5,
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 8470))),
+            page_hosts: Vec::new(),
             control_socket: "/run/imagebaked/control.sock".into(),
             owner: "imagebaked".into(),
             drain: Duration::from_secs(30),
@@ -245,6 +252,7 @@ layer! {
         max_builders_per_region: u32 = Integer(1, 1000),
         pause_after_failures: u32 = Integer(0, 1000),
         listen: String = Custom(listen_address, || Kind::Text(LISTEN)),
+        page_hosts: Vec<String> = Custom(host_names, || Kind::Set { of: Kind::Text(HOST_NAME).into(), min: 0 }),
         control_socket: String = Custom(socket, || Kind::Text(ABSOLUTE)),
         owner: String = Custom(owner, || Kind::FILLED),
         drain: Duration = Period(Duration::ZERO),
@@ -361,14 +369,40 @@ fn credential_source(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Creden
 /// Reads kinds of users without duplicates; a variable has commas between them.
 fn user_kinds(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<UserKind>> {
     let words = UserKind::ALL.map(|kind| (kind.as_str(), kind));
-    let mut kinds = Vec::new();
+    set(item, "a list like [\"desktops\", \"workstations\"]", |member, out| member.one_of(&words, out), out)
+}
+
+/// Reads names of hosts without duplicates; a variable has commas between them.
+fn host_names(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<String>> {
+    set(item, "a list like [\"bake.example.com\"]", host_name, out)
+}
+
+fn host_name(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
+    let text = filled(item, out)?;
+    if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)) {
+        let hint = Some("a name as in the address bar, without scheme, port and path: `bake.example.com`".into());
+        out.error(item.mark, "bad-value", format!("`{text}` is not the name of a host"), hint);
+        return None;
+    }
+    Some(text.to_ascii_lowercase())
+}
+
+/// Reads a list without duplicates; a variable has commas between its members.
+fn set<T: PartialEq>(
+    item: Item<'_, '_>,
+    example: &str,
+    read: impl Fn(Item<'_, '_>, &mut Diagnostics) -> Option<T>,
+    out: &mut Diagnostics,
+) -> Option<Vec<T>> {
+    let mut members = Vec::new();
     let mut sound = true;
-    let mut take = |member: Item<'_, '_>, out: &mut Diagnostics| match member.one_of(&words, out) {
-        Some(kind) if kinds.contains(&kind) => {
-            out.error(member.mark, "bad-value", format!("`{}` is listed twice", kind.as_str()), None);
+    let mut take = |member: Item<'_, '_>, out: &mut Diagnostics| match read(member, out) {
+        Some(value) if members.contains(&value) => {
+            let text = member.value.as_str().unwrap_or_default();
+            out.error(member.mark, "bad-value", format!("`{text}` is listed twice"), None);
             sound = false;
         }
-        Some(kind) => kinds.push(kind),
+        Some(value) => members.push(value),
         None => sound = false,
     };
     match item.value.as_str().filter(|_| item.mark.source.untyped) {
@@ -378,12 +412,12 @@ fn user_kinds(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<UserKind>
             }
         }
         None => {
-            for member in item.list("a list like [\"desktops\", \"workstations\"]", out)? {
+            for member in item.list(example, out)? {
                 take(member, out);
             }
         }
     }
-    sound.then_some(kinds)
+    sound.then_some(members)
 }
 
 fn user_kinds_kind() -> Kind {

@@ -4,10 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{QueryBuilder, Sqlite};
 
-use super::{
-    Store, StoreError, failed, from_row::from_row, json_instants::instant, reader::Reader, writer::WriteTransaction,
-};
-use crate::domain::event::AuditLine;
+use super::{Store, StoreError, failed, from_row::from_row, reader::Reader, writer::WriteTransaction};
+use crate::domain::{event::AuditLine, history::instants::instant};
 
 /// One more line of the audit.
 pub(super) const INSERT_AUDIT: &str = "INSERT INTO audit (at, who, action, detail) VALUES (?1, ?2, ?3, ?4)";

@@ -3,15 +3,10 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use sqlx::{QueryBuilder, Sqlite};
 
-use super::{
-    Reader, StoreError, failed,
-    from_row::from_row,
-    json_instants::{instant, maybe_instant},
-};
-use crate::domain::{bake::Trigger, ids::BakeId, plan::explain::Record};
+use super::{AttemptRow, BakeRow, CopyRow, Filter, Reader, StoreError, failed, from_row::from_row};
+use crate::domain::ids::BakeId;
 
 /// The columns of a row of the history, as people and programs see them.
 pub(super) const BAKE_ROW_COLUMNS: &str = "
@@ -52,167 +47,20 @@ SELECT s.json FROM bakes b JOIN settings s ON s.hash = b.settings WHERE b.id = ?
 pub(super) const COUNTS_SINCE: &str = "
 SELECT state, count(*) AS n FROM bakes WHERE state IN (SELECT value FROM json_each(?2)) AND slot >= ?1 GROUP BY state";
 
-/// One row of the history; the field names are those of `history --json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct BakeRow {
-    /// The bake's number.
-    pub id: i64,
-    /// The schedule's stable id.
-    pub schedule_id: String,
-    /// Name of the schedule when the row was created.
-    pub schedule: String,
-    /// The instance.
-    pub instance_id: String,
-    /// The line.
-    #[serde(rename = "line")]
-    pub line_id: String,
-    /// The slot, in milliseconds since 1970; RFC 3339 in JSON, as all instants here.
-    #[serde(serialize_with = "instant")]
-    pub slot: i64,
-    /// `slot`, `caught_up` or `manual`.
-    pub trigger: String,
-    /// Number of slots of the row.
-    pub slot_count: i64,
-    /// First of its slots.
-    #[serde(serialize_with = "instant")]
-    pub first_slot: i64,
-    /// One of [`crate::domain::bake::State::WORDS`].
-    pub state: String,
-    /// Reason in plain words.
-    pub reason: Option<String>,
-    /// Reason code of an end without a good image, see [`crate::domain::bake::reason::ReasonCode`].
-    pub reason_code: Option<String>,
-    /// Cause of a failure, see [`crate::domain::api::cause::Cause`].
-    pub cause: Option<String>,
-    /// The version in the line.
-    pub version: Option<i64>,
-    /// The image's name.
-    pub image_name: Option<String>,
-    /// The image.
-    pub image_id: Option<String>,
-    /// Version id in the cloud.
-    pub version_id: Option<String>,
-    /// Task that made the image.
-    pub task_id: Option<String>,
-    /// Create calls that count as attempts.
-    pub attempts: i64,
-    /// Instant of the next event.
-    #[serde(serialize_with = "maybe_instant")]
-    pub wake_at: Option<i64>,
-    /// When the row was created.
-    #[serde(serialize_with = "instant")]
-    pub created_at: i64,
-    /// When it ended.
-    #[serde(serialize_with = "maybe_instant")]
-    pub finished_at: Option<i64>,
-    /// Who requested a manual bake.
-    pub requested_by: Option<String>,
-    /// Fingerprint of its configuration.
-    pub config_hash: String,
+from_row! {
+    BakeRow {
+        id, schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, state, reason, reason_code,
+        cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
+        requested_by, config_hash,
+    }
 }
 
-from_row!(BakeRow {
-    id,
-    schedule_id,
-    schedule,
-    instance_id,
-    line_id,
-    slot,
-    trigger,
-    slot_count,
-    first_slot,
-    state,
-    reason,
-    reason_code,
-    cause,
-    version,
-    image_name,
-    image_id,
-    version_id,
-    task_id,
-    attempts,
-    wake_at,
-    created_at,
-    finished_at,
-    requested_by,
-    config_hash
-});
-
-/// One call of a bake.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AttemptRow {
-    /// `stop`, `create`, `build`, `start`, …
-    pub stage: String,
-    /// Which call.
-    pub call: String,
-    /// When it was started.
-    #[serde(serialize_with = "instant")]
-    pub started_at: i64,
-    /// When it was answered.
-    #[serde(serialize_with = "instant")]
-    pub finished_at: i64,
-    /// `ok`, or the class of the failure.
-    pub outcome: String,
-    /// The API's Code, of a good answer too where the call has one.
-    pub code: Option<String>,
-    /// The HTTP status.
-    pub http_status: Option<i64>,
-    /// For support tickets.
-    pub request_id: Option<String>,
-    /// Description of the result.
-    pub message: Option<String>,
-    /// The API's Success, where the call has it.
-    pub success: Option<bool>,
-    /// The API's own Message.
-    pub answer: Option<String>,
+from_row! {
+    AttemptRow { stage, call, started_at, finished_at, outcome, code, http_status, request_id, message, success, answer }
 }
 
-from_row!(AttemptRow { stage, call, started_at, finished_at, outcome, code, http_status, request_id, message });
-
-/// Filter of the history, newest slot first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Name or stable id.
-    pub schedule: Option<String>,
-    /// The instance.
-    pub instance: Option<String>,
-    /// State.
-    pub states: Vec<String>,
-    /// Slots at or after this instant.
-    pub since: Option<DateTime<Utc>>,
-    /// Slots at or before this instant.
-    pub until: Option<DateTime<Utc>>,
-    /// Bakes with a call that returned this code.
-    pub code: Option<String>,
-    /// Rows older than this (slot, number): the end of the last page.
-    pub before: Option<(DateTime<Utc>, BakeId)>,
-    /// Maximum number of rows.
-    pub limit: u32,
-}
-
-impl BakeRow {
-    /// The slot as an instant.
-    pub fn slot(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_millis(self.slot).unwrap_or_default()
-    }
-
-    /// Progress of the bake.
-    pub fn record(&self) -> Record {
-        Record {
-            bake: BakeId(self.id),
-            state: self.state.clone(),
-            reason: self.reason.clone(),
-            manual: self.trigger == Trigger::Manual.as_str(),
-            first: DateTime::from_timestamp_millis(self.first_slot).unwrap_or_default(),
-            last: self.slot(),
-            count: self.slot_count.unsigned_abs(),
-        }
-    }
-
-    /// Whether the bake has ended.
-    pub fn is_ended(&self) -> bool {
-        self.finished_at.is_some()
-    }
+from_row! {
+    CopyRow { region, state, tries, progress, reason, task_id, wake_at, created_at, finished_at }
 }
 
 impl Reader {

@@ -10,20 +10,15 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::{
-    ITSELF, Reader, Store, StoreError,
-    audit::audit,
-    deletions::UNMARK_IMAGE,
-    failed,
-    from_row::from_row,
-    images::{ImageRow, PRESENT_IMAGES_OF},
-    json_instants::maybe_instant,
-    writer::WriteTransaction,
+    ITSELF, ImageRow, Reader, Store, StoreError, audit::audit, deletions::UNMARK_IMAGE, failed, from_row::from_row,
+    images::PRESENT_IMAGES_OF, writer::WriteTransaction,
 };
 use crate::{
     adapters::failpoint,
     domain::{
         event::{Action, AuditLine, Event, EventSeverity, EventType},
         health::{Subject, SubjectKind},
+        history::instants::maybe_instant,
         ids::{ImageId, LineId},
         image::channels::{Assigned, Candidate, ChannelTarget, Check, Move, Refused, View, promote, rollback, settle},
         schedule::Channel,

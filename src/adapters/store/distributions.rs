@@ -7,11 +7,9 @@ use serde::Serialize;
 use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{
-    Reader, Store, StoreError,
+    CopyRow, Reader, Store, StoreError,
     audit::audit,
     failed,
-    from_row::from_row,
-    json_instants::{instant, maybe_instant},
     transitions::INSERT_ATTEMPTS,
     transitions::{Attempt, AttemptJson},
 };
@@ -115,34 +113,6 @@ pub struct CopyStep {
     /// The state before.
     pub before: State,
 }
-
-/// A copy, with the field names that `show --json` promises.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CopyRow {
-    /// Where to.
-    pub region: String,
-    /// How far.
-    pub state: String,
-    /// Calls so far.
-    pub tries: i64,
-    /// The cloud's word for how far it is.
-    pub progress: Option<String>,
-    /// Why it is as it is.
-    pub reason: Option<String>,
-    /// The task that makes it.
-    pub task_id: Option<String>,
-    /// Instant of the next poll.
-    #[serde(serialize_with = "maybe_instant")]
-    pub wake_at: Option<i64>,
-    /// When it was first wanted.
-    #[serde(serialize_with = "instant")]
-    pub created_at: i64,
-    /// When it ended.
-    #[serde(serialize_with = "maybe_instant")]
-    pub finished_at: Option<i64>,
-}
-
-from_row!(CopyRow { region, state, tries, progress, reason, task_id, wake_at, created_at, finished_at });
 
 /// A bake whose image could not be copied everywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -40,7 +40,7 @@ use crate::domain::{
     event::Action,
     health::{Problem, ProblemCode, Severity, Subject, SubjectKind, lines::Line, standing::ProblemChange},
     hooks::HookCommand,
-    ids::{BakeId, InstanceId, LineId},
+    ids::{BakeId, InstanceId, LineId, ScheduleId},
     image::{
         LineImage, Pin,
         brake::{Brake, MarkKind},
@@ -343,6 +343,11 @@ async fn bakes(store: &Store) {
     reader.durations_of(&["golden".into()]).await.unwrap();
     assert!(!reader.images_in_progress().await.unwrap().is_empty());
     assert!(!reader.open_bakes().await.unwrap().is_empty());
+    let golden = (ScheduleId::from("golden"), instance_of("golden"));
+    assert!(!reader.last_bakes(&[golden], 14).await.unwrap().is_empty());
+    assert!(!reader.recorded_between(day(0), day(30), 99).await.unwrap().is_empty());
+    assert!(!reader.recorded_between(day(30), day(31), 99).await.unwrap().is_empty(), "open bakes of older slots");
+    assert!(!reader.recorded_of(&"golden".into(), day(0), 99).await.unwrap().is_empty());
     assert_eq!(reader.pending_restarts().await.unwrap().len(), 1);
     refused_maintenance(store).await;
     assert!(!store.due(day(4)).await.unwrap().is_empty());
@@ -411,7 +416,12 @@ async fn checks_and_health(store: &Store) {
     }
     let check = store.reader().check_of_image("golden-1").await.unwrap().unwrap();
     assert_eq!(check.verify.as_deref(), Some("failed"));
-    assert!(!store.reader().lines(9).await.unwrap().is_empty());
+    let line = LineId::from("golden");
+    assert_eq!(store.reader().newest_images(std::slice::from_ref(&line)).await.unwrap().len(), 1);
+    assert!(!store.reader().newest_images_after("a", 9).await.unwrap().is_empty());
+    let asked = [line, "no-such-line".into()];
+    let without = store.reader().lines_without_image(&asked).await.unwrap();
+    assert_eq!(without.into_iter().collect::<Vec<_>>(), ["no-such-line".into()]);
     assert!(store.reader().usual_duration(&"golden".into()).await.unwrap().is_some());
     assert!(!store.reader().instance_words().await.unwrap().is_empty());
     let newest_bake = store.reader().newest_bake().await.unwrap().unwrap();
@@ -463,6 +473,7 @@ async fn copies(store: &Store) {
     store.commit_copies(&steps, day(4)).await.unwrap();
     assert_eq!(store.reader().copies(bake).await.unwrap().len(), 2);
     assert_eq!(store.reader().failed_copies(9).await.unwrap().len(), 1);
+    assert_eq!(store.reader().copies_of_images(&[&"golden-4".into()]).await.unwrap()["golden-4"].len(), 2);
     assert_eq!(store.reopen_copies(bake, "uid 0", day(4)).await.unwrap(), 2);
     // What is left would keep images from being deleted.
     store.execute("UPDATE distributions SET state = 'done', wake_at = NULL, finished_at = 1").await;
@@ -550,6 +561,7 @@ async fn deletions(store: &Store) {
     assert!(store.unmark_image(&first, "kept", "imagebaked", day(10)).await.unwrap());
     mark(&first, MarkKind::Counted).await;
     assert_eq!(reader.lines_with_marks().await.unwrap(), std::slice::from_ref(&golden));
+    assert_eq!(reader.going_images(9).await.unwrap().len(), 1);
     assert!(reader.next_deletion(None).await.unwrap().is_some());
     let doomed = Doomed::from(&first);
     store.put_off_deletion(&doomed, "in use", day(12)).await.unwrap();

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, sqlite::SqliteRow};
 
-use super::{Reader, Store, StoreError, audit::audit, deletions::UNMARK_IMAGE, failed, instant};
+use super::{ImageRow, Reader, Store, StoreError, audit::audit, deletions::UNMARK_IMAGE, failed, instant};
 use crate::{
     adapters::failpoint,
     domain::{
@@ -50,6 +50,12 @@ ORDER BY i.line_id, i.version DESC, i.image_id"
 pub(super) const PRESENT_IMAGES_OF: &str = images!(
     "WHERE i.deletion_state <> 'deleted' AND i.line_id IN (SELECT value FROM json_each(?1))
 ORDER BY i.line_id, i.version DESC, i.image_id"
+);
+
+/// Images that are marked or being deleted, the next one first.
+pub(super) const GOING_IMAGES: &str = images!(
+    "WHERE i.deletion_state IN ('marked', 'deleting')
+ORDER BY i.delete_after, i.image_id LIMIT ?1"
 );
 
 /// One image, deleted or not.
@@ -157,31 +163,6 @@ pub struct NewestResult {
     pub bake: BakeId,
     /// Whether it made an image.
     pub succeeded: bool,
-}
-
-/// An image of a line with its origin, for lists.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageRow {
-    /// The image.
-    pub image: LineImage,
-    /// The schedule's stable id.
-    pub schedule_id: String,
-    /// Name of the schedule when last seen.
-    pub schedule: String,
-    /// The instance.
-    pub instance_id: String,
-    /// The bake; `None` for an adopted image.
-    pub bake: Option<BakeId>,
-    /// Version id in the cloud.
-    pub version_id: Option<String>,
-    /// State of its check; `None` if the schedule has none.
-    pub verify: Option<String>,
-    /// Whether a complete pass has judged it by the rules of its line.
-    pub judged: bool,
-    /// Whether it was made for a slot, not for a manual request.
-    pub of_slot: bool,
-    /// Whether its deletion counts for the brake; only for marked images.
-    pub mark: MarkKind,
 }
 
 /// An image that a person adopts for a line.

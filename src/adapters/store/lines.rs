@@ -1,28 +1,12 @@
-//! Lines: their newest good image, their last version, and how long their bakes take.
+//! Lines: their last version, and how long their bakes take.
 
 use std::{collections::HashMap, time::Duration};
 
-use super::{Reader, StoreError, failed, fragments::good};
+use super::{Reader, StoreError, failed};
 use crate::domain::{ids::LineId, plan::forecast::Durations};
 
 /// The last version of every line.
 pub(super) const ALL_VERSIONS: &str = "SELECT line_id, last_version FROM lines";
-
-/// The newest good image of every line that has one, with the channels that point to it.
-pub(super) const LINES: &str = concat!(
-    "
-SELECT i.line_id, i.image_id, i.image_name, i.version, i.slot,
-       (SELECT json_group_array(json_array(c.channel, n.version) ORDER BY c.channel <> 'latest', c.channel)
-        FROM channels c LEFT JOIN images n ON n.image_id = c.image_id
-        WHERE c.line_id = l.line_id) AS channels
-FROM lines l JOIN images i
-  ON i.image_id = (SELECT image_id FROM images
-                   WHERE line_id = l.line_id AND ",
-    good!(),
-    "
-                   ORDER BY version DESC LIMIT 1)
-ORDER BY l.line_id LIMIT ?1"
-);
 
 /// How long the last bakes of every line took that succeeded, from the first call that stopped the instance or was to make
 /// the image to the end. Rows that were made from the tags of images know nothing of calls and do not count.
@@ -52,23 +36,6 @@ WHERE b.id IN (
 /// Number of recent bakes from which a line's duration is computed: old ones made images of another size.
 const LEARNED_FROM: u32 = 10;
 
-/// The newest good image of a line, and the targets of its channels.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LineRow {
-    /// The line.
-    pub line_id: String,
-    /// The image.
-    pub image_id: String,
-    /// Its name.
-    pub image_name: String,
-    /// Its version.
-    pub version: i64,
-    /// Its slot, milliseconds since 1970.
-    pub slot: i64,
-    /// Each channel and the version it points to, `latest` first; none if it is empty.
-    pub channels: Vec<(String, Option<i64>)>,
-}
-
 impl Reader {
     /// The last version of every line.
     ///
@@ -81,28 +48,6 @@ impl Reader {
         Ok(rows
             .into_iter()
             .map(|(line, version)| (LineId::from(line), u32::try_from(version).unwrap_or(u32::MAX)))
-            .collect())
-    }
-
-    /// Names of lines with a good image, at most that many.
-    ///
-    /// # Errors
-    ///
-    /// `StoreError` if the query fails.
-    pub async fn lines(&self, limit: u32) -> Result<Vec<LineRow>, StoreError> {
-        let rows: Vec<(String, String, String, i64, i64, String)> =
-            sqlx::query_as(LINES).bind(limit).fetch_all(&self.pool).await.map_err(failed("read the lines"))?;
-        Ok(rows
-            .into_iter()
-            .map(|(line_id, image_id, image_name, version, slot, channels)| LineRow {
-                line_id,
-                image_id,
-                image_name,
-                version,
-                slot,
-                // SQLite made this text in the same statement.
-                channels: serde_json::from_str(&channels).unwrap_or_default(),
-            })
             .collect())
     }
 

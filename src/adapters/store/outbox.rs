@@ -5,11 +5,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::{
-    Reader, Store, StoreError, failed,
-    json_instants::{instant, maybe_instant},
+use super::{Reader, Store, StoreError, failed};
+use crate::domain::{
+    event::{ENVELOPE, Event, EventSeverity, EventType},
+    history::instants::{instant, maybe_instant},
 };
-use crate::domain::event::{ENVELOPE, Event, EventSeverity, EventType};
 
 /// Events of a transaction. The wording and the facts were composed by whoever made them true.
 pub(super) const INSERT_EVENTS: &str = "

@@ -4,11 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection as _, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{
-    lines::{LAST_DURATIONS, LINES},
-    open_bakes::OPEN_BAKES,
-    schema::migrations_up_to,
-    statement_list_tests::STATEMENTS,
-    *,
+    lines::LAST_DURATIONS, open_bakes::OPEN_BAKES, page::NEWEST_IMAGES_AFTER, schema::migrations_up_to,
+    statement_list_tests::STATEMENTS, *,
 };
 use crate::domain::{
     api::{
@@ -812,7 +809,7 @@ async fn durations_are_of_the_last_ten_bakes_that_made_calls() {
 #[tokio::test]
 async fn durations_and_lines_are_found_by_index() {
     let (_dir, store) = store().await;
-    for sql in [LAST_DURATIONS, OPEN_BAKES, LINES] {
+    for sql in [LAST_DURATIONS, OPEN_BAKES, NEWEST_IMAGES_AFTER] {
         let plan: Vec<(i64, i64, i64, String)> =
             sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
                 .bind(10)

@@ -1,39 +1,38 @@
-//! The status page over HTTP/1.1, read-only: routes, access and responses.
+//! The status page over HTTP/1.1, read-only: address, routes, and responses to programs and probes.
 //!
-//! `/` and `/bake/N` are for people, `/status.json` and `/history.json?limit=N` for programs, `/healthz` and `/livez`
-//! for probes. Nothing here changes anything, so there is no log-in; the listen address determines who has access.
-//! Requests of a browser for a foreign name that resolves to that address are rejected by their Host header, and no
-//! page runs a script.
+//! `/`, `/schedule/NAME`, `/bake/N`, `/history` and `/images` are for people, `/status.json` and `/history.json?limit=N` for
+//! programs, `/healthz` and `/livez` for probes. No page runs a script. All links are relative: a reverse proxy may put the
+//! page under any path.
 
-use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{Path, Request, State},
-    http::{
-        HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
-        header::{
-            CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY,
-            X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-        },
-        uri::Authority,
-    },
-    middleware::{self, Next},
-    response::{Html, IntoResponse, Response},
+    extract::State,
+    http::{StatusCode, Uri, header::CONTENT_TYPE},
+    middleware,
+    response::{IntoResponse, Response},
     routing::get,
 };
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{listener::LimitedListener, page};
-use crate::{
-    adapters::store::{BakeRow, Filter, Reader, StoreError},
-    domain::{error::chain, health::Verdict, ids::BakeId, status::Status},
+use super::{
+    access::guard,
+    listener::LimitedListener,
+    page::{STYLE, STYLE_PATH},
+    pages,
+    site::{FRESH, Site},
+    source::Source,
+};
+use crate::domain::{
+    error::chain,
+    health::Verdict,
+    history::{BakeRow, Filter},
 };
 
-/// Number of rows of the page, and of `/history.json` without a `limit`.
+/// Number of rows of `/history.json` without a `limit`.
 const ROWS: u32 = 50;
 /// Maximum rows of `/history.json`: a response stays below about a megabyte.
 const MOST_ROWS: u32 = 1_000;
@@ -41,22 +40,6 @@ const MOST_ROWS: u32 = 1_000;
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Maximum time for running responses once the daemon stops.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// Headers of every response: not stored, not framed, no sniffing, no script, no foreign content.
-const HEADERS: [(HeaderName, HeaderValue); 7] = [
-    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    (CONNECTION, HeaderValue::from_static("close")),
-    (
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        ),
-    ),
-    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
-    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-];
 
 /// Why the page cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -71,41 +54,29 @@ pub enum PageError {
     },
 }
 
-/// Future of a [`Status`].
-pub type StatusFuture<'a> = Pin<Box<dyn Future<Output = Result<Status, StoreError>> + Send + 'a>>;
-
-/// Data source of the page.
-pub trait Source: Send + Sync + 'static {
-    /// Status of the daemon.
-    fn status(&self) -> StatusFuture<'_>;
-    /// The history.
-    fn reader(&self) -> &Reader;
-    /// Whether the engine ticks. Reads memory only, so that it responds whatever else hangs.
-    fn is_ticking(&self) -> bool;
-    /// Current instant.
-    fn now(&self) -> DateTime<Utc>;
-}
-
 /// The page, bound to its address or disabled.
 #[derive(Debug)]
 pub struct StatusPage {
     listener: Option<TcpListener>,
+    hosts: Vec<String>,
+    pub(super) fresh: Duration,
 }
 
 impl StatusPage {
-    /// Binds the address, so that a failure is reported before the daemon is ready. `None` disables the page.
+    /// Binds the address, so that a failure is reported before the daemon is ready. `None` disables the page. `hosts` are
+    /// names that it answers to, besides addresses and those of the loopback.
     ///
     /// # Errors
     ///
     /// `PageError` if the address cannot be bound.
-    pub async fn bind(listen: Option<SocketAddr>) -> Result<Self, PageError> {
+    pub async fn bind(listen: Option<SocketAddr>, hosts: Vec<String>) -> Result<Self, PageError> {
         let listener = match listen {
             None => None,
             Some(address) => {
                 Some(TcpListener::bind(address).await.map_err(|source| PageError::Listen { address, source })?)
             }
         };
-        Ok(Self { listener })
+        Ok(Self { listener, hosts, fresh: FRESH })
     }
 
     /// Bound address; with the actual port if 0 was configured.
@@ -116,7 +87,8 @@ impl StatusPage {
     /// Serves until `stop`.
     pub async fn serve(self, source: Arc<dyn Source>, stop: CancellationToken) {
         let Some(listener) = self.listener else { return stop.cancelled().await };
-        let serving = axum::serve(LimitedListener::new(listener, TIME_LIMIT), router(source))
+        let site = Arc::new(Site::new(source, self.hosts, self.fresh));
+        let serving = axum::serve(LimitedListener::new(listener, TIME_LIMIT), router(site))
             .with_graceful_shutdown(stop.clone().cancelled_owned());
         let too_late = async {
             stop.cancelled().await;
@@ -130,88 +102,33 @@ impl StatusPage {
     }
 }
 
-type WebState = State<Arc<dyn Source>>;
+pub(super) type WebState = State<Arc<Site>>;
 
-fn router(source: Arc<dyn Source>) -> Router {
+fn router(site: Arc<Site>) -> Router {
     Router::new()
-        .route("/", get(overview))
-        .route("/bake/{id}", get(bake))
+        .route("/", get(pages::overview))
+        .route("/schedule/{name}", get(pages::schedule))
+        .route("/bake/{id}", get(pages::bake))
+        .route("/history", get(pages::history))
+        .route("/images", get(pages::images))
         .route("/status.json", get(status_json))
         .route("/history.json", get(history_json))
         .route("/healthz", get(healthz))
         .route("/livez", get(livez))
-        .route(page::STYLE_PATH, get(async || ([(CONTENT_TYPE, "text/css; charset=utf-8")], page::STYLE)))
-        .fallback(async |State(source): WebState| not_found("There is no such page", source.now()))
-        .layer(middleware::from_fn(guard))
-        .with_state(source)
+        .route(STYLE_PATH, get(async || ([(CONTENT_TYPE, "text/css; charset=utf-8")], STYLE)))
+        .fallback(pages::no_such_page)
+        .layer(middleware::from_fn_with_state(Arc::clone(&site), guard))
+        .with_state(site)
 }
 
-/// Rejects foreign host names and adds [`HEADERS`] to every response.
-async fn guard(request: Request, next: Next) -> Response {
-    let mut response = if asks_for_this_machine(request.headers()) {
-        next.run(request).await
-    } else {
-        let advice = "This page answers to an IP address and to localhost only, not to other names.\n";
-        (StatusCode::MISDIRECTED_REQUEST, advice).into_response()
-    };
-    response.headers_mut().extend(HEADERS);
-    response
-}
-
-/// Whether the one Host header is an IP address or a name of the loopback. Another party may have pointed any other
-/// name here (DNS rebinding), and its page could then read this one.
-fn asks_for_this_machine(headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
-    // User information has no place in a Host header and could hide the real name.
-    if authority.as_str().contains('@') {
-        return false;
-    }
-    let name = authority.host().to_ascii_lowercase();
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(&name);
-    name == "localhost" || name.ends_with(".localhost") || bare.parse::<std::net::IpAddr>().is_ok()
-}
-
-async fn overview(State(source): WebState) -> Response {
-    let shown = async {
-        let status = source.status().await?;
-        let lines = source.reader().lines(page::LINES).await?;
-        let rows = newest(&*source, ROWS).await?;
-        Ok((status, lines, rows))
-    };
-    match shown.await {
-        Ok((status, lines, rows)) => {
-            Html(page::overview(&status, &lines, &rows, source.now()).into_string()).into_response()
-        }
-        Err(error) => unreadable(&error, source.now()),
+async fn status_json(State(site): WebState) -> Response {
+    match site.status().await {
+        Ok(status) => json(StatusCode::OK, &*status),
+        Err(error) => json_error(StatusCode::SERVICE_UNAVAILABLE, &chain(&*error)),
     }
 }
 
-async fn bake(State(source): WebState, Path(id): Path<String>) -> Response {
-    let Ok(id) = id.parse().map(BakeId) else { return not_found("There is no such bake", source.now()) };
-    let read = async {
-        let reader = source.reader();
-        let Some(row) = reader.bake(id).await? else { return Ok(None) };
-        Ok(Some((row, reader.settings(id).await?, reader.attempts(id).await?)))
-    };
-    match read.await {
-        Ok(Some((row, settings, attempts))) => {
-            Html(page::bake(&row, settings.as_deref(), &attempts, source.now()).into_string()).into_response()
-        }
-        Ok(None) => not_found("There is no such bake", source.now()),
-        Err(error) => unreadable(&error, source.now()),
-    }
-}
-
-async fn status_json(State(source): WebState) -> Response {
-    match source.status().await {
-        Ok(status) => json(StatusCode::OK, &status),
-        Err(error) => json_error(StatusCode::SERVICE_UNAVAILABLE, &chain(&error)),
-    }
-}
-
-async fn history_json(State(source): WebState, uri: Uri) -> Response {
+async fn history_json(State(site): WebState, uri: Uri) -> Response {
     #[derive(Serialize)]
     struct History {
         bakes: Vec<BakeRow>,
@@ -220,16 +137,17 @@ async fn history_json(State(source): WebState, uri: Uri) -> Response {
         let message = format!("the one parameter is limit, from 1 to {MOST_ROWS}");
         return json_error(StatusCode::BAD_REQUEST, &message);
     };
-    match newest(&*source, limit).await {
+    match site.source.history(Filter { limit, ..Filter::default() }).await {
         Ok(bakes) => json(StatusCode::OK, &History { bakes }),
-        Err(error) => json_error(StatusCode::SERVICE_UNAVAILABLE, &chain(&error)),
+        Err(error) => json_error(StatusCode::SERVICE_UNAVAILABLE, &chain(&*error)),
     }
 }
 
 /// Response to a probe for alerts: 200 on ok and warning, 503 on problem, with the headline and a line for each.
-async fn healthz(State(source): WebState) -> Response {
-    match source.status().await {
-        Ok(Status { health, .. }) => {
+async fn healthz(State(site): WebState) -> Response {
+    match site.status().await {
+        Ok(status) => {
+            let health = &status.health;
             let code = match health.verdict {
                 Verdict::Ok | Verdict::Warning => StatusCode::OK,
                 Verdict::Problem => StatusCode::SERVICE_UNAVAILABLE,
@@ -244,23 +162,19 @@ async fn healthz(State(source): WebState) -> Response {
             (code, text).into_response()
         }
         Err(error) => {
-            let text = format!("{}\nthe history cannot be read: {}\n", Verdict::Problem, chain(&error));
+            let text = format!("{}\nthe history cannot be read: {}\n", Verdict::Problem, chain(&*error));
             (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
         }
     }
 }
 
 /// Response to a probe for restarts: 200 as long as the engine ticks, whatever the state of the bakes.
-async fn livez(State(source): WebState) -> Response {
-    if source.is_ticking() {
+async fn livez(State(site): WebState) -> Response {
+    if site.source.is_ticking() {
         "ok\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the engine does not tick\n").into_response()
     }
-}
-
-async fn newest(source: &dyn Source, limit: u32) -> Result<Vec<BakeRow>, StoreError> {
-    source.reader().history(&Filter { limit, ..Filter::default() }).await
 }
 
 /// The `limit` of a query; `None` if it is out of bounds or there are other parameters.
@@ -269,14 +183,6 @@ fn limit(query: Option<&str>) -> Option<u32> {
         None | Some("") => Some(ROWS),
         Some(query) => query.strip_prefix("limit=")?.parse().ok().filter(|limit| (1..=MOST_ROWS).contains(limit)),
     }
-}
-
-fn not_found(what: &str, now: DateTime<Utc>) -> Response {
-    (StatusCode::NOT_FOUND, Html(page::not_found(what, now).into_string())).into_response()
-}
-
-fn unreadable(error: &StoreError, now: DateTime<Utc>) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, Html(page::unreadable(&chain(error), now).into_string())).into_response()
 }
 
 fn json(status: StatusCode, body: &impl Serialize) -> Response {

@@ -1,12 +1,13 @@
 use std::{
+    collections::HashSet,
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -16,8 +17,11 @@ use tokio::{
 use super::*;
 use crate::{
     adapters::{
-        store::{Attempt, ChannelOrder, NewRow, Store, Transition},
-        web::from_history,
+        store::{Attempt, ChannelOrder, NewRow, Store, StoreError, Transition},
+        web::{
+            query::encode,
+            source::{Answer, SourceError},
+        },
     },
     domain::{
         api::{call::MadeImage, mode::Mode},
@@ -28,10 +32,16 @@ use crate::{
             settings,
             state::{BakeWork, End, Resume, Suspended},
         },
+        calendar::zone::Zone,
         health::{Health, Problem, ProblemCode, Severity, Subject, SubjectKind},
-        ids::{InstanceId, LineId, ScheduleId},
-        schedule::Channel,
-        status::{Bakes, Daemon, HousekeepingJob, Next, OnDisk, TaskError},
+        ids::{BakeId, InstanceId, LineId, ScheduleId},
+        page::{
+            night::{self, Facts, Night},
+            views::{BakeView, Details, ImagesView, ScheduleView},
+        },
+        plan::forecast::Builders,
+        schedule::{self, Channel, Schedule},
+        status::{Bakes, Daemon, HousekeepingJob, Next, OnDisk, Status, TaskError},
     },
 };
 
@@ -188,7 +198,7 @@ async fn a_bake_that_waits_too_long_is_late_with_its_reason() {
             held.map(|why| Blocker { code: ReasonCode::Credentials, why: why.to_owned(), next_try: None, trial: None });
         let queue = QueueState { blocker, builders, builders_per_region: builders };
         store.keep_queue(&queue, None, now()).await.unwrap();
-        let late = crate::adapters::web::late(store.reader(), now()).await.unwrap();
+        let late = store.reader().late(now()).await.unwrap();
         let what = |reason: &str| reason.split_once(", until ").unwrap_or((reason, "")).0.to_owned();
         late.into_iter().map(|late| (late.schedule, what(&late.reason))).collect::<Vec<_>>()
     };
@@ -204,14 +214,34 @@ struct Fake {
     store: Store,
     problems: Mutex<Vec<Problem>>,
     ticks: AtomicBool,
+    schedules: Mutex<Vec<Arc<Schedule>>>,
+    /// How often the status was computed.
+    asked: AtomicUsize,
     _dir: tempfile::TempDir,
 }
 
+fn answer<'a, T: Send + 'a>(read: impl Future<Output = Result<T, StoreError>> + Send + 'a) -> Answer<'a, T> {
+    Box::pin(async move { read.await.map_err(SourceError::from) })
+}
+
 impl Source for Fake {
-    fn status(&self) -> StatusFuture<'_> {
+    fn now(&self) -> DateTime<Utc> {
+        now()
+    }
+
+    fn is_ticking(&self) -> bool {
+        self.ticks.load(Ordering::Relaxed)
+    }
+
+    fn schedules(&self) -> Vec<Arc<Schedule>> {
+        self.schedules.lock().unwrap().clone()
+    }
+
+    fn status(&self) -> Answer<'_, Status> {
         let problems = self.problems.lock().unwrap().clone();
-        Box::pin(async move {
-            let Bakes { running, waiting, queued, last_day } = from_history(self.store.reader(), now()).await?;
+        answer(async move {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let Bakes { running, waiting, queued, last_day } = self.store.reader().work(now()).await?;
             let coming = |schedule: &str, slot: &str, local: &str| Next {
                 schedule: schedule.into(),
                 instance_id: "ecd-7w78ozhjcwa3u".into(),
@@ -266,16 +296,66 @@ impl Source for Fake {
         })
     }
 
-    fn reader(&self) -> &Reader {
-        self.store.reader()
+    fn lines_without_image(&self, lines: Vec<LineId>) -> Answer<'_, HashSet<LineId>> {
+        answer(async move { self.store.reader().lines_without_image(&lines).await })
     }
 
-    fn is_ticking(&self) -> bool {
-        self.ticks.load(Ordering::Relaxed)
+    fn nights(&self) -> Answer<'_, [Night; 2]> {
+        answer(async move {
+            let recorded = self.store.reader().recorded_between(now() - TimeDelta::days(2), now(), 99).await?;
+            let (schedules, durations) = (self.schedules(), self.store.reader().durations().await?);
+            let facts = Facts { recorded, schedules, durations, builders: Builders { all: 5, per_region: 5 } };
+            Ok(night::nights(&facts, "Asia/Shanghai".parse::<Zone>().unwrap(), now()))
+        })
     }
 
-    fn now(&self) -> DateTime<Utc> {
-        now()
+    fn details(&self, schedules: Vec<Arc<Schedule>>) -> Answer<'_, Details> {
+        answer(async move {
+            let mut details = Details::default();
+            for schedule in schedules {
+                let targets: Vec<_> =
+                    schedule.instances.as_slice().iter().map(|one| (schedule.id.clone(), one.clone())).collect();
+                let lines: Vec<_> = targets.iter().map(|(_, one)| schedule.line(one)).collect();
+                let rows = self.store.reader().last_bakes(&targets, 14).await?;
+                details.rows.insert(schedule.id.to_string(), rows);
+                for image in self.store.reader().newest_images(&lines).await? {
+                    details.images.insert(image.line.clone(), image);
+                }
+            }
+            Ok(details)
+        })
+    }
+
+    fn schedule(&self, schedule: Arc<Schedule>) -> Answer<'_, ScheduleView> {
+        Box::pin(async move {
+            let reader = self.store.reader();
+            let details = self.details(vec![Arc::clone(&schedule)]).await?;
+            let lines: Vec<_> = schedule.instances.as_slice().iter().map(|one| schedule.line(one)).collect();
+            let images = reader.present_images(Some(&lines)).await?.into_iter().map(|row| (row, None)).collect();
+            let recorded = reader.recorded_of(&schedule.id, now() - TimeDelta::days(40), 99).await?;
+            Ok(ScheduleView { schedule, details, images, replicas: [].into(), recorded })
+        })
+    }
+
+    fn bake(&self, id: BakeId) -> Answer<'_, Option<BakeView>> {
+        answer(async move {
+            let reader = self.store.reader();
+            let Some(row) = reader.bake(id).await? else { return Ok(None) };
+            let (settings, attempts) = (reader.settings(id).await?, reader.attempts(id).await?);
+            Ok(Some(BakeView { row, settings, attempts, copies: Vec::new() }))
+        })
+    }
+
+    fn history(&self, filter: Filter) -> Answer<'_, Vec<BakeRow>> {
+        answer(async move { self.store.reader().history(&filter).await })
+    }
+
+    fn images(&self, after: String, limit: u32) -> Answer<'_, ImagesView> {
+        answer(async move {
+            let reader = self.store.reader();
+            let lines = reader.newest_images_after(&after, limit).await?;
+            Ok(ImagesView { going: reader.going_images(9).await?, lines, scan: None })
+        })
     }
 }
 
@@ -288,11 +368,32 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
+        Self::start_with(Duration::ZERO).await
+    }
+
+    async fn start_with(fresh: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).await.unwrap();
         fill(&store).await;
-        let fake = Arc::new(Fake { store, problems: Mutex::default(), ticks: AtomicBool::new(true), _dir: dir });
-        let page = StatusPage::bind(Some("127.0.0.1:0".parse().unwrap())).await.unwrap();
+        let schedules = [
+            ("win11-golden", "ecd-7w78ozhjcwa3u"),
+            ("cad-station", "ws-0bz55ixxtb4p2g"),
+            ("office-cn", "ecd-9ekw2la5v0hgd"),
+            ("finance", "ecd-4jx0qqkx1d2aa"),
+            ("hourly-dev", "ecd-2hourlyhourly"),
+            (HOSTILE, HOSTILE),
+        ];
+        let schedules = schedules.iter().map(|(name, instance)| Arc::new(schedule::example(name, &[instance])));
+        let fake = Arc::new(Fake {
+            store,
+            problems: Mutex::default(),
+            ticks: AtomicBool::new(true),
+            schedules: Mutex::new(schedules.collect()),
+            asked: AtomicUsize::new(0),
+            _dir: dir,
+        });
+        let hosts = vec!["bake.example.com".to_owned()];
+        let page = StatusPage { fresh, ..StatusPage::bind(Some("127.0.0.1:0".parse().unwrap()), hosts).await.unwrap() };
         let address = page.address().unwrap();
         let stop = CancellationToken::new();
         let task = tokio::spawn(page.serve(Arc::clone(&fake) as Arc<dyn Source>, stop.clone()));
@@ -342,12 +443,14 @@ async fn the_page_shows_what_is_there_and_escapes_it() {
         "3 lines have no image yet",
         "Housekeeping",
         "the answer to the create call was lost",
-        "win11-golden-20270303-0300-v41",
+        "version 41",
         "imgc-07if81c4ktj9shi01",
-        "48 slots since 2027-02-28 07:00",
-        "href=\"/bake/6\"",
-        "in 3 h 12 m",
-        "2027-03-03 06:16:20 CST",
+        "href=\"./bake/6\"",
+        "href=\"./schedule/win11-golden\"",
+        "Last night",
+        "Tonight",
+        "Thu 2027-03-04 03:00 +08:00",
+        "last 2: 1 succeeded, 1 queued; newest queued",
         "&lt;img src=x onerror=alert(1)&gt;&quot;",
     ] {
         assert!(page.body.contains(shown), "{shown} is missing in {}", page.body);
@@ -361,17 +464,18 @@ async fn the_page_shows_what_is_there_and_escapes_it() {
     {
         assert!(page.body.contains(shown), "{shown} is missing in {}", page.body);
     }
-    assert!(!page.body.contains("no image yet") && !page.body.contains("<img"), "{}", page.body);
+    assert!(!page.body.contains("<img"), "{}", page.body);
     let many: Vec<_> = (0..60).map(|_| (Severity::Warning, "golden failed")).collect();
     served.complain(&many);
     let page = served.get("/").await.body;
-    assert!(page.contains("WARNING: 60 warnings") && page.contains("10 more in"), "{page}");
+    assert!(
+        page.contains("WARNING: 60 warnings") && page.contains("The next 46") && page.contains("10 more in"),
+        "{page}"
+    );
 }
 
-#[tokio::test]
-async fn the_page_shows_the_newest_image_of_each_line_and_its_channels() {
-    let served = Served::start().await;
-    let store = &served.fake.store;
+/// Bake 5 makes version 42, while a person holds `stable` at 41.
+async fn newer_image_than_stable(store: &Store) {
     let line = LineId::from("win11-golden");
     let stable = [Channel { name: "stable".into(), after: None }];
     let promote = ChannelOrder::Promote {
@@ -385,35 +489,46 @@ async fn the_page_shows_the_newest_image_of_each_line_and_its_channels() {
         work: Some(work("win11-golden", 42)),
         end: End::Succeeded { image: image(3), reason: "the image is AVAILABLE".into() },
     };
-    store
-        .commit(
-            &[Transition {
-                bake: BakeId(5),
-                line: line.clone(),
-                state,
-                reason: None,
-                attempt: None,
-                events: Vec::new(),
-            }],
-            now(),
-        )
-        .await
-        .unwrap();
+    let bake = BakeId(5);
+    let step = Transition { bake, line: line.clone(), state, reason: None, attempt: None, events: Vec::new() };
+    store.commit(&[step], now()).await.unwrap();
     store.settle_channels(&[line], |_| Some(&stable), now()).await.unwrap();
-    let images = async || {
-        let page = served.get("/").await.body;
-        let (_, rest) = page.split_once("id=\"images\"").unwrap();
-        rest.split_once("<section").unwrap().0.to_owned()
-    };
-    let table = images().await;
-    for shown in ["win11-golden-20270303-0300-v42", "imgc-07if81c4ktj9shi03", "4 m 10 s ago"] {
-        assert!(table.contains(shown), "{shown} is missing in {table}");
-    }
-    let channels = table.split("data-label=\"Channels\"").nth(1).unwrap();
-    assert!(channels.contains("latest 42") && channels.contains("stable <strong>41</strong>"), "{channels}");
-    assert!(!table.contains("v41") && !table.contains("The first"), "{table}");
+}
 
-    let many: Vec<_> = (0..120).map(|n| row(&format!("line-{n:03}"), "ecd-1", now())).collect();
+#[tokio::test]
+async fn a_schedule_is_shown_with_its_images_and_channels() {
+    let served = Served::start().await;
+    newer_image_than_stable(&served.fake.store).await;
+    let page = served.get("/schedule/win11-golden").await;
+    assert_eq!(page.code, 200);
+    for shown in [
+        "win11-golden-20270303-0300-v42",
+        "imgc-07if81c4ktj9shi03",
+        "win11-golden-20270303-0300-v41",
+        "href=\"../bake/5\"",
+        "href=\"../page.css\"",
+        "href=\"../history?schedule=win11-golden&amp;since=2027-03-03&amp;until=2027-03-03\"",
+        "0 3 * * *",
+        "latest 42",
+        "stable <strong>41</strong>",
+    ] {
+        assert!(page.body.contains(shown), "{shown} is missing in {}", page.body);
+    }
+    let hostile = served.get(&format!("/schedule/{}", encode(HOSTILE))).await;
+    assert_eq!(hostile.code, 200);
+    assert!(!hostile.body.contains("<img"), "{}", hostile.body);
+}
+
+#[tokio::test]
+async fn images_are_listed_by_line_and_those_without_one_first() {
+    let served = Served::start().await;
+    newer_image_than_stable(&served.fake.store).await;
+    let page = served.get("/images").await.body;
+    let (without, newest) = page.split_once("id=\"newest\"").unwrap();
+    assert!(without.contains("cad-station") && !without.contains("win11-golden"), "{without}");
+    assert!(newest.contains("imgc-07if81c4ktj9shi03") && newest.contains("stable <strong>41</strong>"), "{newest}");
+    let store = &served.fake.store;
+    let many: Vec<_> = (0..60).map(|n| row(&format!("line-{n:03}"), "ecd-1", now())).collect();
     store.record_slots(&many, &[], "h", now()).await.unwrap();
     let made = |n: u32| Transition {
         bake: BakeId(8 + i64::from(n)),
@@ -426,10 +541,69 @@ async fn the_page_shows_the_newest_image_of_each_line_and_its_channels() {
         attempt: None,
         events: Vec::new(),
     };
-    store.commit(&(0..120).map(made).collect::<Vec<_>>(), now()).await.unwrap();
-    let table = images().await;
-    assert!(table.contains("The first 100 lines") && table.contains("imgc-07if81c4ktj9shi199"), "{table}");
-    assert!(!table.contains("imgc-07if81c4ktj9shi200"), "{table}");
+    store.commit(&(0..60).map(made).collect::<Vec<_>>(), now()).await.unwrap();
+    let first = served.get("/images").await.body;
+    assert!(first.contains("images?after=line-049") && !first.contains("line-050"), "{first}");
+    let second = served.get("/images?after=line-049").await.body;
+    assert!(
+        second.contains("line-050") && second.contains("win11-golden") && !second.contains("line-049<"),
+        "{second}"
+    );
+}
+
+#[tokio::test]
+async fn fifty_schedules_are_a_page_and_those_with_problems_come_first() {
+    let served = Served::start().await;
+    let many = (0..120).map(|n| Arc::new(schedule::example(&format!("farm-{n:03}"), &[&format!("ecd-{n}")])));
+    served.fake.schedules.lock().unwrap().splice(.., many);
+    let subject = Subject::new(SubjectKind::Line, "farm-117");
+    let problem = Problem::new(ProblemCode::BakeFailed, Severity::Warning, subject, now(), "failed".into(), None);
+    *served.fake.problems.lock().unwrap() = vec![problem];
+    let first = served.get("/").await.body;
+    let places = ["schedule/farm-117\"", "schedule/farm-000\"", "schedule/farm-048\""].map(|link| first.find(link));
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
+    assert!(!first.contains("schedule/farm-049\"") && first.contains("1 to 50 of 120"), "{first}");
+    assert!(first.contains("href=\"./?page=2\""), "{first}");
+    let last = served.get("/?page=99").await.body;
+    assert!(last.contains("101 to 120 of 120") && last.contains("schedule/farm-119\""), "{last}");
+    let found = served.get("/?q=FARM-01").await.body;
+    assert!(found.contains("schedule/farm-019\"") && !found.contains("schedule/farm-020\""), "{found}");
+    assert!(served.get("/?q=nothing").await.body.contains("No schedule has this"));
+}
+
+#[tokio::test]
+async fn the_history_is_filtered_and_paged() {
+    let served = Served::start().await;
+    let ids = async |query: &str| {
+        let page = served.get(&format!("/history{query}")).await;
+        assert_eq!(page.code, 200, "{query}");
+        assert!(!page.body.contains("<img"), "{query}");
+        let links = page.body.split("<a class=\"bake\" href=\"./bake/").skip(1);
+        links.map(|link| link.split('"').next().unwrap().parse().unwrap()).collect::<Vec<i64>>()
+    };
+    assert_eq!(ids("").await, [5, 4, 3, 2, 6, 1, 7]);
+    assert_eq!(ids("?state=failed").await, [2, 7]);
+    assert_eq!(ids("?schedule=win11-golden&state=").await, [] as [i64; 0], "no target of that name is known");
+    assert_eq!(ids("?instance=ecd-7w78ozhjcwa3u").await, [5, 1]);
+    assert_eq!(ids("?since=2027-03-03+00%3A30").await, [5, 4, 3], "in Shanghai");
+    assert_eq!(served.get("/history?since=soon").await.code, 400);
+    let many: Vec<_> = (0..60).map(|n| row("bulk", "ecd-1", now() + TimeDelta::hours(n))).collect();
+    served.fake.store.record_slots(&many, &[], "h", now()).await.unwrap();
+    let first = served.get("/history").await.body;
+    let (_, rest) = first.split_once("rel=\"next\" href=\"./history?before=").unwrap();
+    let cursor = rest.split('"').next().unwrap();
+    let second = ids(&format!("?before={cursor}")).await;
+    assert_eq!(second.len(), 17);
+    assert_eq!(second[10..], [5, 4, 3, 2, 6, 1, 7]);
+}
+
+#[tokio::test]
+async fn what_all_visitors_see_is_computed_once() {
+    let served = Served::start_with(Duration::from_mins(1)).await;
+    for path in ["/", "/", "/status.json", "/healthz", "/schedule/finance"] {
+        served.get(path).await;
+    }
+    assert_eq!(served.fake.asked.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
@@ -466,7 +640,17 @@ async fn a_bake_is_shown_with_its_settings_and_calls() {
 #[tokio::test]
 async fn what_is_not_there_is_not_found() {
     let served = Served::start().await;
-    for path in ["/bake/8", "/bake/0", "/bake/x", "/bake/99999999999999999999", "/bake/", "/admin", "//"] {
+    for path in [
+        "/bake/8",
+        "/bake/0",
+        "/bake/x",
+        "/bake/99999999999999999999",
+        "/bake/",
+        "/admin",
+        "//",
+        "/schedule/none",
+        "/schedule/",
+    ] {
         let page = served.get(path).await;
         assert_eq!(page.code, 404, "{path}");
         assert!(page.body.contains("There is no such"), "{path}: {}", page.body);
@@ -516,12 +700,27 @@ async fn programs_get_json() {
 #[tokio::test]
 async fn other_names_are_refused() {
     let served = Served::start().await;
-    for host in ["127.0.0.1", "localhost:8080", "LOCALHOST", "page.localhost", "[::1]:80", "10.0.0.7", "[fd00::7]"] {
+    for host in [
+        "127.0.0.1",
+        "localhost:8080",
+        "LOCALHOST",
+        "page.localhost",
+        "[::1]:80",
+        "[fd00::7]",
+        "bake.example.com",
+        "Bake.Example.com:8443",
+    ] {
         assert_eq!(served.send(&format!("GET / HTTP/1.1\r\nHost: {host}")).await.code, 200, "{host}");
     }
-    for host in
-        ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "notlocalhost", "127.0.0.1@evil.example"]
-    {
+    for host in [
+        "evil.example",
+        "example.com",
+        "x.bake.example.com",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "notlocalhost",
+        "127.0.0.1@evil.example",
+    ] {
         let reply = served.send(&format!("GET / HTTP/1.1\r\nHost: {host}")).await;
         assert_eq!(reply.code, 421, "{host}");
         assert!(!reply.body.contains("golden"), "{}", reply.body);
@@ -563,7 +762,9 @@ async fn a_history_that_cannot_be_read_is_reported() {
     let page = served.get("/").await;
     assert_eq!(page.code, 503);
     assert!(page.body.contains("the history cannot be read"), "{}", page.body);
-    for path in ["/bake/1", "/healthz", "/status.json", "/history.json"] {
+    for path in
+        ["/", "/bake/1", "/schedule/finance", "/history", "/images", "/healthz", "/status.json", "/history.json"]
+    {
         let reply = served.get(path).await;
         assert_eq!(reply.code, 503, "{path}");
         assert!(reply.body.contains("the history could not"), "{path}: {}", reply.body);
@@ -583,7 +784,7 @@ async fn it_stops_although_a_visitor_lingers() {
 #[tokio::test]
 async fn a_page_that_is_off_waits_for_the_end() {
     let served = Served::start().await;
-    let page = StatusPage::bind(None).await.unwrap();
+    let page = StatusPage::bind(None, Vec::new()).await.unwrap();
     assert_eq!(page.address(), None);
     served.stop.cancel();
     page.serve(Arc::clone(&served.fake) as Arc<dyn Source>, served.stop.clone()).await;
@@ -592,6 +793,6 @@ async fn a_page_that_is_off_waits_for_the_end() {
 #[tokio::test]
 async fn an_address_in_use_is_reported() {
     let served = Served::start().await;
-    let error = StatusPage::bind(Some(served.address)).await.unwrap_err();
+    let error = StatusPage::bind(Some(served.address), Vec::new()).await.unwrap_err();
     assert!(error.to_string().contains(&served.address.to_string()), "{error}");
 }

@@ -23,7 +23,10 @@ use crate::{
         control, failpoint,
         store::{ITSELF, Store, StoreError},
         systemd,
-        web::http::{PageError, Source, StatusPage},
+        web::{
+            http::{PageError, StatusPage},
+            source::Source,
+        },
     },
     domain::clock::Clock,
 };
@@ -39,6 +42,7 @@ mod history_problems;
 mod housekeeping;
 mod image_tasks;
 mod life;
+mod page;
 mod planner;
 mod problems;
 mod reconcile;
@@ -132,7 +136,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
             "the state directory has no link to the control socket"
         );
     }
-    let page = StatusPage::bind(config.daemon.listen).await?;
+    let page = StatusPage::bind(config.daemon.listen, config.daemon.page_hosts.clone()).await?;
 
     let (orders, received) = mpsc::channel(ORDERS);
     let stop = CancellationToken::new();

@@ -4,20 +4,13 @@ use chrono::{DateTime, Utc};
 
 use super::{
     context::DaemonContext,
-    health,
     housekeeping::board::{BackupReport, JobReport, RETENTION},
     problems::Judgement,
     reload::Files,
     schedule_rows::{Circumstances, schedule_rows},
 };
 use crate::{
-    adapters::{
-        store::{Reader, StoreError},
-        web::{
-            self,
-            http::{Source, StatusFuture},
-        },
-    },
+    adapters::store::StoreError,
     domain::{
         clock::{age, later},
         status::{
@@ -28,32 +21,14 @@ use crate::{
     },
 };
 
-impl Source for DaemonContext {
-    fn status(&self) -> StatusFuture<'_> {
-        Box::pin(Self::status(self, false))
-    }
-
-    fn reader(&self) -> &Reader {
-        self.store.reader()
-    }
-
-    fn is_ticking(&self) -> bool {
-        health::is_ticking(&self.engine.borrow())
-    }
-
-    fn now(&self) -> DateTime<Utc> {
-        self.clock.now()
-    }
-}
-
 impl DaemonContext {
     /// The status, from the history and the engine; with the rows of all schedules if wanted.
     pub(super) async fn status(&self, all: bool) -> Result<Status, StoreError> {
         let now = self.clock.now();
         let engine = self.engine.borrow().clone();
         let config = self.config();
-        let Bakes { running, waiting, queued, last_day } = web::from_history(self.store.reader(), now).await?;
-        let late = web::late(self.store.reader(), now).await?;
+        let Bakes { running, waiting, queued, last_day } = self.store.reader().work(now).await?;
+        let late = self.store.reader().late(now).await?;
         let credentials = self.cloud.credentials_in_use();
         let files = self.compare_files();
         let Judgement { health, no_image_yet } = self.judge(&engine, files, now).await?;

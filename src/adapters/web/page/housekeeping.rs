@@ -1,14 +1,13 @@
 //! Cells of the table of housekeeping jobs.
 
-use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-use super::time::relative_text;
+use super::frame::Frame;
 use crate::domain::status::{HousekeepingJob, Status};
 
 /// One row for each job: its name, its last and next run, and what an operator should know.
-pub(super) fn rows(status: &Status, now: DateTime<Utc>) -> Vec<[Markup; 4]> {
-    let when = |at: &Option<String>| at.as_ref().map_or_else(|| "–".to_owned(), |at| relative_text(at, now));
+pub(super) fn rows(frame: &Frame, status: &Status) -> Vec<[Markup; 4]> {
+    let when = |at: &Option<String>| at.as_ref().map_or_else(|| "–".to_owned(), |at| frame.distance_of_text(at));
     let row = |job: &HousekeepingJob| {
         [
             html! { (job.name) },

@@ -3,38 +3,29 @@
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use maud::{Markup, html};
 
-use crate::domain::time::rfc3339;
+use crate::domain::{
+    calendar::zone::Zone,
+    time::{rfc3339, show},
+};
 
-/// An instant to the minute, for slots; the seconds only where a slot has them.
-pub(super) fn clock(millis: i64) -> Markup {
-    let at = DateTime::from_timestamp_millis(millis).unwrap_or_default();
-    let shape = if at.timestamp() % 60 == 0 { "%F %R" } else { "%F %T" };
-    html! { time datetime=(rfc3339(at)) { (at.format(shape)) } }
+/// An instant in a zone, with its seconds if it has some.
+pub(super) fn local(at: DateTime<Utc>, zone: Zone) -> Markup {
+    html! { time datetime=(rfc3339(at.trunc_subsecs(0))) { (show(at, zone)) } }
 }
 
-pub(super) fn clock_to_the_second(millis: i64) -> Markup {
-    let at = DateTime::from_timestamp_millis(millis).unwrap_or_default();
-    html! { time datetime=(rfc3339(at)) { (at.format("%F %T")) } }
+/// Of milliseconds since 1970.
+pub(super) fn instant(millis: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default()
 }
 
-/// [`clock`] of an RFC 3339 text; what is none is shown as it is.
-pub(super) fn clock_text(text: &str) -> Markup {
-    parse(text).map_or_else(|| html! { (text) }, |at| clock(at.timestamp_millis()))
-}
-
-pub(super) fn relative_text(text: &str, now: DateTime<Utc>) -> String {
-    parse(text).map_or_else(|| text.to_owned(), |at| relative(at.timestamp_millis(), now))
-}
-
-fn parse(text: &str) -> Option<DateTime<Utc>> {
+pub(super) fn parse(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc())
 }
 
 /// `in 3 h 12 m`, `5 m ago` or `now`.
-pub(super) fn relative(millis: i64, now: DateTime<Utc>) -> String {
+pub(super) fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     // Both to the second, or a slot an hour away would be shown as 59 m 59 s for most of the first second.
-    let at = DateTime::from_timestamp_millis(millis).unwrap_or_default().trunc_subsecs(0);
-    let ahead = at - now.trunc_subsecs(0);
+    let ahead = at.trunc_subsecs(0) - now.trunc_subsecs(0);
     match ahead.num_seconds() {
         0 => "now".to_owned(),
         1.. => format!("in {}", span(ahead)),
@@ -48,7 +39,7 @@ pub(super) fn brief(millis: i64) -> String {
 }
 
 /// A length of time in its two largest units.
-fn span(length: TimeDelta) -> String {
+pub(super) fn span(length: TimeDelta) -> String {
     let (days, hours) = (length.num_days(), length.num_hours() % 24);
     let (minutes, seconds) = (length.num_minutes() % 60, length.num_seconds() % 60);
     let units = [(days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s")];
@@ -80,11 +71,11 @@ mod tests {
     #[test]
     fn instants_are_shown_relative_to_now() {
         let now: DateTime<Utc> = "2027-01-01T03:00:00.700Z".parse().unwrap();
-        let report = |text: &str| relative_text(text, now);
-        assert_eq!(report("2027-01-01T04:00:00Z"), "in 1 h");
-        assert_eq!(report("2027-01-01T03:00:00.900Z"), "now");
-        assert_eq!(report("2027-01-01T02:58:00+00:00"), "2 m ago");
-        assert_eq!(report("2027-01-01T11:00:00+08:00"), "now");
-        assert_eq!(report("soon"), "soon");
+        let report = |text: &str| parse(text).map(|at| relative(at, now));
+        assert_eq!(report("2027-01-01T04:00:00Z").unwrap(), "in 1 h");
+        assert_eq!(report("2027-01-01T03:00:00.900Z").unwrap(), "now");
+        assert_eq!(report("2027-01-01T02:58:00+00:00").unwrap(), "2 m ago");
+        assert_eq!(report("2027-01-01T11:00:00+08:00").unwrap(), "now");
+        assert_eq!(report("soon"), None);
     }
 }

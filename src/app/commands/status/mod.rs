@@ -23,7 +23,6 @@ use crate::{
         config::{Config, no_schedule},
         control::{Reply, Request},
         store::{PendingRestart, Reader},
-        web,
     },
     app::{
         cli::StatusArgs,
@@ -94,7 +93,7 @@ fn only(status: &mut Status, wanted: &str) -> Result<()> {
 async fn of_history(context: &Context<'_>, config: &Config, all: bool) -> Result<String> {
     let now = SystemClock.now();
     let reader = Reader::open(&config.daemon.state_dir).await?;
-    let bakes = web::from_history(&reader, now).await?;
+    let bakes = reader.work(now).await?;
     let stopped = reader.pending_restarts().await?;
     let health = Health::default();
     let about = Circumstances {

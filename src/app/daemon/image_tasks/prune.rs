@@ -133,6 +133,19 @@ pub async fn judgement(
     Ok(Watched::of(reader, config).await?.judge(reader, config, mode, now).await?.report())
 }
 
+/// The same of some lines. Limits of all lines together are not among the result.
+pub async fn judgement_of(
+    reader: &Reader,
+    config: &Config,
+    lines: &[LineId],
+    now: DateTime<Utc>,
+) -> Result<RetentionReport, StoreError> {
+    let mode = Mode { dry_run: true, ..Mode::default() };
+    let mut watched = Watched::of(reader, config).await?;
+    watched.lines.retain(|line| lines.contains(line));
+    Ok(watched.judge(reader, config, mode, now).await?.report())
+}
+
 /// Lines that a pass judges.
 struct Watched {
     policies: BTreeMap<LineId, Policy>,

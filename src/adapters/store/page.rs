@@ -1,0 +1,261 @@
+//! What the page reads: the last bakes of some schedules, their newest images, the bakes of a night, and deletions to come.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, Row as _, sqlite::SqliteRow};
+
+use super::{BakeRow, ImageRow, Reader, StoreError, failed, fragments::good, images::GOING_IMAGES, instant};
+use crate::domain::{
+    ids::{ImageId, InstanceId, LineId, ScheduleId},
+    page::{night::Recorded, views::NewestImage},
+};
+
+/// The last bakes of some schedules and instances, each a JSON list of the two.
+pub(super) const LAST_BAKES: &str = "
+SELECT bakes.id, schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, state, reason, reason_code,
+       cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
+       requested_by, config_hash
+FROM json_each(?1) AS target CROSS JOIN bakes
+  ON bakes.id IN (SELECT b.id FROM bakes b WHERE b.schedule_id = target.value ->> 0 AND b.instance_id = target.value ->> 1
+                  ORDER BY b.slot DESC LIMIT ?2)";
+
+/// Those of some lines that have no good image.
+pub(super) const LINES_WITHOUT_IMAGE: &str = concat!(
+    "
+SELECT line.value FROM json_each(?1) AS line
+WHERE NOT EXISTS (SELECT 1 FROM images INDEXED BY images_present WHERE line_id = line.value AND ",
+    good!(),
+    ")"
+);
+
+/// The newest good image of each line; the lines follow as `l.line_id`, and their condition.
+macro_rules! newest_images {
+    ($lines:literal) => {
+        concat!(
+            "
+SELECT i.line_id, i.image_id, i.image_name, i.version, i.slot, i.available_at,
+       (SELECT count(*) FROM images n INDEXED BY images_present WHERE n.line_id = i.line_id AND n.deletion_state <> 'deleted') AS images,
+       (SELECT json_group_array(json_array(c.channel, n.version) ORDER BY c.channel <> 'latest', c.channel)
+        FROM channels c LEFT JOIN images n ON n.image_id = c.image_id
+        WHERE c.line_id = l.line_id) AS channels
+FROM ",
+            $lines,
+            " CROSS JOIN images i
+  ON i.image_id = (SELECT image_id FROM images INDEXED BY images_present
+                   WHERE line_id = l.line_id AND ",
+            good!(),
+            "
+                   ORDER BY version DESC LIMIT 1)"
+        )
+    };
+}
+
+/// The newest good image of some lines.
+pub(super) const NEWEST_IMAGES_OF: &str = newest_images!("(SELECT value AS line_id FROM json_each(?1)) l");
+
+/// The newest good image of the lines after one, by name.
+pub(super) const NEWEST_IMAGES_AFTER: &str =
+    concat!(newest_images!("lines l"), "\nWHERE l.line_id > ?1\nORDER BY l.line_id LIMIT ?2");
+
+/// Bakes with what a timeline needs; the condition follows.
+macro_rules! recorded {
+    ($condition:literal) => {
+        concat!(
+            "
+SELECT b.id, b.schedule, b.instance_id, b.line_id, coalesce(b.region, '') AS region, b.slot, b.slot_count, b.state, b.reason,
+       b.wake_at, b.give_up_at, b.finished_at,
+       (SELECT min(a.started_at) FROM attempts a WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create')) AS begun_at
+FROM bakes b ",
+            $condition
+        )
+    };
+}
+
+/// Bakes of slots between two instants, the newest first.
+pub(super) const RECORDED_BETWEEN: &str =
+    recorded!("WHERE b.slot BETWEEN ?1 AND ?2\nORDER BY b.slot DESC, b.id DESC LIMIT ?3");
+
+/// Open bakes of older slots.
+pub(super) const RECORDED_OPEN: &str =
+    recorded!("INDEXED BY bakes_open WHERE b.finished_at IS NULL AND b.slot < ?1\nLIMIT ?2");
+
+/// Bakes of a schedule since an instant, the newest first.
+pub(super) const RECORDED_OF: &str =
+    recorded!("WHERE b.schedule_id = ?1 AND b.slot >= ?2\nORDER BY b.slot DESC, b.id DESC LIMIT ?3");
+
+/// Copies of some images.
+pub(super) const COPIES_OF_IMAGES: &str = "
+SELECT d.image_id, d.region, d.state FROM json_each(?1) AS image CROSS JOIN distributions d ON d.image_id = image.value
+ORDER BY d.image_id, d.region";
+
+impl Reader {
+    /// The last `limit` bakes of each of these schedules and instances, in no order.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn last_bakes(
+        &self,
+        targets: &[(ScheduleId, InstanceId)],
+        limit: u32,
+    ) -> Result<Vec<BakeRow>, StoreError> {
+        let rows = sqlx::query_as(LAST_BAKES)
+            .bind(json(targets)?)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the last bakes"))?;
+        self.with_waits(rows).await
+    }
+
+    /// Those of these lines that have no good image.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn lines_without_image(&self, lines: &[LineId]) -> Result<HashSet<LineId>, StoreError> {
+        let lines: Vec<String> = sqlx::query_scalar(LINES_WITHOUT_IMAGE)
+            .bind(json(lines)?)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read which lines have no good image"))?;
+        Ok(lines.into_iter().map(LineId::from).collect())
+    }
+
+    /// The newest good image of each of these lines that has one.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn newest_images(&self, lines: &[LineId]) -> Result<Vec<NewestImage>, StoreError> {
+        let query = sqlx::query_as(NEWEST_IMAGES_OF).bind(json(lines)?);
+        query.fetch_all(&self.pool).await.map_err(failed("read the newest images"))
+    }
+
+    /// The newest good image of the next `limit` lines after this one, by name.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn newest_images_after(&self, line: &str, limit: u32) -> Result<Vec<NewestImage>, StoreError> {
+        let query = sqlx::query_as(NEWEST_IMAGES_AFTER).bind(line).bind(limit);
+        query.fetch_all(&self.pool).await.map_err(failed("read the newest images"))
+    }
+
+    /// Bakes of slots between two instants and all open ones before, at most `limit` of each, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn recorded_between(
+        &self,
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let mut rows: Vec<Recorded> = sqlx::query_as(RECORDED_BETWEEN)
+            .bind(from.timestamp_millis())
+            .bind(until.timestamp_millis())
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the bakes of a night"))?;
+        let open: Vec<Recorded> = sqlx::query_as(RECORDED_OPEN)
+            .bind(from.timestamp_millis())
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the open bakes"))?;
+        rows.extend(open);
+        Ok(rows)
+    }
+
+    /// Bakes of a schedule since an instant, at most `limit`, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn recorded_of(
+        &self,
+        schedule: &ScheduleId,
+        since: DateTime<Utc>,
+        limit: u32,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let query = sqlx::query_as(RECORDED_OF).bind(schedule.as_str()).bind(since.timestamp_millis()).bind(limit);
+        query.fetch_all(&self.pool).await.map_err(failed("read the bakes of a schedule"))
+    }
+
+    /// Images that are marked or being deleted, the next one first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn going_images(&self, limit: u32) -> Result<Vec<ImageRow>, StoreError> {
+        let query = sqlx::query_as(GOING_IMAGES).bind(limit);
+        query.fetch_all(&self.pool).await.map_err(failed("read which images are to be deleted"))
+    }
+
+    /// Copies of these images: region and state.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn copies_of_images(
+        &self,
+        images: &[&ImageId],
+    ) -> Result<HashMap<String, Vec<(String, String)>>, StoreError> {
+        let rows: Vec<(String, String, String)> = sqlx::query_as(COPIES_OF_IMAGES)
+            .bind(json(images)?)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the copies of images"))?;
+        let mut copies: HashMap<String, Vec<(String, String)>> = HashMap::new();
+        for (image, region, state) in rows {
+            copies.entry(image).or_default().push((region, state));
+        }
+        Ok(copies)
+    }
+}
+
+fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(StoreError::Encode)
+}
+
+impl FromRow<'_, SqliteRow> for NewestImage {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        let channels: String = row.try_get("channels")?;
+        Ok(Self {
+            line: row.try_get::<String, _>("line_id")?.into(),
+            image_id: row.try_get("image_id")?,
+            name: row.try_get("image_name")?,
+            version: row.try_get("version")?,
+            slot: instant(row.try_get("slot")?),
+            available_at: instant(row.try_get("available_at")?),
+            images: row.try_get("images")?,
+            // SQLite made this text in the same statement.
+            channels: serde_json::from_str(&channels).unwrap_or_default(),
+        })
+    }
+}
+
+impl FromRow<'_, SqliteRow> for Recorded {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        let maybe = |column: &str| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(instant));
+        Ok(Self {
+            bake: row.try_get("id")?,
+            schedule: row.try_get("schedule")?,
+            instance: row.try_get::<String, _>("instance_id")?.into(),
+            line: row.try_get::<String, _>("line_id")?.into(),
+            region: row.try_get("region")?,
+            slot: instant(row.try_get("slot")?),
+            slot_count: row.try_get("slot_count")?,
+            state: row.try_get("state")?,
+            reason: row.try_get("reason")?,
+            wake_at: maybe("wake_at")?,
+            give_up_at: maybe("give_up_at")?,
+            begun_at: maybe("begun_at")?,
+            finished_at: maybe("finished_at")?,
+        })
+    }
+}

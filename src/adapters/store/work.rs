@@ -1,0 +1,86 @@
+//! The bakes of a [`Status`](crate::domain::status::Status): what runs, what waits, and what ended lately.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{BakeRow, Filter, Reader, StoreError, rfc3339};
+use crate::domain::{
+    bake::State,
+    status::{Bakes, LastDay, Late, Running},
+};
+
+/// Maximum number of listed running bakes.
+const LISTED: u32 = 200;
+/// A bake that has waited longer than this is late.
+const LATE: TimeDelta = TimeDelta::minutes(5);
+
+impl Reader {
+    /// What runs, what waits, and what ended in the last 24 hours.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn work(&self, now: DateTime<Utc>) -> Result<Bakes, StoreError> {
+        let listed = async |states: &[&str], wanted: fn(&BakeRow, i64) -> bool| {
+            let states = states.iter().map(|&state| state.to_owned()).collect();
+            let filter = Filter { states, limit: LISTED, ..Filter::default() };
+            let rows = self.history(&filter).await?.into_iter();
+            let mut bakes: Vec<_> = rows.filter(|row| wanted(row, now.timestamp_millis())).map(running).collect();
+            bakes.reverse();
+            Ok::<_, StoreError>(bakes)
+        };
+        let running = listed(&State::RUNNING_WORDS, |_, _| true).await?;
+        // Jitter is no wait; a bake that waits for a reason of its own has a version.
+        let waiting = listed(&["queued"], |row, now| {
+            row.reason.is_some() && (row.version.is_some() || row.wake_at.is_none_or(|wake_at| wake_at <= now))
+        })
+        .await?;
+        let all = self.counts(DateTime::UNIX_EPOCH, &["queued"]).await?;
+        let day = self.counts(now - TimeDelta::days(1), &["succeeded", "failed", "skipped", "cancelled"]).await?;
+        let of = |state: &str| day.get(state).copied().unwrap_or_default();
+        let last_day = LastDay {
+            succeeded: of("succeeded"),
+            failed: of("failed"),
+            skipped: of("skipped"),
+            cancelled: of("cancelled"),
+        };
+        Ok(Bakes { running, waiting, queued: all.get("queued").copied().unwrap_or_default(), last_day })
+    }
+
+    /// Bakes that wait although their time has come, and for what.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn late(&self, now: DateTime<Utc>) -> Result<Vec<Late>, StoreError> {
+        let long_ago = now - LATE;
+        let filter =
+            Filter { states: vec!["queued".to_owned()], until: Some(long_ago), limit: LISTED, ..Filter::default() };
+        let mut waiting = self.history(&filter).await?;
+        // Jitter delays a bake of its slot.
+        waiting.retain(|row| row.wake_at.is_none_or(|wake_at| wake_at <= long_ago.timestamp_millis()));
+        waiting.reverse();
+        let late = |row: BakeRow| Late {
+            id: row.id,
+            reason: row.reason.unwrap_or_else(|| "is queued".to_owned()),
+            slot: rfc3339(row.slot),
+            schedule: row.schedule,
+            instance_id: row.instance_id,
+        };
+        Ok(waiting.into_iter().map(late).collect())
+    }
+}
+
+fn running(row: BakeRow) -> Running {
+    Running {
+        id: row.id,
+        slot: rfc3339(row.slot),
+        schedule: row.schedule,
+        instance_id: row.instance_id,
+        state: row.state,
+        reason: row.reason,
+        image_name: row.image_name,
+        image_id: row.image_id,
+        created_at: rfc3339(row.created_at),
+        wake_at: row.wake_at.map(rfc3339),
+    }
+}

@@ -1,0 +1,85 @@
+//! The verdict with its problems, and under each the command to copy.
+
+use maud::{Markup, html};
+
+use super::{frame::Frame, table::count};
+use crate::domain::{
+    health::{Acknowledgement, Problem, Severity, Verdict},
+    status::Status,
+};
+
+/// Maximum number of problems of each kind that are listed.
+const PROBLEMS: usize = 50;
+/// Number of them that are listed before the rest is folded.
+const UNFOLDED: usize = 4;
+
+/// Class and symbol of a verdict: colour, shape and word, because a reader may miss any of them.
+pub(super) fn appearance(verdict: Verdict) -> (&'static str, &'static str) {
+    match verdict {
+        Verdict::Ok => ("good", "✓"),
+        Verdict::Warning => ("warn", "!"),
+        Verdict::Problem => ("bad", "✗"),
+    }
+}
+
+/// The verdict with its problems.
+pub(super) fn health(frame: &Frame, status: &Status) -> Markup {
+    let health = &status.health;
+    let (class, symbol) = appearance(health.verdict);
+    let listed: Vec<_> = health.problems().take(PROBLEMS).collect();
+    let (first, folded) = listed.split_at(listed.len().min(UNFOLDED));
+    let rest = health.problems().len().saturating_sub(PROBLEMS);
+    let acknowledged: Vec<_> = health.acknowledged().take(PROBLEMS).collect();
+    let without = usize::try_from(status.no_image_yet).unwrap_or(usize::MAX);
+    html! {
+        div.health.(class) {
+            h1 {
+                span aria-hidden="true" { (symbol) " " }
+                (health.verdict)
+                @if !health.problems.is_empty() { ": " (health.counts()) }
+            }
+            @if without > 0 {
+                p { (count(without, "line has", "lines have")) " no image yet." }
+            }
+            @if !first.is_empty() { ul { @for one in first { (problem(frame, one)) } } }
+            @if !folded.is_empty() {
+                details {
+                    summary { "The next " (folded.len()) }
+                    ul { @for one in folded { (problem(frame, one)) } }
+                }
+            }
+            @if rest > 0 { p { (rest) " more in " a href=(frame.to("status.json")) { "status.json" } "." } }
+            @if !acknowledged.is_empty() {
+                h2 { "Acknowledged" }
+                ul { @for (problem, by) in acknowledged { (known_problem(frame, problem, by)) } }
+            }
+        }
+    }
+}
+
+/// One problem: the finding, its start, and the command.
+fn problem(frame: &Frame, problem: &Problem) -> Markup {
+    let word = if problem.severity == Severity::Problem { "Problem" } else { "Warning" };
+    html! {
+        li {
+            p { strong { (word) ": " } (problem.message) }
+            @if let Some(command) = &problem.command { p { code.command { (command) } } }
+            p.more { (problem.code.as_str()) ", began " (frame.distance_of_text(&problem.since)) }
+        }
+    }
+}
+
+/// A problem that a person has acknowledged: the finding, and who knows of it until when.
+fn known_problem(frame: &Frame, problem: &Problem, by: &Acknowledgement) -> Markup {
+    html! {
+        li {
+            p { (problem.message) }
+            p.more {
+                (by.by) ", " span.whole { (frame.distance_of_text(&by.at)) }
+                @if let Some(until) = &by.until { ", until " (frame.distance_of_text(until)) }
+                ": " (by.reason) " "
+                span.whole { (problem.code.as_str()) ", began " (frame.distance_of_text(&problem.since)) }
+            }
+        }
+    }
+}

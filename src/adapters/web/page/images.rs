@@ -1,0 +1,127 @@
+//! All images: deletions to come, and the newest good image of each line.
+
+use maud::{Markup, html};
+
+use super::{
+    frame::{Frame, document},
+    schedule::{channels, notes},
+    table::{count, sign, table},
+    time::span,
+};
+use crate::{
+    adapters::web::query::encode,
+    domain::{
+        image::DeletionState,
+        page::{
+            roster::{Entry, Rank},
+            views::ImagesView,
+        },
+    },
+};
+
+/// Maximum number of listed lines without an image.
+const WITHOUT: usize = 50;
+
+/// The page of the images.
+pub(in crate::adapters::web) fn images(
+    frame: &Frame,
+    view: &ImagesView,
+    roster: &[Entry],
+    is_later_page: bool,
+    has_more: bool,
+) -> Markup {
+    let without: Vec<&Entry> = roster.iter().filter(|entry| entry.without_image > 0).collect();
+    let content = html! {
+        h1 { "Images" }
+        p.summary {
+            @match &view.scan {
+                Some((at, None)) => { "As of the last scan of the cloud, " (frame.distance(*at)) "." },
+                Some((at, Some(problem))) => { "The last scan of the cloud, " (frame.distance(*at)) ", was not complete: " (problem) },
+                None => "The cloud has not been scanned yet.",
+            }
+        }
+        @if !without.is_empty() && !is_later_page { (lines_without(frame, &without)) }
+        @if !is_later_page { (going(frame, view)) }
+        (newest(frame, view))
+        @if has_more || is_later_page {
+            nav.pages aria-label="Pages of lines" {
+                @if is_later_page { a href=(frame.to("images")) { "First page" } }
+                @if let Some(last) = view.lines.last().filter(|_| has_more) {
+                    a rel="next" href={ (frame.to("images")) "?after=" (encode(last.line.as_str())) } { "Next" }
+                }
+            }
+        }
+    };
+    document(frame, "Images · imagebaked", true, &content)
+}
+
+fn lines_without(frame: &Frame, without: &[&Entry]) -> Markup {
+    let rows = without.iter().take(WITHOUT).map(|entry| {
+        let schedule = &*entry.schedule;
+        let (class, symbol, word) = match entry.rank {
+            Rank::NoGoodImage => ("bad", "✗", "no good image"),
+            _ => ("idle", "○", "no image yet"),
+        };
+        [
+            html! { a href=(frame.to_schedule(schedule.id.as_str())) { (schedule.name) } },
+            html! { (sign(class, symbol, word)) small { (entry.without_image) " of " (count(schedule.instances.as_slice().len(), "line", "lines")) } },
+        ]
+    });
+    let columns = [("Schedule", "name"), ("Lines", "words")];
+    html! {
+        (table(("without", "Without a good image"), columns, rows, ""))
+        @if let Some(more @ 1..) = without.len().checked_sub(WITHOUT) { p.none { "And " (count(more, "other schedule", "other schedules")) "." } }
+    }
+}
+
+fn going(frame: &Frame, view: &ImagesView) -> Markup {
+    let rows = view.going.iter().map(|row| {
+        let image = &row.image;
+        let (when, rule, error) = match &image.deletion {
+            DeletionState::Marked { delete_after, rule, last_error, .. } => {
+                (frame.time_and_distance(*delete_after), rule.as_str(), last_error.as_deref())
+            }
+            DeletionState::Deleting { rule, .. } => (sign("busy", "▸", "being deleted"), rule.as_str(), None),
+            _ => (html! {}, "", None),
+        };
+        [
+            html! { (image.line) },
+            html! { (image.version) },
+            html! { (image.name) small.code { (image.image_id) } },
+            when,
+            html! { @if !rule.is_empty() { "not wanted by " (rule) } @if let Some(error) = error { small { (error) } } },
+            html! { @for note in notes(frame, row) { div { (note) } } },
+        ]
+    });
+    let columns = [
+        ("Line", "name"),
+        ("Version", "number"),
+        ("Image", "image"),
+        ("Deleted", "short"),
+        ("Why", "words"),
+        ("Marks", "words"),
+    ];
+    table(("going", "Deletions to come"), columns, rows, "No image is marked.")
+}
+
+fn newest(frame: &Frame, view: &ImagesView) -> Markup {
+    let rows = view.lines.iter().map(|image| {
+        [
+            html! { (image.line) },
+            html! { strong { "version " (image.version) } ", " (span(frame.now - image.slot)) " old" },
+            html! { (image.name) small.code { (image.image_id) } },
+            html! { (frame.time(image.slot)) },
+            html! { (image.images) },
+            channels(&image.channels, image.version),
+        ]
+    });
+    let columns = [
+        ("Line", "name"),
+        ("Good image", "short"),
+        ("Image", "image"),
+        ("Slot", "short"),
+        ("Images", "number"),
+        ("Channels", "words"),
+    ];
+    table(("newest", "Newest good images"), columns, rows, "No good image is recorded yet.")
+}

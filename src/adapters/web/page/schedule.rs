@@ -1,0 +1,264 @@
+//! One schedule: how it stands, its images, its last weeks, and how long its bakes take.
+
+use maud::{Markup, html};
+
+use super::{
+    calendar::calendar,
+    curve::curve,
+    frame::{Frame, document},
+    history::bakes,
+    schedules::{pause, rank_sign},
+    strip::strip,
+    table::{count, facts, sign, table},
+    time::span,
+};
+use crate::{
+    adapters::web::query::encode,
+    domain::{
+        health::{Problem, SubjectKind},
+        history::{BakeRow, ImageRow},
+        image::{judge::Action, report::Judged, retention},
+        page::{roster::Entry, strip as results, views::ScheduleView},
+        schedule::Schedule,
+        status::Status,
+    },
+};
+
+/// Maximum number of listed images.
+const IMAGES: usize = 100;
+/// Number of listed bakes.
+const BAKES: usize = 14;
+
+/// The page of a schedule.
+pub(in crate::adapters::web) fn schedule(
+    frame: &Frame,
+    view: &ScheduleView,
+    entry: Option<&Entry>,
+    status: &Status,
+) -> Markup {
+    let schedule = &*view.schedule;
+    let id = schedule.id.as_str();
+    let mut rows: Vec<BakeRow> = view.details.rows.get(id).cloned().unwrap_or_default();
+    rows.sort_by_key(|row| std::cmp::Reverse((row.slot, row.id)));
+    let marks = results::strip(&rows);
+    let problems: Vec<&Problem> = status.health.problems().filter(|problem| concerns(problem, schedule)).collect();
+    rows.truncate(BAKES);
+    let content = html! {
+        h1 {
+            @if let Some(entry) = entry { (rank_sign(entry.rank, pause(schedule, status).is_some())) " " }
+            (schedule.name)
+        }
+        @if !problems.is_empty() {
+            ul.findings { @for problem in problems { (finding(frame, problem)) } }
+        }
+        div.glance {
+            p { (strip(frame, &marks)) }
+            @if let Some(next) = schedule.timing.next_after(frame.now) {
+                p { "Next slot: " strong { (frame.distance(next)) } ", " (frame.time(next)) }
+            }
+        }
+        (lines(frame, view))
+        (images(frame, view))
+        section aria-labelledby="weeks" {
+            h2 #weeks { "The last weeks" }
+            div.side {
+                (calendar(frame, id, &view.recorded))
+                @match curve(frame, &view.recorded) {
+                    Some(curve) => div { h3 { "Bake times" } (curve) },
+                    None => p.none { "A curve of the bake times is drawn from two good bakes on." },
+                }
+            }
+        }
+        (bakes(frame, ("bakes", "Last bakes"), &rows, "No slot has come yet."))
+        p.none { a href=(frame.to(&format!("history?schedule={}", encode(id)))) { "All bakes of " (schedule.name) } }
+        (facts("Settings", &settings(frame, schedule, status)))
+    };
+    document(frame, &format!("{} · imagebaked", schedule.name), true, &content)
+}
+
+/// Whether a problem is about this schedule, a line of it or an instance.
+fn concerns(problem: &Problem, schedule: &Schedule) -> bool {
+    let (subject, instances) = (&problem.subject, schedule.instances.as_slice());
+    match subject.kind {
+        SubjectKind::Schedule => subject.id == schedule.id.as_str(),
+        SubjectKind::Line => instances.iter().any(|one| schedule.line(one).as_str() == subject.id),
+        SubjectKind::Instance => instances.iter().any(|one| one.as_str() == subject.id),
+        _ => false,
+    }
+}
+
+fn finding(frame: &Frame, problem: &Problem) -> Markup {
+    html! {
+        li {
+            p { strong { (problem.severity.to_string().to_uppercase()) ": " } (problem.message) }
+            @if let Some(command) = &problem.command { p { code.command { (command) } } }
+            p.more { (problem.code.as_str()) ", began " (frame.distance_of_text(&problem.since)) }
+        }
+    }
+}
+
+/// The newest good image of each line.
+fn lines(frame: &Frame, view: &ScheduleView) -> Markup {
+    let schedule = &*view.schedule;
+    let mut instances: Vec<_> = schedule.instances.as_slice().iter().map(|one| (one, schedule.line(one))).collect();
+    // Those without an image first.
+    instances.sort_by_key(|(_, line)| view.details.images.contains_key(line));
+    let rows = instances.iter().map(|(instance, line)| {
+        let newest = view.details.images.get(line);
+        [
+            html! { span.code { (instance) } },
+            html! {
+                @match newest {
+                    Some(image) => { strong { "version " (image.version) } ", " (span(frame.now - image.slot)) " old" },
+                    None => (sign("bad", "✗", "no good image")),
+                }
+            },
+            html! { @if let Some(image) = newest { (image.name) small.code { (image.image_id) } } },
+            html! { @if let Some(image) = newest { (channels(&image.channels, image.version)) } },
+        ]
+    });
+    let columns = [("Instance", "short"), ("Good image", "short"), ("Image", "image"), ("Channels", "words")];
+    table(("lines", "Lines"), columns, rows, "It has no instance.")
+}
+
+/// Each channel with its version; one that does not point to the newest image stands out.
+pub(super) fn channels(channels: &[(String, Option<i64>)], newest: i64) -> Markup {
+    html! {
+        @for (n, (channel, version)) in channels.iter().enumerate() {
+            @if n > 0 { ", " }
+            span.whole {
+                (channel) " "
+                @match version {
+                    Some(version) if *version == newest => (version),
+                    Some(version) => strong { (version) },
+                    None => "–",
+                }
+            }
+        }
+    }
+}
+
+fn settings(frame: &Frame, schedule: &Schedule, status: &Status) -> Vec<(String, Markup)> {
+    let settings = &*schedule.settings;
+    let duration = |length: std::time::Duration| span(chrono::TimeDelta::from_std(length).unwrap_or_default());
+    let next: Vec<_> = schedule.timing.between(frame.now, chrono::DateTime::<chrono::Utc>::MAX_UTC).take(3).collect();
+    let mut facts = vec![
+        (
+            "Next slots",
+            html! { @if next.is_empty() { "none" } @for at in &next { div { (frame.time(*at)) ", " (frame.distance(*at)) } } },
+        ),
+        ("Rule", html! { @for rule in schedule.timing.expressions() { code { (rule) } " " } "in " (frame.zone) }),
+        ("Deadline", html! { (duration(settings.deadline)) " after the slot" }),
+        ("Kept", html! { @match &schedule.keep { Some(keep) => (retention::words(keep)), None => "all images" } }),
+    ];
+    if let Some((how, until)) = pause(schedule, status) {
+        let text = html! { (how) @if let Some(until) = until { ", until " (frame.time_of_text(&until)) } };
+        facts.insert(0, ("Paused", text));
+    }
+    if !settings.regions.is_empty() {
+        facts.push(("Copied to", html! { (settings.regions.join(", ")) }));
+    }
+    if schedule.id.as_str() != schedule.name.as_str() {
+        facts.push(("Id", html! { code { (schedule.id) } }));
+    }
+    facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn images(frame: &Frame, view: &ScheduleView) -> Markup {
+    let is_one_line = view.schedule.instances.as_slice().len() == 1;
+    let rows = view.images.iter().take(IMAGES).map(|(row, next)| {
+        let image = &row.image;
+        [
+            html! { (image.version) @if !is_one_line { small.code { (row.instance_id) } } },
+            html! { (image.name) small.code { (image.image_id) } },
+            html! {
+                @match row.bake { Some(bake) => a href=(frame.to_bake(bake.0)) { (frame.time(image.slot)) }, None => (frame.time(image.slot)) }
+                small { (frame.distance(image.slot)) }
+            },
+            html! {
+                @if !image.channels.is_empty() { div { @for channel in &image.channels { span.tag { (channel) } " " } } }
+                @for note in notes(frame, row) { div { (note) } }
+            },
+            replicas(view.replicas.get(image.image_id.as_str())),
+            next_step(frame, row, next.as_ref()),
+        ]
+    });
+    let columns = [
+        ("Version", "number"),
+        ("Image", "image"),
+        ("Slot", "short"),
+        ("Marks", "words"),
+        ("Replicas", "short"),
+        ("Next", "words"),
+    ];
+    html! {
+        (table(("images", "Images"), columns, rows, "No good image is recorded yet."))
+        @if let Some(more @ 1..) = view.images.len().checked_sub(IMAGES) {
+            p.none { (count(more, "older image", "older images")) " more: " code { "imagebaked images " (view.schedule.name) } }
+        }
+    }
+}
+
+/// What is known of an image besides its origin.
+pub(super) fn notes(frame: &Frame, row: &ImageRow) -> Vec<Markup> {
+    let image = &row.image;
+    let mut notes = Vec::new();
+    if let Some(pin) = image.pin.as_ref().filter(|pin| pin.holds(frame.now)) {
+        notes.push(html! { (sign("good", "◆", "pinned")) ": " (pin.reason) });
+    }
+    if let Some(veto) = &image.veto {
+        notes.push(html! { (sign("bad", "✗", "vetoed")) ": " (veto) });
+    }
+    match row.verify.as_deref() {
+        Some("failed") => notes.push(sign("bad", "✗", "check failed")),
+        Some("due") => notes.push(sign("idle", "…", "to be checked")),
+        Some(_) => notes.push(sign("good", "✓", "verified")),
+        None => {}
+    }
+    if let Some(since) = image.seen.missing_since {
+        notes.push(html! { (sign("warn", "?", "not in the cloud")) " since " (frame.distance(since)) });
+    } else if !image.seen.available {
+        notes.push(sign("warn", "!", "not AVAILABLE"));
+    } else if !image.seen.ours {
+        notes.push(sign("idle", "–", "not ours"));
+    }
+    if !image.seen.used_by.is_empty() {
+        notes.push(html! { "used by " (image.seen.used_by.join(", ")) });
+    }
+    notes
+}
+
+fn replicas(copies: Option<&Vec<(String, String)>>) -> Markup {
+    html! {
+        @for (region, state) in copies.into_iter().flatten() {
+            div {
+                @match state.as_str() {
+                    "done" => (sign("good", "✓", region)),
+                    "failed" => (sign("bad", "✗", region)),
+                    _ => (sign("busy", "▸", region)),
+                }
+            }
+        }
+    }
+}
+
+/// What retention does with an image next, and why.
+fn next_step(frame: &Frame, row: &ImageRow, judged: Option<&Judged>) -> Markup {
+    let Some(judged) = judged else {
+        return html! { @if row.image.deletion.as_str() == "kept" { "stays: no rule of retention" } @else { (row.image.deletion.as_str()) } };
+    };
+    let why = judged.reasons();
+    html! {
+        @match &judged.action {
+            Action::Keep => { "stays" },
+            Action::Unmark => { "stays, the mark is taken back" },
+            Action::Mark { delete_after } => { (sign("warn", "!", "marked next")) ", deleted " (frame.distance(*delete_after)) },
+            Action::Wait { delete_after } => { (sign("warn", "!", "deleted")) " " (frame.distance(*delete_after)) },
+            Action::Blocked { .. } => { (sign("idle", "‖", "deletion waits")) },
+            Action::Delete => { (sign("warn", "!", "deleted next")) },
+            Action::NeedsConfirmation => { (sign("warn", "!", "needs a confirmation")) },
+            Action::Search => { (sign("busy", "▸", "being deleted")) },
+        }
+        @if !why.is_empty() { small { (why) } }
+    }
+}

@@ -1,0 +1,161 @@
+//! The pages for people: each reads its parameters, gets its data and is drawn.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    http::{StatusCode, Uri},
+    response::{Html, IntoResponse as _, Response},
+};
+use maud::Markup;
+
+use super::{
+    http::WebState,
+    page::{
+        self,
+        frame::{Frame, Tab},
+        history::Filters,
+        overview::Overview,
+    },
+    query::Query,
+    site::Site,
+    source::SourceError,
+};
+use crate::domain::{
+    calendar::zone::Zone,
+    error::chain,
+    ids::BakeId,
+    page::{main_zone, roster::is_meant},
+    schedule::Schedule,
+};
+
+/// Number of rows of a page.
+const ROWS: usize = 50;
+
+type Answered = Result<Response, SourceError>;
+
+/// `/?q=TEXT&page=N`
+pub(super) async fn overview(State(site): WebState, uri: Uri) -> Response {
+    let frame = frame(&site, &uri, Tab::Overview);
+    let shown = async {
+        let query = Query::parse(uri.query());
+        let (status, roster, nights) = (site.status().await?, site.roster().await?, site.nights().await?);
+        let wanted: Vec<_> = match query.get("q") {
+            Some(typed) => roster.iter().filter(|entry| is_meant(&entry.schedule, typed)).collect(),
+            None => roster.iter().collect(),
+        };
+        let pages = wanted.len().div_ceil(ROWS).max(1);
+        let page = query.page().min(pages);
+        let entries: Vec<_> = wanted.iter().skip((page - 1) * ROWS).take(ROWS).copied().cloned().collect();
+        let details = site.source.details(entries.iter().map(|entry| Arc::clone(&entry.schedule)).collect()).await?;
+        let overview = Overview {
+            status: &status,
+            nights: &nights,
+            entries: &entries,
+            details: &details,
+            found: wanted.len(),
+            all: roster.len(),
+            pages: (page, pages),
+            query: &query,
+        };
+        Ok(html(StatusCode::OK, page::overview::overview(&frame, &overview)))
+    };
+    or_unreadable(&frame, shown.await)
+}
+
+/// `/schedule/NAME`: the id first, because names can be reused.
+pub(super) async fn schedule(State(site): WebState, Path(name): Path<String>, uri: Uri) -> Response {
+    let mut frame = frame(&site, &uri, Tab::None);
+    let schedules = site.source.schedules();
+    let by_id = schedules.iter().find(|schedule| schedule.id.as_str() == name);
+    let found = by_id.or_else(|| schedules.iter().find(|schedule| schedule.name.as_str() == name));
+    let Some(schedule) = found else { return not_found(&frame, "There is no such schedule") };
+    frame.zone = schedule.timing.zone();
+    let shown = async {
+        let (status, roster) = (site.status().await?, site.roster().await?);
+        let entry = roster.iter().find(|entry| entry.schedule.id == schedule.id);
+        let view = site.source.schedule(Arc::clone(schedule)).await?;
+        Ok(html(StatusCode::OK, page::schedule::schedule(&frame, &view, entry, &status)))
+    };
+    or_unreadable(&frame, shown.await)
+}
+
+/// `/bake/N`
+pub(super) async fn bake(State(site): WebState, Path(id): Path<String>, uri: Uri) -> Response {
+    let mut frame = frame(&site, &uri, Tab::None);
+    let Ok(id) = id.parse().map(BakeId) else { return not_found(&frame, "There is no such bake") };
+    match site.source.bake(id).await {
+        Ok(Some(view)) => {
+            let schedules = site.source.schedules();
+            let schedule = schedules.iter().find(|schedule| schedule.id.as_str() == view.row.schedule_id);
+            if let Some(schedule) = schedule {
+                frame.zone = schedule.timing.zone();
+            }
+            html(StatusCode::OK, page::bake::bake(&frame, &view, schedule.is_some()))
+        }
+        Ok(None) => not_found(&frame, "There is no such bake"),
+        Err(error) => unreadable(&frame, &error),
+    }
+}
+
+/// `/history?schedule=&instance=&state=&since=&until=&before=`
+pub(super) async fn history(State(site): WebState, uri: Uri) -> Response {
+    let frame = frame(&site, &uri, Tab::History);
+    let shown = async {
+        let (query, schedules) = (Query::parse(uri.query()), site.source.schedules());
+        let filters = Filters::read(&query, &schedules, frame.zone, frame.now);
+        // One more shows whether there is a next page.
+        let limit = u32::try_from(ROWS + 1).unwrap_or(u32::MAX);
+        let (code, mut rows) = match &filters.wrong {
+            Some(_) => (StatusCode::BAD_REQUEST, Vec::new()),
+            None => (StatusCode::OK, site.source.history(filters.filter(limit)).await?),
+        };
+        let has_more = rows.len() > ROWS;
+        rows.truncate(ROWS);
+        Ok(html(code, page::history::history(&frame, &query, &filters, &rows, has_more, &schedules)))
+    };
+    or_unreadable(&frame, shown.await)
+}
+
+/// `/images?after=LINE`
+pub(super) async fn images(State(site): WebState, uri: Uri) -> Response {
+    let frame = frame(&site, &uri, Tab::Images);
+    let shown = async {
+        let query = Query::parse(uri.query());
+        let after = query.get("after").unwrap_or_default().to_owned();
+        let limit = u32::try_from(ROWS + 1).unwrap_or(u32::MAX);
+        let mut view = site.source.images(after, limit).await?;
+        let has_more = view.lines.len() > ROWS;
+        view.lines.truncate(ROWS);
+        let roster = site.roster().await?;
+        Ok(html(StatusCode::OK, page::images::images(&frame, &view, &roster, query.get("after").is_some(), has_more)))
+    };
+    or_unreadable(&frame, shown.await)
+}
+
+/// Everything else.
+pub(super) async fn no_such_page(State(site): WebState, uri: Uri) -> Response {
+    not_found(&frame(&site, &uri, Tab::None), "There is no such page")
+}
+
+fn frame(site: &Site, uri: &Uri, tab: Tab) -> Frame {
+    let schedules = site.source.schedules();
+    let zone: Zone = main_zone(schedules.iter().map(|schedule| &**schedule as &Schedule));
+    Frame::new(uri.path(), tab, zone, site.source.now())
+}
+
+fn html(code: StatusCode, page: Markup) -> Response {
+    (code, Html(page.into_string())).into_response()
+}
+
+fn or_unreadable(frame: &Frame, answered: Answered) -> Response {
+    answered.unwrap_or_else(|error| unreadable(frame, &error))
+}
+
+fn unreadable(frame: &Frame, error: &SourceError) -> Response {
+    html(StatusCode::SERVICE_UNAVAILABLE, page::frame::unreadable(frame, &chain(&**error)))
+}
+
+fn not_found(frame: &Frame, what: &str) -> Response {
+    html(StatusCode::NOT_FOUND, page::frame::not_found(frame, what))
+}
