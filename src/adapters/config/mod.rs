@@ -63,7 +63,7 @@ pub use self::{
     problem::{Place, Problem, Problems, Severity, Spot},
     settings::{CloudSettings, DaemonSettings},
     source_map::{SourceMap, WarningTarget},
-    suggest::{closest, no_schedule},
+    suggest::{closest, no_image, no_instance, no_schedule},
 };
 use self::{
     hash::hash,
@@ -141,12 +141,20 @@ impl Config {
     /// Whether it differs from `other` in a key that applies only at the start of the daemon: paths, sockets, the
     /// status page, or the connection to the cloud.
     pub fn needs_restart(&self, other: &Self) -> bool {
-        let differ = |section: &str, mine: &serde_json::Map<_, _>, others: &serde_json::Map<_, _>| {
-            let mut keys = mine.keys().chain(others.keys());
-            keys.any(|key: &String| !LIVE.contains(&(section, key.as_str())) && mine.get(key) != others.get(key))
+        !self.restart_keys(other).is_empty()
+    }
+
+    /// These keys, as `daemon.listen`.
+    pub fn restart_keys(&self, other: &Self) -> Vec<String> {
+        let differing = |section: &str, mine: &serde_json::Map<_, _>, others: &serde_json::Map<_, _>| {
+            let keys: BTreeSet<&String> = mine.keys().chain(others.keys()).collect();
+            let differs =
+                |key: &&String| !LIVE.contains(&(section, key.as_str())) && mine.get(*key) != others.get(*key);
+            keys.into_iter().filter(differs).map(|key| format!("{section}.{key}")).collect::<Vec<_>>()
         };
-        differ("cloud", &table(&self.cloud), &table(&other.cloud))
-            || differ("daemon", &table(&self.daemon), &table(&other.daemon))
+        let mut keys = differing("cloud", &table(&self.cloud), &table(&other.cloud));
+        keys.extend(differing("daemon", &table(&self.daemon), &table(&other.daemon)));
+        keys
     }
 
     /// Regions where images may be in use: those of instances and copies, and that of the image service.

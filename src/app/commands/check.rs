@@ -44,7 +44,7 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
         }
     };
     // A file can be checked anywhere: without a readable history there is no forecast.
-    let history = KnownHistory::read(&config.daemon.state_dir).await.unwrap_or_default();
+    let history = KnownHistory::read(&context.state_dir(&config).await).await.unwrap_or_default();
     let expected = outlasting(&config, &history, now);
     let warnings = warnings(&config, source_map, &history, &expected, now);
     let denied = args.deny.is_some() && !warnings.is_empty();
