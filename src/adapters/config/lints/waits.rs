@@ -115,8 +115,6 @@ impl Linter<'_> {
             let latest = later(*slot, jitter).min(next);
             (latest > end).then_some((*slot, latest, end))
         };
-        let slots =
-            || std::iter::successors(schedule.timing.next_after(self.now), |slot| schedule.timing.next_after(*slot));
         if let Some(mark) = self.place(written.jitter, "jitter-long")
             && let Some((slot, gap)) =
                 schedule.timing.shortest_gap(self.now, MOST_GAPS).filter(|(_, gap)| *gap < jitter)
@@ -132,7 +130,10 @@ impl Linter<'_> {
         let settings = &schedule.settings;
         if (settings.not_after.is_some() || jitter > settings.deadline)
             && let Some(mark) = self.place(written.jitter, "jitter-past-deadline")
-            && let Some((slot, latest, end)) = slots().take(MOST_COMPARED).find_map(|slot| too_late(&slot))
+            && let Some(next) = schedule.timing.next_after(self.now)
+            && let Some((slot, latest, end)) = std::iter::once(next)
+                .chain(schedule.timing.between(next, shifted(next, COMPARED)).take(MOST_COMPARED))
+                .find_map(|slot| too_late(&slot))
         {
             let key = if end < later(slot, settings.deadline) { "not_after" } else { "deadline" };
             let room = span((end - slot).to_std().unwrap_or_default());
