@@ -507,7 +507,7 @@ async fn role_keys_are_fetched_anew_before_they_expire() {
     let mut environment = Environment::read(|_| None);
     environment.metadata_url.clone_from(&server.url);
     let clock = ManualClock::at(Utc.with_ymd_and_hms(2026, 3, 1, 0, 0, 0).unwrap());
-    let http = Http::new(Duration::from_secs(1)).unwrap();
+    let http = Http::new(Duration::from_secs(1), None).unwrap();
     let credential_provider =
         CredentialProvider::new(CredentialSource::EcsRamRole, environment, http, Arc::new(clock.clone()));
 

@@ -114,7 +114,7 @@ impl Request {
     fn wire(&self) -> Vec<u8> {
         let hash = hex::encode(Sha256::digest(&self.body));
         let headers = format!(
-            "content-type:application/x-www-form-urlencoded\nhost:sim\nx-acs-action:{}\nx-acs-content-sha256:{hash}\n\
+            "content-type:application/x-www-form-urlencoded\nhost:localhost\nx-acs-action:{}\nx-acs-content-sha256:{hash}\n\
              x-acs-date:{}\nx-acs-signature-nonce:{}\nx-acs-version:{}\n",
             self.action, self.date, self.nonce, self.version
         );
@@ -152,8 +152,10 @@ const CREATE: &[(&str, &str)] =
     &[("InstanceId", "ecd-sim0003"), ("InstanceType", "CloudDesktop"), ("ImageName", "golden-桌面")];
 
 async fn control(sim: &RunningSimulator, method: &str, path: &str, body: &str) -> Answer {
-    let head =
-        format!("{method} {path} HTTP/1.1\r\nhost: sim\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     exchange(sim, (head + body).as_bytes()).await.unwrap()
 }
 
@@ -224,14 +226,14 @@ async fn false_requests_are_refused_each_for_its_own_reason() {
         let answer = exchange(&sim, &request.wire()).await.unwrap();
         assert_eq!((answer.code().as_str(), answer.status), (code, status));
         let error = answer.json();
-        assert_eq!(error["HostId"], "sim");
+        assert_eq!(error["HostId"], "localhost");
         assert_eq!(error["RequestId"].as_str().map(str::len), Some(36));
         if code == "SignatureDoesNotMatch" {
             let words = "server StringToSign is [ACS3-HMAC-SHA256\n";
             assert!(error["Message"].as_str().unwrap().contains(words), "{error}");
         }
     }
-    let bare = exchange(&sim, b"POST / HTTP/1.1\r\nhost: sim\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+    let bare = exchange(&sim, b"POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
         .await
         .unwrap();
     assert_eq!((bare.code().as_str(), bare.status), ("MissingAccessKeyId", 400));

@@ -24,6 +24,7 @@ use super::{
     params::Params,
     reply::{ReplyBody, ReplyKind, SimReply},
     snapshot::{self, SnapshotError},
+    strict,
     users::{SimUserKind, UserSpec},
     verify::{self, KeyPair, Nonces, Received},
     world::{ImageSpec, InstanceSpec, World, WorldLimits},
@@ -42,6 +43,7 @@ pub(super) struct Cloud {
     keys: KeyPair,
     failures_in_success: bool,
     requests_per_second: Option<u32>,
+    lenient: bool,
     faults: FaultPlan,
     calls: VecDeque<CallRecord>,
     nonces: Nonces,
@@ -97,6 +99,7 @@ impl Cloud {
             },
             failures_in_success: options.failures_in_success,
             requests_per_second: options.requests_per_second,
+            lenient: options.lenient,
             faults: options.faults,
             calls,
             nonces: Nonces::default(),
@@ -222,7 +225,8 @@ impl Cloud {
         };
         let mut result = Ok(json!({}));
         if fault.is_none_or(Fault::acts) {
-            result = (action.handler)(&mut self.world, &call);
+            let strict = if self.lenient { Ok(()) } else { strict::check(action.name, params) };
+            result = strict.and_then(|()| (action.handler)(&mut self.world, &call));
         }
         if let (Some((lie, shape)), Ok(Value::Object(answer))) = (lie, &mut result) {
             lie.apply(answer, shape, self.calls.len());

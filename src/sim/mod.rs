@@ -28,6 +28,7 @@ mod params;
 mod reply;
 mod server;
 mod snapshot;
+mod strict;
 mod users;
 mod verify;
 mod world;

@@ -56,6 +56,9 @@ impl<'s> ScheduleLayer<'s> {
     }
 }
 
+/// Maximum number of instances of all schedules: ten times what the benches measure.
+const MOST_TARGETS: usize = 100_000;
+
 /// Shared tables of all files.
 #[derive(Debug, Default)]
 pub(super) struct SharedSettings<'s> {
@@ -89,6 +92,8 @@ pub(super) struct Schedules<'a, 's> {
     names: HashMap<String, Mark<'s>>,
     ids: HashMap<String, Mark<'s>>,
     settings: HashSet<Arc<BakeSettings>>,
+    /// Number of instances of all schedules.
+    targets: usize,
     pub done: Vec<Arc<Schedule>>,
     /// Places of the schedules, if requested.
     pub written: Option<Vec<WrittenValue>>,
@@ -109,6 +114,7 @@ impl<'a, 's> Schedules<'a, 's> {
             names: HashMap::new(),
             ids: HashMap::new(),
             settings: HashSet::new(),
+            targets: 0,
             done: Vec::new(),
             written: marked.then(Vec::new),
         })
@@ -136,6 +142,13 @@ impl<'a, 's> Schedules<'a, 's> {
         };
 
         let own_name = own.name.as_ref().map_or(item.mark, |at| at.mark);
+        let before = self.targets;
+        self.targets += instances.as_slice().len();
+        if before <= MOST_TARGETS && self.targets > MOST_TARGETS {
+            let message = format!("with this schedule there are more than {MOST_TARGETS} instances to bake");
+            let hint = "an instance counts once for each of its schedules; a second daemon can have the others";
+            out.error(own_name, "too-many-instances", message, Some(hint.into()));
+        }
         let image_name = pick!(layers, image_name).map_or(&self.image_name, |at| &at.value);
         layers.check_templates(name, &instances, image_name, own_name, out);
         let settings = layers.settings(instance_type, machine_keys, image_name, self.cloud_region);

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     adapters::{
         config::Config,
-        control::{Reply, Request},
+        control::{MOST_FOLLOWED, Reply, Request},
     },
     app::cli::BakeArgs,
     domain::ids::BakeId,
@@ -45,10 +45,12 @@ pub async fn ask(context: &Context<'_>, config: &Config, request: Request, wait:
 async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> Result {
     let mut seen = 0;
     let mut last: Vec<Value> = Vec::new();
+    // One request has a bounded number of bakes: the first ones that have not ended.
+    let (mut open, mut ended) = (bakes.clone(), Vec::new());
     // A bake that waits for users alternates between two states; each line is reported once.
     let mut reported: HashSet<String> = HashSet::new();
     loop {
-        let request = Request::Follow { bakes: bakes.clone(), seen };
+        let request = Request::Follow { bakes: open.iter().copied().take(MOST_FOLLOWED).collect(), seen };
         let (rows, changes) = match context.ask(config, request).await {
             Ok(Reply::Rows { rows, changes }) => (rows, changes),
             Ok(other) => return Err(unconfirmed(context, &bakes, &last, refused(other))),
@@ -62,12 +64,20 @@ async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> R
                 }
             }
         }
-        if rows.len() == bakes.len() && rows.iter().all(is_over) {
-            let exit = if rows.iter().all(is_good) { Exit::Done } else { Exit::Failed };
-            let text = if context.json { format!("{}\n", json!({ "bakes": rows })) } else { String::new() };
+        let (over, running): (Vec<Value>, Vec<Value>) = rows.into_iter().partition(is_over);
+        if open.len() > MOST_FOLLOWED && !over.is_empty() {
+            // Others take their places, and may have changed before.
+            seen = 0;
+        }
+        open.retain(|bake| !over.iter().any(|row| row["id"] == bake.0));
+        ended.extend(over);
+        last = ended.iter().cloned().chain(running).collect();
+        last.sort_by_key(|row| row["id"].as_i64());
+        if open.is_empty() {
+            let exit = if last.iter().all(is_good) { Exit::Done } else { Exit::Failed };
+            let text = if context.json { format!("{}\n", json!({ "bakes": last })) } else { String::new() };
             return Ok(CommandOutput { text, exit });
         }
-        last = rows;
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     history,
     outcome::{CommandOutput, Exit, Failure, Result},
     output::Zones,
-    terminal::print_text,
+    terminal::{control, print_text},
 };
 use crate::{
     adapters::{
@@ -271,9 +271,11 @@ fn line(row: &BakeRow) -> String {
 /// Draws the table over the last one; returns its height.
 fn redraw(rows: &[BakeRow], shown: usize, color: bool) -> usize {
     let table = history::table(rows, &zones(), SystemClock.now(), color);
-    let up = if shown == 0 { String::new() } else { format!("\u{1b}[{shown}A") };
-    let lines: String = table.lines().map(|line| format!("\u{1b}[2K{line}\n")).collect();
-    print_text(&format!("{up}{lines}\u{1b}[J"));
+    if shown > 0 {
+        control(&format!("\u{1b}[{shown}A"));
+    }
+    control("\u{1b}[J");
+    print_text(&table);
     table.lines().count()
 }
 

@@ -5,7 +5,11 @@ use std::{collections::HashMap, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets::NOTHING};
 
-use crate::domain::{calendar::zone::Zone, time::show};
+use crate::domain::{
+    calendar::zone::Zone,
+    text::{LONGEST_TEXT, clean},
+    time::show,
+};
 
 /// A table without lines, as wide as the terminal; unlimited into a pipe, so that `grep` finds whole rows.
 #[derive(Debug, Clone)]
@@ -34,7 +38,8 @@ impl Rows {
     }
 
     pub fn row<S: ToString>(&mut self, cells: impl IntoIterator<Item = S>) {
-        self.rows.push(cells.into_iter().map(|cell| cell.to_string()).collect());
+        let cell = |cell: S| clean(&cell.to_string(), LONGEST_TEXT).into_owned();
+        self.rows.push(cells.into_iter().map(cell).collect());
     }
 
     /// The lines, trimmed on the right, with a line break after each.

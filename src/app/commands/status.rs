@@ -12,7 +12,7 @@ use super::{
     context::Context,
     outcome::{CommandOutput, Exit, Failure, Result, refused},
     output::{NONE, Rows, bytes, relative, schedules, short},
-    terminal::{print_text, try_print_text},
+    terminal::{control, print_text, try_print_text},
 };
 use crate::{
     adapters::{
@@ -91,7 +91,7 @@ fn shown(context: &Context<'_>, status: &Status) -> Result<String> {
 async fn watch(context: &Context<'_>, config: &Config) -> Result {
     let in_place = stdout().is_terminal() && !context.json;
     if in_place {
-        print_text(CLEAR);
+        control(CLEAR);
     }
     let mut last = None;
     loop {
@@ -103,7 +103,8 @@ async fn watch(context: &Context<'_>, config: &Config) -> Result {
         })?;
         let now = steady(&status);
         if in_place {
-            print_text(&format!("{HOME}{}\n(every {} s; Ctrl-C ends)\n", shown(context, &status)?, EVERY.as_secs()));
+            control(HOME);
+            print_text(&format!("{}\n(every {} s; Ctrl-C ends)\n", shown(context, &status)?, EVERY.as_secs()));
         } else if last.as_ref() != Some(&now) {
             let gap = if last.is_some() && !context.json { "\n" } else { "" };
             if !try_print_text(&format!("{gap}{}", shown(context, &status)?)) {

@@ -8,7 +8,8 @@ use super::{remote_images::remote_image, slot_lists::SlotLists};
 use crate::{
     adapters::{
         cloud::{
-            self, CloudClient, CloudError, CloudOptions, CredentialSource, Environment, Gate, Unanswered,
+            self, CloudClient, CloudError, CloudOptions, CredentialSource, Environment, Gate, ProxySettings,
+            Unanswered,
             actions::{
                 CreateImageByInstance, DescribeDesktops, Desktop, ListImage, ListWuyingServer, MachineStatus, Server,
                 StartDesktops, StartWuyingServer, StopDesktops, StopWuyingServer,
@@ -54,6 +55,7 @@ pub fn client(
         connect_timeout: settings.connect_timeout,
         timeout: settings.timeout,
         requests_per_second: settings.requests_per_second,
+        proxy: ProxySettings::read(|name| environment.get(name).cloned())?,
         mode: config.daemon.mode,
     };
     let mut environment = Environment::read(|name| environment.get(name).cloned());

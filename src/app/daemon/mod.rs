@@ -32,6 +32,7 @@ mod calls;
 mod catch_panic;
 mod clocks;
 mod context;
+mod control_clients;
 mod control_server;
 mod engine;
 mod health;

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::HOME_REGION;
 use crate::sim::codes::SimFailure;
 
 /// The two kinds of instance that images are made from.
@@ -60,7 +61,7 @@ pub struct InstanceSpec {
     /// A desktop of this pool, which lists leave out by default.
     #[serde(default)]
     pub pool_id: Option<String>,
-    /// Listed in this region only; in all where it is absent.
+    /// The region; that of the simulator where it is absent.
     #[serde(default)]
     pub region: Option<String>,
 }
@@ -112,6 +113,7 @@ pub(crate) struct SimulatedInstance {
     #[serde(default)]
     pub(crate) pool_id: Option<String>,
     #[serde(default)]
+    /// `None` until a call names one: only an open world has such instances.
     pub(crate) region: Option<String>,
     pub(crate) since: DateTime<Utc>,
 }
@@ -136,7 +138,7 @@ impl SimulatedInstance {
             management_flag: spec.management_flag,
             image_name: spec.image_name,
             pool_id: spec.pool_id,
-            region: spec.region,
+            region: spec.region.or_else(|| Some(HOME_REGION.to_owned())),
             since: now,
         }
     }

@@ -147,7 +147,12 @@ mod tests {
     use crate::domain::clock::SystemClock;
 
     fn credential_provider(source: CredentialSource, environment: Environment) -> CredentialProvider {
-        CredentialProvider::new(source, environment, Http::new(Duration::from_secs(1)).unwrap(), Arc::new(SystemClock))
+        CredentialProvider::new(
+            source,
+            environment,
+            Http::new(Duration::from_secs(1), None).unwrap(),
+            Arc::new(SystemClock),
+        )
     }
 
     fn bare() -> Environment {
