@@ -41,8 +41,8 @@ CREATE TABLE "bakes" (
     line_id     TEXT    NOT NULL,
     slot        INTEGER NOT NULL,
     trigger     TEXT    NOT NULL,
-    covers      INTEGER NOT NULL DEFAULT 1 CHECK (covers >= 1),
-    covers_from INTEGER NOT NULL,
+    slot_count      INTEGER NOT NULL DEFAULT 1 CHECK (slot_count >= 1),
+    first_slot INTEGER NOT NULL,
     settings    TEXT    REFERENCES settings (hash), -- NULL for a row that never was to be a bake
     config_hash TEXT    NOT NULL,
     state       TEXT    NOT NULL,
@@ -76,7 +76,7 @@ CREATE INDEX bakes_by_state ON bakes (state, slot DESC, id DESC);
 
 CREATE INDEX bakes_good ON bakes (line_id, version DESC) WHERE state = 'succeeded';
 
-CREATE INDEX bakes_lost ON bakes (line_id, slot, id, covers, covers_from, trigger, reason_code, state)
+CREATE INDEX bakes_lost ON bakes (line_id, slot, id, slot_count, first_slot, trigger, reason_code, state)
 WHERE state = 'failed'
    OR state = 'skipped' AND trigger <> 'manual'
       AND coalesce(reason_code, '') NOT IN ('paused', 'calendar', 'vetoed_by_hook', 'cancelled', 'superseded',
@@ -137,7 +137,7 @@ CREATE TABLE distributions (
     region      TEXT    NOT NULL,
     bake_id     INTEGER NOT NULL REFERENCES bakes (id) ON DELETE CASCADE,
     state       TEXT    NOT NULL CHECK (state IN ('pending', 'asking', 'copying', 'done', 'failed')),
-    doing       TEXT,             -- JSON of the whole state; NULL before the first step
+    copy_state       TEXT,             -- JSON of the whole state; NULL before the first step
     tries       INTEGER NOT NULL DEFAULT 0,
     wake_at     INTEGER,          -- when it wants to be looked at; NULL once done or failed
     progress    TEXT,             -- the cloud's word for how far it is
@@ -182,7 +182,7 @@ CREATE TABLE failed_images (
     slot         INTEGER,
     first_seen   INTEGER NOT NULL, -- by whole lists in a row
     last_seen    INTEGER NOT NULL,
-    fate         TEXT    NOT NULL DEFAULT 'kept',
+    deletion_state         TEXT    NOT NULL DEFAULT 'kept',
     rule         TEXT,
     tries        INTEGER NOT NULL DEFAULT 0,
     sent_at      INTEGER,
@@ -202,8 +202,8 @@ CREATE TABLE images (
     image_name    TEXT    NOT NULL,
     slot          INTEGER NOT NULL,           -- the date that rules go by
     available_at  INTEGER NOT NULL,           -- when it was first seen AVAILABLE
-    fate          TEXT    NOT NULL DEFAULT 'kept'
-                          CHECK (fate IN ('kept', 'refused', 'marked', 'deleting', 'deleted')),
+    deletion_state          TEXT    NOT NULL DEFAULT 'kept'
+                          CHECK (deletion_state IN ('kept', 'refused', 'marked', 'deleting', 'deleted')),
     rule          TEXT,                       -- marked, deleting, deleted: what asked for it
     marked_at     INTEGER,
     delete_after  INTEGER,
@@ -230,15 +230,15 @@ CREATE INDEX images_by_line ON images (line_id, version);
 
 CREATE INDEX images_check_failed ON images (line_id, version) WHERE verify = 'failed';
 
-CREATE INDEX images_deleted_counted ON images (deleted_at) WHERE fate = 'deleted' AND brake = 'counted';
+CREATE INDEX images_deleted_counted ON images (deleted_at) WHERE deletion_state = 'deleted' AND brake = 'counted';
 
-CREATE INDEX images_going ON images (delete_after) WHERE fate IN ('marked', 'deleting');
+CREATE INDEX images_going ON images (delete_after) WHERE deletion_state IN ('marked', 'deleting');
 
 CREATE INDEX images_missing ON images (missing_since) WHERE missing_since IS NOT NULL;
 
-CREATE INDEX images_present ON images (line_id, version DESC) WHERE fate <> 'deleted';
+CREATE INDEX images_present ON images (line_id, version DESC) WHERE deletion_state <> 'deleted';
 
-CREATE INDEX images_to_verify ON images (verify_next) WHERE verify = 'due' AND fate <> 'deleted';
+CREATE INDEX images_to_verify ON images (verify_next) WHERE verify = 'due' AND deletion_state <> 'deleted';
 
 CREATE TRIGGER images_move_channels_1 AFTER INSERT ON images
 BEGIN
@@ -246,12 +246,19 @@ BEGIN
 END;
 
 CREATE TRIGGER images_move_channels_2 AFTER UPDATE ON images
-WHEN (OLD.line_id, OLD.fate, OLD.available, OLD.ours, OLD.missing_since IS NULL, OLD.verify)
-     IS NOT (NEW.line_id, NEW.fate, NEW.available, NEW.ours, NEW.missing_since IS NULL, NEW.verify)
+WHEN (OLD.line_id, OLD.deletion_state, OLD.available, OLD.ours, OLD.missing_since IS NULL, OLD.verify)
+     IS NOT (NEW.line_id, NEW.deletion_state, NEW.available, NEW.ours, NEW.missing_since IS NULL, NEW.verify)
 BEGIN
     INSERT INTO channels_due (line_id, at) VALUES (OLD.line_id, 0), (NEW.line_id, 0)
     ON CONFLICT (line_id) DO UPDATE SET at = 0;
 END;
+
+CREATE TABLE "inventory_scan" (
+    id      INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    at      INTEGER NOT NULL,
+    problem TEXT,              -- why it was not whole; NULL: it was
+    since   INTEGER            -- since when there is a problem
+, whole_at INTEGER) STRICT;
 
 CREATE TABLE learned (
     name  TEXT    NOT NULL PRIMARY KEY,
@@ -276,13 +283,6 @@ CREATE TABLE lines (
     line_id      TEXT    NOT NULL PRIMARY KEY,
     last_version INTEGER NOT NULL CHECK (last_version >= 0)
 ) STRICT, WITHOUT ROWID;
-
-CREATE TABLE looks (
-    id      INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
-    at      INTEGER NOT NULL,
-    problem TEXT,              -- why it was not whole; NULL: it was
-    since   INTEGER            -- since when there is a problem
-, whole_at INTEGER) STRICT;
 
 CREATE TABLE pauses (
     schedule_id TEXT    NOT NULL PRIMARY KEY,
@@ -333,7 +333,7 @@ CREATE TABLE targets (
     schedule     TEXT    NOT NULL, -- its name when last seen
     line_id      TEXT    NOT NULL,
     timing       TEXT    NOT NULL, -- JSON of the rule that accounted_to was reckoned with
-    accounted_to INTEGER NOT NULL, -- every slot up to here, inclusive, has its row
+    processed_until INTEGER NOT NULL, -- every slot up to here, inclusive, has its row
     known_since  INTEGER NOT NULL,
     removed_at   INTEGER,          -- when it was no longer in the file; NULL while it is
     PRIMARY KEY (schedule_id, instance_id)

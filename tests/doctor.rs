@@ -250,8 +250,11 @@ fn a_missing_right_is_named_with_what_to_grant() {
 
     // Rights that no bake needs may be missing.
     host.configure(cloud.addr, &FILE.replace("stop_instance", "#"));
+    deny("DescribeDesktops");
+    examined(&host, 0, &[]).is("ecd:DescribeDesktops in cn-shanghai", "warn", &["denied", "grant"]);
+    // Of a workstation the session is listed, unless the configuration names it.
     deny("ListWuyingServer");
-    examined(&host, 0, &[]).is("appstreaming:ListWuyingServer", "warn", &["denied", "grant"]);
+    examined(&host, 5, &[]).is("appstreaming:ListWuyingServer", "fail", &["denied", "grant"]);
     // An answer without information is no denial.
     cloud.add_faults("[[fault]]\naction = \"CreateImageByInstance\"\ncode = \"InternalError\"\nstatus = 400");
     examined(&host, 0, &[]).is("appstreaming:CreateImageByInstance", "warn", &["not known: InternalError"]);

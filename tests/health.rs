@@ -172,7 +172,7 @@ async fn slots_that_fail_are_a_warning_then_a_problem_until_a_good_image() {
     eventually("no bake is open", || (host.json(5, &["status"])["queued"] == 0).then_some(()));
     until_judged(&host, "warning", &["warning bake_failed line:golden"]);
     host.stop();
-    assert!(change(&host, "UPDATE bakes SET slot = slot - 3700000, covers_from = covers_from - 3700000").await > 1);
+    assert!(change(&host, "UPDATE bakes SET slot = slot - 3700000, first_slot = first_slot - 3700000").await > 1);
     host.start();
     until_judged(&host, "problem", &["problem bake_failed line:golden"]);
     let problem = host.json(5, &["status"])["health"]["problems"][0].clone();
@@ -211,7 +211,7 @@ async fn slots_missed_while_down_count_and_those_that_are_superseded_do_not() {
     assert!(text.starts_with("OK; 1 line has no image yet."), "{text}");
     host.stop();
     // As if it had stopped an hour and a half ago: at least four slots are missed.
-    let back = "UPDATE targets SET accounted_to = accounted_to - 5400000, known_since = known_since - 5400000";
+    let back = "UPDATE targets SET processed_until = processed_until - 5400000, known_since = known_since - 5400000";
     assert_eq!(change(&host, back).await, 1);
     host.start();
     until_judged(&host, "problem", &["problem bake_missed line:golden"]);

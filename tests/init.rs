@@ -190,3 +190,20 @@ fn coverage_lists_both_directions() {
     let report: Value = serde_json::from_slice(&all.stdout).unwrap();
     assert_eq!(report, serde_json::json!({ "covered": 6, "uncovered": [], "missing": [] }));
 }
+
+#[test]
+fn sessions_of_workstations_are_written_down_and_the_choice_is_left_to_the_operator() {
+    let cloud = Cloud::with(&[]);
+    let several = serde_json::json!({
+        "instance_id": "ws-sim0002", "instance_type": "WuyingServer", "sub_instance_ids": ["p-1", "p-2"],
+    });
+    cloud.control("instances", &several);
+    let text = String::from_utf8(init(&cloud, &["--stdout"]).stdout).unwrap();
+    assert!(text.contains("# ws-sim0001, workstation, Running, session p-sim0001.\n"), "{text}");
+    let choice = "# It has several sessions; its bakes fail until one is chosen:\n# sub_instance_id = \"p-1\"\n\
+                  # sub_instance_id = \"p-2\"\ncron = ";
+    assert!(text.contains(choice), "{text}");
+    let report: Value = serde_json::from_slice(&init(&cloud, &["--stdout", "--json"]).stdout).unwrap();
+    assert_eq!(report["schedules"][4]["sessions"], serde_json::json!(["p-1", "p-2"]));
+    assert_eq!(report["schedules"][0].get("sessions"), None);
+}

@@ -469,3 +469,47 @@ fn an_instance_that_is_started_by_other_hands_while_its_image_is_made_is_named_i
     assert_eq!(bake["reason_code"], "created_failed", "{bake:#}");
     assert!(reason(&bake).ends_with("; the instance was started while its image was being made"), "{bake:#}");
 }
+
+// Sessions of workstations
+
+#[test]
+fn a_workstation_is_imaged_with_its_session_and_never_stopped_without_a_choice() {
+    let cloud = Cloud::start();
+    let several = r#"{"instance_id":"ws-several","instance_type":"WuyingServer","sub_instance_ids":["p-1","p-2"]}"#;
+    put(&cloud, several);
+    let stop = "stop_instance = 'required'";
+    let schedules = [
+        schedule("one", "ws-one", ""),
+        schedule("several", "ws-several", stop),
+        schedule("chosen", "ws-several", &format!("{stop}\nsub_instance_id = 'p-2'")),
+    ];
+    let mut host = Host::new(cloud.addr, &schedules.concat());
+    host.start();
+    let session = |instance: &str| cloud.images(instance)[0]["parameters"]["SubInstanceId"].clone();
+
+    let bake = host.bake("one");
+    assert_eq!((&bake["state"], session("ws-one")), (&"succeeded".into(), "p-one".into()));
+    assert_eq!(message(&bake, "list_sessions"), "session p-one");
+
+    let bake = host.bake("several");
+    let why = "ws-several has 2 sessions and none is chosen: set sub_instance_id to one of p-1, p-2";
+    assert_eq!((&bake["state"], &bake["reason_code"], reason(&bake)), (&"failed".into(), &"refused".into(), why));
+    assert!(cloud.calls("StopWuyingServer", None).is_empty() && cloud.images("ws-several").is_empty());
+
+    assert_eq!(host.bake("chosen")["state"], "succeeded");
+    assert_eq!(session("ws-several"), "p-2");
+
+    let (text, _) = host.expect(2, &["check", "--sessions"]);
+    for row in ["ws-one       one       p-one    yes", "ws-several   several   p-1      no"] {
+        assert!(text.contains(row), "{text}");
+    }
+    assert!(text.contains("ws-several (several): set sub_instance_id to one of its sessions"), "{text}");
+    let report = host.json(5, &["doctor", "--no-probe"]);
+    let found = |name: &str| {
+        let checks = report["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["name"] == name).unwrap().clone()
+    };
+    assert_eq!(found("instance ws-several")["result"], "fail");
+    let one = found("instance ws-one");
+    assert_eq!((&one["result"], &one["found"]), (&"ok".into(), &"Running, ws-one, session p-one (one)".into()));
+}

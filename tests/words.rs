@@ -19,6 +19,7 @@ const RETIRED: &[(&str, &str)] = &[
     ("doubt", "blocker"),
     ("doubted", "blocked"),
     ("doubts", "blockers"),
+    ("fate", "deletion_state"),
     ("greet", "probe"),
     ("greets", "probes"),
     ("hasten", "clamp_wakeups_after_clock_step"),

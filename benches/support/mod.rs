@@ -136,14 +136,14 @@ const FILL_SETTINGS: &str = "INSERT INTO settings (hash, json) SELECT 'h', '{}' 
 
 const FILL_TARGETS: &str = "
 WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 9999 AND ?1 > 0)
-INSERT INTO targets (schedule_id, instance_id, schedule, line_id, timing, accounted_to, known_since)
+INSERT INTO targets (schedule_id, instance_id, schedule, line_id, timing, processed_until, known_since)
 SELECT printf('golden-%05d', i), printf('ecd-bench%05d', i), printf('golden-%05d', i), printf('golden-%05d', i),
        '{}', ?2, 0
 FROM n";
 
 const FILL_BAKES: &str = "
 WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
-INSERT INTO bakes (id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers_from, settings, config_hash,
+INSERT INTO bakes (id, schedule_id, schedule, instance_id, line_id, slot, trigger, first_slot, settings, config_hash,
                    state, progress, reason, version, image_name, image_id, task_id, attempts, created_at, finished_at)
 SELECT i, printf('golden-%05d', i % 10000), printf('golden-%05d', i % 10000), printf('ecd-bench%05d', i % 10000),
        printf('golden-%05d', i % 10000), ?2 - (?1 - i) / 10 * 60000, 'slot', ?2 - (?1 - i) / 10 * 60000, 'h',

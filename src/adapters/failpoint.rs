@@ -15,7 +15,7 @@ pub const VARIABLE: &str = "IMAGEBAKED_FAILPOINT";
 
 /// Every point, in the order in which a bake that stops its instance passes them.
 #[cfg(debug_assertions)]
-pub const POINTS: [&str; 48] = [
+pub const POINTS: [&str; 50] = [
     "start.history",
     "before.targets",
     "after.targets",
@@ -28,6 +28,8 @@ pub const POINTS: [&str; 48] = [
     "after.manual",
     "before.preparing",
     "after.preparing",
+    "send.list_sessions",
+    "answer.list_sessions",
     "send.run_hook",
     "answer.run_hook",
     "before.stopping",

@@ -6,13 +6,13 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use imagebaked::domain::{calendar::{Timing, Zone}, catch_up::{AccountPolicy, CatchUp, Entry, account}};
+//! use imagebaked::domain::{calendar::{Timing, Zone}, catch_up::{SlotPolicy, CatchUp, Entry, process_slots}};
 //!
 //! let hour = Duration::from_secs(3600);
 //! let hourly = Timing::parse(&["0 * * * *"], Zone::UTC, Duration::ZERO, "golden")?;
-//! let policy = AccountPolicy { catch_up: CatchUp::Latest, window: 6 * hour, on_time: hour / 60, paused: None };
+//! let policy = SlotPolicy { catch_up: CatchUp::Latest, window: 6 * hour, on_time: hour / 60, paused: None };
 //! // The daemon was down from 00:30 to 05:30: the newest slot is caught up, one entry counts the four others.
-//! let outcome = account(&hourly, &policy, "2027-03-01T00:30:00Z".parse()?, "2027-03-01T05:30:00Z".parse()?);
+//! let outcome = process_slots(&hourly, &policy, "2027-03-01T00:30:00Z".parse()?, "2027-03-01T05:30:00Z".parse()?);
 //! assert!(matches!(outcome.entries[..], [Entry::Missed { count: 4, .. }, Entry::Due { caught_up: true, .. }]));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -42,7 +42,7 @@ pub const MOST_CAUGHT_UP: u64 = 1000;
 
 /// How a schedule treats its slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AccountPolicy<'a> {
+pub struct SlotPolicy<'a> {
     /// Which late slots are caught up.
     pub catch_up: CatchUp,
     /// Maximum age of a slot that is caught up.
@@ -55,11 +55,11 @@ pub struct AccountPolicy<'a> {
 
 /// The outcome of one tick.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accounting {
+pub struct ProcessedSlots {
     /// In the order of their slots, which do not overlap.
     pub entries: Vec<Entry>,
     /// Every slot up to and including this instant is processed; the next tick starts from it.
-    pub accounted_to: DateTime<Utc>,
+    pub processed_until: DateTime<Utc>,
 }
 
 /// Result of one slot, or of a run of slots.
@@ -113,29 +113,29 @@ impl fmt::Display for Missed {
     }
 }
 
-/// Decides the slots in (`accounted_to`, `now`]. After a step back of the clock there is nothing to do until it has
-/// passed `accounted_to` again. For the first tick of a schedule, `accounted_to` is `now`.
-pub fn account(
+/// Decides the slots in (`processed_until`, `now`]. After a step back of the clock there is nothing to do until it has
+/// passed `processed_until` again. For the first tick of a schedule, `processed_until` is `now`.
+pub fn process_slots(
     timing: &Timing,
-    policy: &AccountPolicy<'_>,
-    accounted_to: DateTime<Utc>,
+    policy: &SlotPolicy<'_>,
+    processed_until: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Accounting {
-    if now <= accounted_to {
-        return Accounting { entries: Vec::new(), accounted_to };
+) -> ProcessedSlots {
+    if now <= processed_until {
+        return ProcessedSlots { entries: Vec::new(), processed_until };
     }
     let mut entries = Vec::new();
     if let Some(reason) = policy.paused {
-        entries.extend(missed(timing, accounted_to, now, Missed::Paused(reason.into())));
-        return Accounting { entries, accounted_to: now };
+        entries.extend(missed(timing, processed_until, now, Missed::Paused(reason.into())));
+        return ProcessedSlots { entries, processed_until: now };
     }
     // Spans are open at their start, so each ends just before the oldest slot of the next one.
-    let late_until = just_before(now, policy.on_time).max(accounted_to);
-    let outside_until = just_before(now, policy.window).clamp(accounted_to, late_until);
+    let late_until = just_before(now, policy.on_time).max(processed_until);
+    let outside_until = just_before(now, policy.window).clamp(processed_until, late_until);
     match policy.catch_up {
-        CatchUp::Skip => entries.extend(missed(timing, accounted_to, late_until, Missed::CatchUpSkip)),
+        CatchUp::Skip => entries.extend(missed(timing, processed_until, late_until, Missed::CatchUpSkip)),
         CatchUp::Latest => {
-            entries.extend(missed(timing, accounted_to, outside_until, Missed::OutsideWindow));
+            entries.extend(missed(timing, processed_until, outside_until, Missed::OutsideWindow));
             let newest = timing.last_until(now).filter(|slot| *slot > outside_until);
             if let Some(newest) = newest {
                 let older_until = (newest - TimeDelta::nanoseconds(1)).min(late_until);
@@ -144,7 +144,7 @@ pub fn account(
             }
         }
         CatchUp::All => {
-            entries.extend(missed(timing, accounted_to, outside_until, Missed::OutsideWindow));
+            entries.extend(missed(timing, processed_until, outside_until, Missed::OutsideWindow));
             let too_many_until = if timing.count(outside_until, late_until) > MOST_CAUGHT_UP {
                 latest_but(timing, MOST_CAUGHT_UP, late_until).unwrap_or(outside_until)
             } else {
@@ -155,7 +155,7 @@ pub fn account(
         }
     }
     entries.extend(timing.between(late_until, now).map(|slot| Entry::Due { slot, caught_up: false }));
-    Accounting { entries, accounted_to: now }
+    ProcessedSlots { entries, processed_until: now }
 }
 
 /// Slots of one row.
@@ -199,7 +199,7 @@ pub fn give_up(timing: &Timing, row: Range, after: DateTime<Utc>, until: DateTim
     Some(GivenUp { slots, earlier, later })
 }
 
-impl Accounting {
+impl ProcessedSlots {
     /// Whether one entry covers several slots.
     pub fn has_range(&self) -> bool {
         self.entries.iter().any(|entry| matches!(entry, Entry::Missed { count, .. } if *count > 1))
@@ -224,7 +224,7 @@ impl Accounting {
                 })
                 .collect::<Vec<_>>(),
         });
-        Self { entries: entries.collect(), accounted_to: self.accounted_to }
+        Self { entries: entries.collect(), processed_until: self.processed_until }
     }
 }
 
@@ -269,8 +269,8 @@ mod tests {
         Timing::parse(expressions, crate::domain::calendar::zone::Zone::UTC, Duration::ZERO, "x").unwrap()
     }
 
-    fn policy(catch_up: CatchUp, hours: u32) -> AccountPolicy<'static> {
-        AccountPolicy { catch_up, window: HOUR * hours, on_time: ON_TIME, paused: None }
+    fn policy(catch_up: CatchUp, hours: u32) -> SlotPolicy<'static> {
+        SlotPolicy { catch_up, window: HOUR * hours, on_time: ON_TIME, paused: None }
     }
 
     fn due(slot: DateTime<Utc>, caught_up: bool) -> Entry {
@@ -281,10 +281,10 @@ mod tests {
         Entry::Missed { first, last, count, why }
     }
 
-    fn tick(policy: &AccountPolicy<'_>, from: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Entry> {
-        let accounting = account(&timing(&["0 * * * *"]), policy, from, now);
-        assert_eq!(accounting.accounted_to, now.max(from));
-        accounting.entries
+    fn tick(policy: &SlotPolicy<'_>, from: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Entry> {
+        let processed = process_slots(&timing(&["0 * * * *"]), policy, from, now);
+        assert_eq!(processed.processed_until, now.max(from));
+        processed.entries
     }
 
     #[test]
@@ -341,17 +341,17 @@ mod tests {
     #[test]
     fn all_is_bounded() {
         let minutely = timing(&["* * * * *"]);
-        let accounting = account(&minutely, &policy(CatchUp::All, 48), at(1, 0, 0), at(2, 0, 0));
+        let processed = process_slots(&minutely, &policy(CatchUp::All, 48), at(1, 0, 0), at(2, 0, 0));
         let run = missed_run(at(1, 0, 1), at(1, 7, 18), 438, Missed::TooMany);
-        assert_eq!(accounting.entries[0], run);
+        assert_eq!(processed.entries[0], run);
         // A thousand late ones, and those at 23:59 and 00:00, which are on time.
-        assert_eq!(accounting.entries.len(), 1 + 1000 + 2);
-        assert_eq!(accounting.entries[1], due(at(1, 7, 19), true));
+        assert_eq!(processed.entries.len(), 1 + 1000 + 2);
+        assert_eq!(processed.entries[1], due(at(1, 7, 19), true));
     }
 
     #[test]
     fn a_pause_takes_every_slot_with_its_reason() {
-        let paused = AccountPolicy { paused: Some("moving"), ..policy(CatchUp::All, 48) };
+        let paused = SlotPolicy { paused: Some("moving"), ..policy(CatchUp::All, 48) };
         let run = missed_run(at(1, 1, 0), at(1, 4, 0), 4, Missed::Paused("moving".into()));
         assert_eq!(tick(&paused, at(1, 0, 0), at(1, 4, 0)), [run]);
         assert_eq!(Missed::Paused("by the removal: moving".into()).to_string(), "paused by the removal: moving");
@@ -381,7 +381,7 @@ mod tests {
         ) {
             let rules: [&[&str]; 3] = [&["*/7 * * * *"], &["0 3 * * *", "30 */4 * * *"], &["13 2 * * mon"]];
             let timing = Timing::parse(rules[rule], crate::domain::calendar::zone::Zone::find("Europe/Vienna").unwrap(), Duration::ZERO, "x").unwrap();
-            let policy = AccountPolicy {
+            let policy = SlotPolicy {
                 catch_up: [CatchUp::Skip, CatchUp::Latest, CatchUp::All][which],
                 window: Duration::from_secs(window),
                 on_time: Duration::from_secs(on_time),
@@ -390,10 +390,10 @@ mod tests {
             // The spring night of Vienna lies inside.
             let from = at(27, 0, 0);
             let now = from + TimeDelta::minutes(minutes);
-            let accounting = account(&timing, &policy, from, now);
-            let slots: Vec<_> = accounting.entries.iter().flat_map(|entry| slots_of(entry, &timing)).collect();
+            let processed = process_slots(&timing, &policy, from, now);
+            let slots: Vec<_> = processed.entries.iter().flat_map(|entry| slots_of(entry, &timing)).collect();
             prop_assert_eq!(slots, timing.between(from, now).collect::<Vec<_>>());
-            prop_assert_eq!(accounting.accounted_to, now.max(from));
+            prop_assert_eq!(processed.processed_until, now.max(from));
         }
 
         #[test]
@@ -427,8 +427,8 @@ mod tests {
             ends.sort_unstable();
             let spans = [(at(ends[0]), at(ends[1])), (at(ends[2]), at(ends[3]))];
             let policy = policy([CatchUp::Skip, CatchUp::Latest, CatchUp::All][which], 3);
-            let accounting = account(&timing, &policy, at(0), at(600)).within(&timing, &spans);
-            let slots: Vec<_> = accounting.entries.iter().flat_map(|entry| slots_of(entry, &timing)).collect();
+            let processed = process_slots(&timing, &policy, at(0), at(600)).within(&timing, &spans);
+            let slots: Vec<_> = processed.entries.iter().flat_map(|entry| slots_of(entry, &timing)).collect();
             let wanted: Vec<_> = spans.iter().flat_map(|(after, until)| timing.between(*after, *until)).collect();
             prop_assert_eq!(slots.len(), wanted.len());
             prop_assert!(wanted.iter().all(|slot| slots.contains(slot)));
@@ -441,9 +441,9 @@ mod tests {
             let middle = from + TimeDelta::seconds(first.min(second));
             let now = from + TimeDelta::seconds(first.max(second));
             let policy = policy(CatchUp::Latest, 1);
-            let mut steps = account(&timing, &policy, from, middle).entries;
-            steps.extend(account(&timing, &policy, middle, now).entries);
-            prop_assert_eq!(steps, account(&timing, &policy, from, now).entries);
+            let mut steps = process_slots(&timing, &policy, from, middle).entries;
+            steps.extend(process_slots(&timing, &policy, middle, now).entries);
+            prop_assert_eq!(steps, process_slots(&timing, &policy, from, now).entries);
         }
     }
 }

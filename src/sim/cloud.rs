@@ -381,7 +381,7 @@ impl Cloud {
             .map(|instance| {
                 json!({
                     "instance_id": instance.id, "instance_type": instance.kind, "status": instance.status(now),
-                    "sub_instance_id": instance.sub_instance_id, "connected": instance.is_connected(now),
+                    "sub_instance_id": instance.sessions().next(), "connected": instance.is_connected(now),
                     "image_id": instance.image_id, "image_name": instance.image_name, "pool_id": instance.pool_id,
                     "region": instance.region,
                 })

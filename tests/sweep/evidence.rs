@@ -350,8 +350,8 @@ fn covers_slot(row: &Value, planned: &Planned, slot: DateTime<Utc>) -> bool {
     if text(row, "schedule") != planned.schedule || text(row, "instance_id") != planned.instance {
         return false;
     }
-    let (first, last) = (instant(&row["covers_from"]), instant(&row["slot"]));
-    match row["covers"].as_u64() {
+    let (first, last) = (instant(&row["first_slot"]), instant(&row["slot"]));
+    match row["slot_count"].as_u64() {
         Some(2..) => first.is_some_and(|first| first <= slot) && last.is_some_and(|last| slot <= last),
         _ => last == Some(slot),
     }
@@ -381,8 +381,8 @@ mod tests {
 
     fn row(id: i64) -> Value {
         json!({
-            "id": id, "schedule": "kept", "instance_id": "ecd-kept", "line": "kept", "slot": at(id * 10), "covers": 1,
-            "covers_from": at(id * 10), "state": "succeeded", "image_id": format!("imgc-{id}"), "finished_at": at(id * 10 + 2),
+            "id": id, "schedule": "kept", "instance_id": "ecd-kept", "line": "kept", "slot": at(id * 10), "slot_count": 1,
+            "first_slot": at(id * 10), "state": "succeeded", "image_id": format!("imgc-{id}"), "finished_at": at(id * 10 + 2),
         })
     }
 
@@ -460,8 +460,8 @@ mod tests {
             move |e: &mut Evidence| {
                 failed(json!("overlap"))(e);
                 e.rows.remove(0);
-                e.rows[0]["covers"] = json!(2);
-                e.rows[0]["covers_from"] = json!(at(from));
+                e.rows[0]["slot_count"] = json!(2);
+                e.rows[0]["first_slot"] = json!(at(from));
                 e.world["images"][0]["available_from"] = json!(null);
             }
         };

@@ -985,7 +985,7 @@ impl Scene {
                     !rows.iter().any(|row| {
                         row["schedule"] == *planned.schedule
                             && row["instance_id"] == *planned.instance
-                            && instant(&row["covers_from"]).is_some_and(|first| first <= **slot)
+                            && instant(&row["first_slot"]).is_some_and(|first| first <= **slot)
                             && instant(&row["slot"]).is_some_and(|last| **slot <= last)
                     })
                 },

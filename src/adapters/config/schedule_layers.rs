@@ -109,6 +109,12 @@ impl<'s> ScheduleLayers<'_, 's> {
             "not-for-desktops",
             "`sub_instance_id` belongs to workstations, and this is a cloud desktop"
         );
+        let several = self.own.instance_ids.as_ref().is_some_and(|many| many.value.len() > 1);
+        if let Some(at) = sub_instance_id.filter(|_| several) {
+            let message = "a session belongs to one workstation, and this schedule has several";
+            let hint = "write one schedule for each workstation whose session is chosen";
+            out.error(at.mark, "one-session-for-several", message, Some(hint.into()));
+        }
         let stopped_mode = only!(
             stopped_mode,
             InstanceType::CloudDesktop,

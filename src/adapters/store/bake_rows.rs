@@ -14,14 +14,14 @@ use crate::domain::{bake::Trigger, ids::BakeId, plan::explain::Record};
 
 /// The columns of a row of the history, as people and programs see them.
 pub(super) const BAKE_ROW_COLUMNS: &str = "
-SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
+SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, state, reason, reason_code,
        cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
        requested_by, config_hash
 FROM bakes";
 
 /// One row of the history.
 pub(super) const BAKE_ROW: &str = "
-SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
+SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, state, reason, reason_code,
        cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
        requested_by, config_hash
 FROM bakes WHERE id = ?1";
@@ -32,10 +32,10 @@ pub(super) const NEWEST_BAKE: &str = "SELECT max(id) FROM bakes";
 /// The row of one schedule and instance for an instant: the one of that slot, or the first that covers a range
 /// which the instant lies in.
 pub(super) const ROW_COVERING: &str = "
-SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
+SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, state, reason, reason_code,
        cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
        requested_by, config_hash
-FROM bakes WHERE schedule_id = ?1 AND instance_id = ?2 AND slot >= ?3 AND covers_from <= ?3
+FROM bakes WHERE schedule_id = ?1 AND instance_id = ?2 AND slot >= ?3 AND first_slot <= ?3
 ORDER BY slot LIMIT 1";
 
 /// The calls of one bake, in order.
@@ -71,10 +71,10 @@ pub struct BakeRow {
     /// `slot`, `caught_up` or `manual`.
     pub trigger: String,
     /// Number of slots of the row.
-    pub covers: i64,
+    pub slot_count: i64,
     /// First of its slots.
     #[serde(serialize_with = "instant")]
-    pub covers_from: i64,
+    pub first_slot: i64,
     /// One of [`crate::domain::bake::State::WORDS`].
     pub state: String,
     /// Reason in plain words.
@@ -169,9 +169,9 @@ impl BakeRow {
             state: self.state.clone(),
             reason: self.reason.clone(),
             manual: self.trigger == Trigger::Manual.as_str(),
-            first: DateTime::from_timestamp_millis(self.covers_from).unwrap_or_default(),
+            first: DateTime::from_timestamp_millis(self.first_slot).unwrap_or_default(),
             last: self.slot(),
-            count: self.covers.unsigned_abs(),
+            count: self.slot_count.unsigned_abs(),
         }
     }
 

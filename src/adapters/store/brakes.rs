@@ -30,7 +30,7 @@ pub(super) const DROP_LINE_RULES: &str =
 /// How many images of each line were deleted since an instant that count for the brake.
 pub(super) const COUNTED_DELETIONS: &str = "
 SELECT line_id, count(*) FROM images INDEXED BY images_deleted_counted
-WHERE fate = 'deleted' AND brake = 'counted' AND deleted_at > ?1 GROUP BY line_id";
+WHERE deletion_state = 'deleted' AND brake = 'counted' AND deleted_at > ?1 GROUP BY line_id";
 
 /// Limits that need a confirmation.
 pub(super) const BRAKES: &str = "SELECT line_id, since, brake FROM brakes ORDER BY line_id";

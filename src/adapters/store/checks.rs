@@ -22,12 +22,12 @@ use crate::{
 /// Images whose check is due.
 pub(super) const DUE_CHECKS: &str = "
 SELECT image_id, bake_id, line_id, version, verify_tries FROM images
-WHERE verify = 'due' AND fate <> 'deleted' AND coalesce(verify_next, 0) <= ?1
+WHERE verify = 'due' AND deletion_state <> 'deleted' AND coalesce(verify_next, 0) <= ?1
 ORDER BY verify_next, image_id";
 
 /// When the next check is due.
 pub(super) const NEXT_CHECK: &str =
-    "SELECT min(coalesce(verify_next, 0)) FROM images WHERE verify = 'due' AND fate <> 'deleted'";
+    "SELECT min(coalesce(verify_next, 0)) FROM images WHERE verify = 'due' AND deletion_state <> 'deleted'";
 
 /// A check ended, or is put off.
 pub(super) const END_CHECK: &str = "

@@ -28,7 +28,7 @@ use crate::domain::{
 pub(super) const SLOTS_AHEAD: &str = "
 SELECT t.schedule_id, t.instance_id, max(b.slot)
 FROM targets t CROSS JOIN bakes b
-  ON b.schedule_id = t.schedule_id AND b.instance_id = t.instance_id AND b.slot > min(t.accounted_to, ?1)
+  ON b.schedule_id = t.schedule_id AND b.instance_id = t.instance_id AND b.slot > min(t.processed_until, ?1)
 WHERE b.trigger <> 'manual' AND (b.settings IS NOT NULL OR b.state = 'skipped')
 GROUP BY t.schedule_id, t.instance_id";
 
@@ -36,10 +36,10 @@ GROUP BY t.schedule_id, t.instance_id";
 /// call and may give their slots up; and those that ended for that and never sent a create call. A skipped row may be as
 /// young as ?3: it was written as far behind its slot as this tick may be, and a queued one of that age is baked as it is.
 pub(super) const ROWS_AHEAD: &str = "
-SELECT b.id, b.schedule_id, b.instance_id, b.slot, b.covers_from, b.covers, b.created_at
+SELECT b.id, b.schedule_id, b.instance_id, b.slot, b.first_slot, b.slot_count, b.created_at
 FROM json_each(?1) AS span CROSS JOIN bakes b
   ON b.schedule_id = span.value ->> 'schedule_id' AND b.instance_id = span.value ->> 'instance_id'
-     AND b.slot > span.value ->> 'after' AND b.covers_from <= span.value ->> 'until'
+     AND b.slot > span.value ->> 'after' AND b.first_slot <= span.value ->> 'until'
 WHERE b.trigger <> 'manual' AND b.state IN ('queued', 'skipped')
   AND (b.reason_code = 'clock_ahead' AND b.progress ->> '$.work.evidence.first_sent' IS NULL
           AND b.progress ->> '$.work.evidence.earlier' IS NULL
@@ -50,14 +50,14 @@ ORDER BY b.id";
 /// Rows that give up all their slots.
 pub(super) const REMOVE_ROWS_AHEAD: &str = "
 DELETE FROM bakes
-WHERE id IN (SELECT value ->> 'id' FROM json_each(?1) WHERE value ->> 'covers' IS NULL) AND state IN ('queued', 'skipped')";
+WHERE id IN (SELECT value ->> 'id' FROM json_each(?1) WHERE value ->> 'slot_count' IS NULL) AND state IN ('queued', 'skipped')";
 
 /// Remaining slots of rows that give up slots in the middle, as rows of their own: the earlier part.
 pub(super) const SPLIT_ROWS_AHEAD: &str = "
-INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, settings, config_hash,
+INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, settings, config_hash,
                    state, progress, reason, reason_code, created_at, finished_at)
 SELECT b.schedule_id, b.schedule, b.instance_id, b.line_id, part.value ->> 'split_slot', b.trigger,
-       part.value ->> 'split_covers', b.covers_from, b.settings, b.config_hash, b.state, b.progress, b.reason,
+       part.value ->> 'split_covers', b.first_slot, b.settings, b.config_hash, b.state, b.progress, b.reason,
        b.reason_code, b.created_at, b.finished_at
 FROM json_each(?1) AS part CROSS JOIN bakes b ON b.id = part.value ->> 'id'
 WHERE part.value ->> 'split_slot' IS NOT NULL
@@ -65,9 +65,9 @@ ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
 
 /// And the part that stays in the row.
 pub(super) const SHRINK_ROWS_AHEAD: &str = "
-UPDATE bakes SET slot = part.value ->> 'slot', covers = part.value ->> 'covers', covers_from = part.value ->> 'covers_from'
+UPDATE bakes SET slot = part.value ->> 'slot', slot_count = part.value ->> 'slot_count', first_slot = part.value ->> 'first_slot'
 FROM json_each(?1) AS part
-WHERE bakes.id = part.value ->> 'id' AND part.value ->> 'covers' IS NOT NULL";
+WHERE bakes.id = part.value ->> 'id' AND part.value ->> 'slot_count' IS NOT NULL";
 
 /// Bakes in the queue for a slot later than ?1 end, because the clock was ahead when they were written: those without pending work
 /// and never sent a create call. One that did waits for its slot, which no other row may take, unless that is later than ?5.
@@ -76,7 +76,7 @@ UPDATE bakes
 SET state = 'skipped', reason = ?3, reason_code = 'clock_ahead', wake_at = NULL, finished_at = ?4,
     progress = json_object('state', 'ended', 'work', json(progress -> '$.kept.work'), 'end', json(?2))
 WHERE state = 'queued' AND slot > ?1
-  AND coalesce(progress ->> '$.kept.work.owes_start', 0) = 0 AND coalesce(progress ->> '$.kept.work.owes_hooks', 0) = 0
+  AND coalesce(progress ->> '$.kept.work.restart_pending', 0) = 0 AND coalesce(progress ->> '$.kept.work.end_hooks_pending', 0) = 0
   AND (coalesce(progress ->> '$.kept.work.evidence.first_sent', progress ->> '$.kept.work.evidence.earlier') IS NULL
        OR slot > ?5)
 RETURNING id, schedule, instance_id";
@@ -92,18 +92,18 @@ SET available_at = min(available_at, ?1), missing_since = min(missing_since, ?1)
 WHERE image_id IN (SELECT image_id FROM images INDEXED BY images_by_availability WHERE available_at > ?2
                    UNION ALL SELECT image_id FROM images INDEXED BY images_missing WHERE missing_since > ?2
                    UNION ALL SELECT image_id FROM images INDEXED BY images_to_verify
-                             WHERE verify = 'due' AND fate <> 'deleted' AND verify_next > ?3)";
+                             WHERE verify = 'due' AND deletion_state <> 'deleted' AND verify_next > ?3)";
 
 /// The same for the last inventory scan.
 pub(super) const CLAMP_SCAN: &str = "
-UPDATE looks SET at = min(at, ?1), since = min(since, ?1) WHERE at > ?1 OR since > ?1";
+UPDATE inventory_scan SET at = min(at, ?1), since = min(since, ?1) WHERE at > ?1 OR since > ?1";
 
 /// Whether there are such.
 pub(super) const IMAGES_AHEAD: &str = "
 SELECT EXISTS (SELECT 1 FROM images INDEXED BY images_by_availability WHERE available_at > ?1)
     OR EXISTS (SELECT 1 FROM images INDEXED BY images_missing WHERE missing_since > ?1)
     OR EXISTS (SELECT 1 FROM images INDEXED BY images_to_verify
-               WHERE verify = 'due' AND fate <> 'deleted' AND verify_next > ?2)";
+               WHERE verify = 'due' AND deletion_state <> 'deleted' AND verify_next > ?2)";
 
 /// Last write of the history, by its newest rows.
 pub(super) const NEWEST_WRITE: &str = "
@@ -111,7 +111,7 @@ SELECT max(at) FROM (
     SELECT (SELECT at FROM audit ORDER BY id DESC LIMIT 1) AS at
     UNION ALL SELECT (SELECT max(created_at, coalesce(finished_at, created_at)) FROM bakes ORDER BY id DESC LIMIT 1)
     UNION ALL SELECT (SELECT finished_at FROM attempts ORDER BY id DESC LIMIT 1)
-    UNION ALL SELECT (SELECT at FROM looks))";
+    UNION ALL SELECT (SELECT at FROM inventory_scan))";
 
 /// Whether the audit has a line that begins so.
 pub(super) const AUDIT_BEGINS: &str = "
@@ -176,14 +176,14 @@ impl Store {
             .map_err(failed("read the rows that lie ahead"))?;
         Ok(rows
             .into_iter()
-            .map(|(id, schedule_id, instance_id, slot, first, covers, created_at)| RowAhead {
+            .map(|(id, schedule_id, instance_id, slot, first, slot_count, created_at)| RowAhead {
                 id: BakeId(id),
                 schedule_id: schedule_id.into(),
                 instance_id: instance_id.into(),
                 slots: Range {
                     first: instant(first),
                     last: instant(slot),
-                    count: u64::try_from(covers).unwrap_or_default(),
+                    count: u64::try_from(slot_count).unwrap_or_default(),
                 },
                 created_at: instant(created_at),
             })
@@ -298,8 +298,8 @@ pub(super) async fn give_up_slots(
         id: BakeId,
         /// Remaining slots of the row; none if it is deleted.
         slot: Option<i64>,
-        covers: Option<u64>,
-        covers_from: Option<i64>,
+        slot_count: Option<u64>,
+        first_slot: Option<i64>,
         /// Slots that become a row of their own.
         split_slot: Option<i64>,
         split_covers: Option<u64>,
@@ -315,8 +315,8 @@ pub(super) async fn give_up_slots(
             Part {
                 id: row.id,
                 slot: stays.map(|range| range.last.timestamp_millis()),
-                covers: stays.map(|range| range.count),
-                covers_from: stays.map(|range| range.first.timestamp_millis()),
+                slot_count: stays.map(|range| range.count),
+                first_slot: stays.map(|range| range.first.timestamp_millis()),
                 split_slot: split.map(|range| range.last.timestamp_millis()),
                 split_covers: split.map(|range| range.count),
             }

@@ -16,92 +16,92 @@ use crate::{
 
 /// Lines with images that are marked or being deleted.
 pub(super) const LINES_WITH_MARKS: &str =
-    "SELECT DISTINCT line_id FROM images INDEXED BY images_going WHERE fate IN ('marked', 'deleting')";
+    "SELECT DISTINCT line_id FROM images INDEXED BY images_going WHERE deletion_state IN ('marked', 'deleting')";
 
 /// An image has gone by other hands. One that we may have deleted is searched for instead.
 pub(super) const IMAGE_VANISHED: &str = "
-UPDATE images SET fate = 'deleted', rule = 'gone from the cloud, not by our doing', deleted_at = ?2, brake = NULL
-WHERE image_id = ?1 AND fate NOT IN ('deleting', 'deleted')";
+UPDATE images SET deletion_state = 'deleted', rule = 'gone from the cloud, not by our doing', deleted_at = ?2, brake = NULL
+WHERE image_id = ?1 AND deletion_state NOT IN ('deleting', 'deleted')";
 
 /// When the next marked image may be deleted that was not due yet at an instant.
 pub(super) const NEXT_DELETION: &str = "
 SELECT min(delete_after) FROM images
-WHERE fate IN ('marked', 'deleting') AND fate = 'marked' AND delete_after > ?1";
+WHERE deletion_state IN ('marked', 'deleting') AND deletion_state = 'marked' AND delete_after > ?1";
 
 /// When the next image is to be searched for whose delete call was sent.
 pub(super) const NEXT_SEARCH: &str = "
-SELECT min(at) FROM (SELECT min(delete_after) AS at FROM images WHERE fate IN ('marked', 'deleting') AND fate = 'deleting'
-                     UNION ALL SELECT min(delete_after) FROM failed_images WHERE fate = 'deleting')";
+SELECT min(at) FROM (SELECT min(delete_after) AS at FROM images WHERE deletion_state IN ('marked', 'deleting') AND deletion_state = 'deleting'
+                     UNION ALL SELECT min(delete_after) FROM failed_images WHERE deletion_state = 'deleting')";
 
 /// Images whose delete call was sent, with no search that answered since.
 pub(super) const SENT_DELETIONS: &str = "
 SELECT image_id, line_id, image_name, tries, coalesce(sent_at, marked_at, 0) AS sent_at, delete_after, 0 AS of_failed
-FROM images WHERE fate IN ('marked', 'deleting') AND fate = 'deleting'
+FROM images WHERE deletion_state IN ('marked', 'deleting') AND deletion_state = 'deleting'
 UNION ALL
-SELECT image_id, line_id, image_name, tries, coalesce(sent_at, 0), delete_after, 1 FROM failed_images WHERE fate = 'deleting'
+SELECT image_id, line_id, image_name, tries, coalesce(sent_at, 0), delete_after, 1 FROM failed_images WHERE deletion_state = 'deleting'
 ORDER BY sent_at, image_id";
 
 /// Marks an image, unless something keeps it now.
 pub(super) const MARK_IMAGE: &str = "
-UPDATE images SET fate = 'marked', rule = ?2, delete_after = ?3, marked_at = ?4, refused = NULL, tries = 0, brake = ?5
-WHERE image_id = ?1 AND fate IN ('kept', 'refused')
+UPDATE images SET deletion_state = 'marked', rule = ?2, delete_after = ?3, marked_at = ?4, refused = NULL, tries = 0, brake = ?5
+WHERE image_id = ?1 AND deletion_state IN ('kept', 'refused')
   AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.image_id = images.image_id AND (p.until IS NULL OR p.until > ?4))
   AND NOT EXISTS (SELECT 1 FROM channels c WHERE c.image_id = images.image_id)";
 
 /// An image is not marked any more.
 pub(super) const UNMARK_IMAGE: &str = "
-UPDATE images SET fate = 'kept', rule = NULL, delete_after = NULL, marked_at = NULL, refused = NULL, tries = 0,
+UPDATE images SET deletion_state = 'kept', rule = NULL, delete_after = NULL, marked_at = NULL, refused = NULL, tries = 0,
                   brake = NULL
-WHERE image_id = ?1 AND fate = 'marked'";
+WHERE image_id = ?1 AND deletion_state = 'marked'";
 
 /// A person has confirmed that marked images are deleted.
 pub(super) const CONFIRM_DELETIONS: &str = "
 UPDATE images SET brake = 'confirmed'
-WHERE fate = 'marked' AND image_id IN (SELECT value FROM json_each(?1))";
+WHERE deletion_state = 'marked' AND image_id IN (SELECT value FROM json_each(?1))";
 
 /// A marked image is about to be deleted: only if nothing keeps it and a newer good image of its line is left that is
 /// not about to be deleted, and has no veto unless the image has one, too.
 pub(super) const BEGIN_DELETION: &str = "
-UPDATE images SET fate = 'deleting', rule = ?2, delete_after = ?3, tries = tries + 1, sent_at = ?3, refused = NULL
-WHERE image_id = ?1 AND fate = 'marked'
+UPDATE images SET deletion_state = 'deleting', rule = ?2, delete_after = ?3, tries = tries + 1, sent_at = ?3, refused = NULL
+WHERE image_id = ?1 AND deletion_state = 'marked'
   AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.image_id = images.image_id AND (p.until IS NULL OR p.until > ?3))
   AND NOT EXISTS (SELECT 1 FROM channels c WHERE c.image_id = images.image_id)
   AND NOT EXISTS (SELECT 1 FROM distributions d WHERE d.image_id = images.image_id AND d.finished_at IS NULL)
   AND EXISTS (SELECT 1 FROM images o
-              WHERE o.line_id = images.line_id AND o.fate <> 'deleted' AND o.fate IN ('kept', 'refused') AND o.available = 1 AND o.ours = 1
+              WHERE o.line_id = images.line_id AND o.deletion_state <> 'deleted' AND o.deletion_state IN ('kept', 'refused') AND o.available = 1 AND o.ours = 1
                 AND o.missing_since IS NULL AND o.version > images.version
                 AND (NOT EXISTS (SELECT 1 FROM vetoes v WHERE v.image_id = o.image_id)
                      OR EXISTS (SELECT 1 FROM vetoes v WHERE v.image_id = images.image_id)))";
 
 /// How a deletion goes on, or ended.
 pub(super) const END_DELETION: &str = "
-UPDATE images SET fate = ?2, refused = ?3, delete_after = ?4, deleted_at = CASE ?2 WHEN 'deleted' THEN ?5 END
-WHERE image_id = ?1 AND fate = 'deleting'";
+UPDATE images SET deletion_state = ?2, refused = ?3, delete_after = ?4, deleted_at = CASE ?2 WHEN 'deleted' THEN ?5 END
+WHERE image_id = ?1 AND deletion_state = 'deleting'";
 
 /// A marked image is not deleted yet: why, and when it is tried next.
 pub(super) const PUT_OFF_DELETION: &str = "
-UPDATE images SET refused = ?2, delete_after = max(delete_after, ?3) WHERE image_id = ?1 AND fate = 'marked'";
+UPDATE images SET refused = ?2, delete_after = max(delete_after, ?3) WHERE image_id = ?1 AND deletion_state = 'marked'";
 
 /// Users of an image, from a query about this image only.
 pub(super) const SET_USERS: &str = "UPDATE images SET used_by = ?2 WHERE image_id = ?1 AND used_by <> ?2";
 
 /// A CREATE_FAILED image is about to be deleted.
 pub(super) const BEGIN_FAILED_DELETION: &str = "
-UPDATE failed_images SET fate = 'deleting', rule = ?2, delete_after = ?3, tries = tries + 1, sent_at = ?3, refused = NULL
-WHERE image_id = ?1 AND fate = 'kept'
+UPDATE failed_images SET deletion_state = 'deleting', rule = ?2, delete_after = ?3, tries = tries + 1, sent_at = ?3, refused = NULL
+WHERE image_id = ?1 AND deletion_state = 'kept'
   AND NOT EXISTS (SELECT 1 FROM images i WHERE i.image_id = failed_images.image_id)
   AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.image_id = failed_images.image_id AND (p.until IS NULL OR p.until > ?3))";
 
 /// How the deletion of a CREATE_FAILED image goes on, or ended. A mark is nothing that it has.
 pub(super) const END_FAILED_DELETION: &str = "
 UPDATE failed_images
-SET fate = CASE ?2 WHEN 'marked' THEN 'kept' ELSE ?2 END, refused = ?3, delete_after = ?4,
+SET deletion_state = CASE ?2 WHEN 'marked' THEN 'kept' ELSE ?2 END, refused = ?3, delete_after = ?4,
     deleted_at = CASE ?2 WHEN 'deleted' THEN ?5 END
-WHERE image_id = ?1 AND fate = 'deleting'";
+WHERE image_id = ?1 AND deletion_state = 'deleting'";
 
 /// A CREATE_FAILED image is not deleted yet.
 pub(super) const PUT_OFF_FAILED_DELETION: &str = "
-UPDATE failed_images SET refused = ?2, delete_after = ?3 WHERE image_id = ?1 AND fate = 'kept'";
+UPDATE failed_images SET refused = ?2, delete_after = ?3 WHERE image_id = ?1 AND deletion_state = 'kept'";
 
 /// An image to delete.
 #[derive(Debug, Clone, PartialEq, Eq)]

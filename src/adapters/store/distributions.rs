@@ -27,8 +27,8 @@ use crate::{
 
 /// Copies that are due, or wait for an instant of a clock that was set back since.
 pub(super) const DUE_COPIES: &str = "
-SELECT d.image_id, d.region, d.bake_id, d.doing, d.wake_at, i.version_id, b.schedule, b.line_id, s.json AS settings,
-       CASE WHEN i.image_id IS NULL OR i.fate = 'deleted' THEN coalesce(i.rule, 'not in the history') END AS gone
+SELECT d.image_id, d.region, d.bake_id, d.copy_state, d.wake_at, i.version_id, b.schedule, b.line_id, s.json AS settings,
+       CASE WHEN i.image_id IS NULL OR i.deletion_state = 'deleted' THEN coalesce(i.rule, 'not in the history') END AS gone
 FROM distributions d INDEXED BY distributions_open CROSS JOIN bakes b ON b.id = d.bake_id
      CROSS JOIN settings s ON s.hash = b.settings LEFT JOIN images i ON i.image_id = d.image_id
 WHERE d.finished_at IS NULL AND (d.wake_at <= ?1 OR d.wake_at > ?2)
@@ -41,7 +41,7 @@ pub(super) const NEXT_COPY: &str = "SELECT min(wake_at) FROM distributions WHERE
 /// Copies that took a step. One that has ended is never reopened by a step.
 pub(super) const UPDATE_COPIES: &str = "
 UPDATE distributions
-SET state = step.value ->> 'state', doing = step.value ->> 'doing', tries = coalesce(step.value ->> 'tries', tries),
+SET state = step.value ->> 'state', copy_state = step.value ->> 'copy_state', tries = coalesce(step.value ->> 'tries', tries),
     wake_at = step.value ->> 'wake_at', progress = coalesce(step.value ->> 'progress', progress),
     reason = step.value ->> 'reason', task_id = coalesce(step.value ->> 'task_id', task_id),
     finished_at = step.value ->> 'finished_at'
@@ -52,9 +52,9 @@ WHERE distributions.image_id = step.value ->> 'image_id' AND distributions.regio
 /// Failed copies of a bake's image are queued again, unless the image is deleted or being deleted.
 pub(super) const REOPEN_COPIES: &str = "
 UPDATE distributions
-SET state = 'pending', doing = NULL, tries = 0, wake_at = ?2, progress = NULL, reason = NULL, finished_at = NULL
+SET state = 'pending', copy_state = NULL, tries = 0, wake_at = ?2, progress = NULL, reason = NULL, finished_at = NULL
 WHERE bake_id = ?1 AND state = 'failed'
-  AND EXISTS (SELECT 1 FROM images i WHERE i.image_id = distributions.image_id AND i.fate NOT IN ('deleting', 'deleted'))";
+  AND EXISTS (SELECT 1 FROM images i WHERE i.image_id = distributions.image_id AND i.deletion_state NOT IN ('deleting', 'deleted'))";
 
 /// The copies of a bake's image.
 pub(super) const COPIES_OF: &str = "
@@ -69,7 +69,7 @@ pub(super) const FAILED_COPIES: &str = "
 SELECT b.id, b.schedule, json_group_array(d.region) AS regions, min(d.reason) AS reason, min(d.finished_at) AS since
 FROM distributions d INDEXED BY distributions_failed CROSS JOIN bakes b ON b.id = d.bake_id
      CROSS JOIN images i ON i.image_id = d.image_id
-WHERE d.state = 'failed' AND i.fate <> 'deleted' AND i.missing_since IS NULL
+WHERE d.state = 'failed' AND i.deletion_state <> 'deleted' AND i.missing_since IS NULL
   -- A newer image of the line that is in the region replaces it.
   AND NOT EXISTS (SELECT 1 FROM images n CROSS JOIN distributions e ON e.image_id = n.image_id
                   WHERE n.line_id = i.line_id AND n.version > i.version AND e.region = d.region AND e.state = 'done')
@@ -354,7 +354,7 @@ struct StepRow<'a> {
     image_id: &'a ImageId,
     region: &'a str,
     state: &'static str,
-    doing: String,
+    copy_state: String,
     tries: Option<u32>,
     wake_at: Option<i64>,
     progress: Option<&'a str>,
@@ -370,7 +370,7 @@ impl<'a> StepRow<'a> {
             image_id: &step.copy.image_id,
             region: &step.copy.region,
             state: state.as_str(),
-            doing: serde_json::to_string(state)?,
+            copy_state: serde_json::to_string(state)?,
             tries: state.work().map(|work| work.tries),
             wake_at: state.wake_at().map(|at| at.timestamp_millis()),
             progress: state.progress(),
@@ -390,8 +390,8 @@ fn copy(row: &SqliteRow) -> Result<Copy, sqlx::Error> {
             source: Box::new(source),
         }
     };
-    let state = match maybe("doing")? {
-        Some(json) => serde_json::from_str(&json).map_err(decode("doing"))?,
+    let state = match maybe("copy_state")? {
+        Some(json) => serde_json::from_str(&json).map_err(decode("copy_state"))?,
         None => State::wanted(super::instant(row.try_get::<i64, _>("wake_at")?)),
     };
     Ok(Copy {

@@ -134,11 +134,11 @@ fn new_row(schedule: &str, slot: DateTime<Utc>) -> NewRow {
 }
 
 /// The row of a range of slots that were missed.
-fn missed(schedule: &str, from: i64, to: i64, covers: u64) -> NewRow {
+fn missed(schedule: &str, from: i64, to: i64, slot_count: u64) -> NewRow {
     let end = End::Skipped { code: ReasonCode::Missed, reason: "missed".to_owned() };
     NewRow {
-        covers_from: day(from),
-        covers,
+        first_slot: day(from),
+        slot_count,
         settings: None,
         trigger: Trigger::CaughtUp,
         state: State::Ended { work: None, end },
@@ -153,7 +153,7 @@ fn target(schedule: &str) -> StoredTarget {
         schedule: schedule.into(),
         line: schedule.into(),
         timing: "{}".to_owned(),
-        accounted_to: start(),
+        processed_until: start(),
         known_since: day(-9),
         removed_at: None,
     }
@@ -237,7 +237,7 @@ async fn targets_and_slots(store: &Store) {
     let progress = TargetProgress {
         schedule_id: "golden".into(),
         instance_id: instance_of("golden"),
-        accounted_to: start(),
+        processed_until: start(),
         known_since: day(-9),
     };
     store.record_slots(&[new_row("golden", day(3))], &[progress], "c", start()).await.unwrap();

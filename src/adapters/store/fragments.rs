@@ -14,7 +14,7 @@ macro_rules! lost {
 /// nobody vetoes them, and no check of them is due.
 macro_rules! good {
     () => {
-        "fate <> 'deleted' AND missing_since IS NULL AND available = 1 AND (ours = 1 OR bake_id IS NULL)
+        "deletion_state <> 'deleted' AND missing_since IS NULL AND available = 1 AND (ours = 1 OR bake_id IS NULL)
        AND verify IS NOT 'due' AND NOT EXISTS (SELECT 1 FROM vetoes WHERE vetoes.image_id = images.image_id)"
     };
 }

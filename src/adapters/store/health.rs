@@ -25,7 +25,7 @@ SELECT * FROM (
     SELECT line.value ->> 'id' AS line_id,
            CASE WHEN good.bake_id IS NULL THEN good.slot ELSE good.available_at END AS good_at,
            min(good.slot, good.available_at) AS made,
-           (SELECT covers_from FROM bakes INDEXED BY bakes_lost
+           (SELECT first_slot FROM bakes INDEXED BY bakes_lost
             WHERE line_id = line.value ->> 'id' AND ",
     lost!(),
     "
@@ -45,9 +45,9 @@ WHERE good_at IS NULL OR first_lost IS NOT NULL OR always"
 pub(super) const LOST_SLOTS: &str = concat!(
     "
 SELECT line.value ->> 'id' AS line_id, b.id, b.slot, b.state, b.reason_code, coalesce(b.reason, '') AS reason, b.image_id,
-       (SELECT json_array(coalesce(sum(covers) FILTER (WHERE trigger <> 'manual'), 0), count(*),
+       (SELECT json_array(coalesce(sum(slot_count) FILTER (WHERE trigger <> 'manual'), 0), count(*),
                           count(*) FILTER (WHERE reason_code IS NOT 'missed'))
-        FROM (SELECT covers, trigger, reason_code FROM bakes INDEXED BY bakes_lost
+        FROM (SELECT slot_count, trigger, reason_code FROM bakes INDEXED BY bakes_lost
               WHERE line_id = line.value ->> 'id' AND slot >= line.value ->> 'since' AND ",
     lost!(),
     "
@@ -75,7 +75,7 @@ pub(super) const UNVERIFIED_IMAGES: &str = concat!(
     "
 SELECT f.line_id, f.image_id, f.version, f.slot, v.reason
 FROM images f INDEXED BY images_check_failed JOIN vetoes v ON v.image_id = f.image_id
-WHERE f.verify = 'failed' AND f.fate <> 'deleted' AND f.missing_since IS NULL
+WHERE f.verify = 'failed' AND f.deletion_state <> 'deleted' AND f.missing_since IS NULL
   AND NOT EXISTS (SELECT 1 FROM images WHERE line_id = f.line_id AND version > f.version AND ",
     good!(),
     ")

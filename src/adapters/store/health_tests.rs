@@ -55,7 +55,7 @@ enum SlotImage {
 #[derive(Debug, Clone)]
 struct SampleRow {
     slot: i64,
-    covers: u64,
+    slot_count: u64,
     trigger: Trigger,
     end: End,
     finished: i64,
@@ -86,9 +86,16 @@ fn sample_row(rng: &mut Rng, n: usize) -> SampleRow {
         6..9 => End::Skipped { code, reason },
         _ => End::Cancelled { reason },
     };
-    let covers = if matches!(end, End::Skipped { .. }) { rng.u64(1..4) } else { 1 };
+    let slot_count = if matches!(end, End::Skipped { .. }) { rng.u64(1..4) } else { 1 };
     let trigger = [Trigger::Slot, Trigger::CaughtUp, Trigger::Manual][rng.usize(0..3)];
-    SampleRow { slot, covers, trigger, end, finished: slot + rng.i64(1..50), image: images[rng.usize(0..images.len())] }
+    SampleRow {
+        slot,
+        slot_count,
+        trigger,
+        end,
+        finished: slot + rng.i64(1..50),
+        image: images[rng.usize(0..images.len())],
+    }
 }
 
 /// The rule of a line without an index: every question reads every row.
@@ -106,13 +113,14 @@ fn brute_force(rows: &[SampleRow], now: i64) -> Option<Severity> {
         .filter(|(n, row)| made(row) && row.image == SlotImage::NotVerified && newest_good.is_none_or(|good| *n > good))
         .map(|(_, row)| row)
         .collect();
-    let slots: u64 = lost.iter().filter(|row| row.trigger != Trigger::Manual).map(|row| row.covers).sum::<u64>()
+    let slots: u64 = lost.iter().filter(|row| row.trigger != Trigger::Manual).map(|row| row.slot_count).sum::<u64>()
         + u64::try_from(unverified.len()).unwrap();
     let last = rows.iter().rfind(|row| made(row));
     if good.is_none() && unverified.is_empty() && last.is_some_and(|last| last.image != SlotImage::BeingVerified) {
         return Some(Severity::Problem);
     }
-    let first = lost.iter().chain(&unverified).map(|row| row.slot - i64::try_from(row.covers).unwrap() + 1).min()?;
+    let first =
+        lost.iter().chain(&unverified).map(|row| row.slot - i64::try_from(row.slot_count).unwrap() + 1).min()?;
     Some(if slots >= 2 && now - first >= 60 { Severity::Problem } else { Severity::Warning })
 }
 
@@ -134,8 +142,8 @@ async fn what_the_statements_find_comes_to_what_all_rows_come_to() {
                 instance_id: InstanceId::from("ecd-1"),
                 line: line.id.clone(),
                 slot: minute(row.slot),
-                covers_from: minute(row.slot - i64::try_from(row.covers).unwrap() + 1),
-                covers: row.covers,
+                first_slot: minute(row.slot - i64::try_from(row.slot_count).unwrap() + 1),
+                slot_count: row.slot_count,
                 trigger: row.trigger,
                 settings: Some(settings()),
                 state: State::Queued { not_before: minute(row.slot), suspended: None },
@@ -160,7 +168,7 @@ async fn what_the_statements_find_comes_to_what_all_rows_come_to() {
             SlotImage::Good => ["UPDATE images SET verify = 'passed' WHERE image_id = ?1", ""],
             SlotImage::Gone => ["UPDATE images SET missing_since = 1 WHERE image_id = ?1", ""],
             SlotImage::NotAvailable => ["UPDATE images SET available = 0 WHERE image_id = ?1", ""],
-            SlotImage::Deleted => ["UPDATE images SET fate = 'deleted' WHERE image_id = ?1", ""],
+            SlotImage::Deleted => ["UPDATE images SET deletion_state = 'deleted' WHERE image_id = ?1", ""],
             SlotImage::Vetoed => [veto, ""],
             SlotImage::NotVerified => ["UPDATE images SET verify = 'failed' WHERE image_id = ?1", veto],
             SlotImage::BeingVerified => ["UPDATE images SET verify = 'due' WHERE image_id = ?1", ""],
@@ -193,14 +201,14 @@ async fn what_the_statements_find_comes_to_what_all_rows_come_to() {
 async fn an_adopted_image_is_as_old_as_its_slot_and_a_range_counts_whole() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).await.unwrap();
-    let row = |covers: u64, slot, code| NewRow {
+    let row = |slot_count: u64, slot, code| NewRow {
         schedule_id: ScheduleId::from("golden"),
         schedule: "golden".into(),
         instance_id: InstanceId::from("ecd-1"),
         line: "golden".into(),
         slot: minute(slot),
-        covers_from: minute(slot - 10 * (i64::try_from(covers).unwrap() - 1)),
-        covers,
+        first_slot: minute(slot - 10 * (i64::try_from(slot_count).unwrap() - 1)),
+        slot_count,
         trigger: Trigger::Slot,
         settings: None,
         state: State::Ended { work: None, end: End::Skipped { code, reason: "no".into() } },
@@ -238,8 +246,8 @@ async fn a_year_of_failures_is_counted_to_a_bound() {
             instance_id: InstanceId::from("ecd-1"),
             line: "golden".into(),
             slot: minute(n),
-            covers_from: minute(n),
-            covers: 1,
+            first_slot: minute(n),
+            slot_count: 1,
             trigger: Trigger::Slot,
             settings: None,
             state: State::Ended {

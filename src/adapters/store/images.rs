@@ -23,7 +23,7 @@ macro_rules! images {
         concat!(
             "
 SELECT i.image_id, i.line_id, i.schedule_id, i.instance_id, i.bake_id, i.version, i.version_id, i.image_name, i.slot,
-       i.available_at, i.fate, i.rule, i.marked_at, i.delete_after, i.tries, i.refused, i.deleted_at, i.available, i.ours,
+       i.available_at, i.deletion_state, i.rule, i.marked_at, i.delete_after, i.tries, i.refused, i.deleted_at, i.available, i.ours,
        i.used_by, i.missing_since, i.verify, i.sent_at, i.judged, i.brake,
        coalesce((SELECT b.trigger <> 'manual' FROM bakes b WHERE b.id = i.bake_id), 0) AS of_slot, p.until AS pin_until, p.reason AS pin_reason, p.who AS pin_who,
        v.reason AS veto,
@@ -41,13 +41,13 @@ FROM images i LEFT JOIN pins p ON p.image_id = i.image_id LEFT JOIN vetoes v ON 
 
 /// Images that are not deleted, with what keeps them.
 pub(super) const PRESENT_IMAGES: &str = images!(
-    "WHERE i.fate <> 'deleted'
+    "WHERE i.deletion_state <> 'deleted'
 ORDER BY i.line_id, i.version DESC, i.image_id"
 );
 
 /// The same of some lines.
 pub(super) const PRESENT_IMAGES_OF: &str = images!(
-    "WHERE i.fate <> 'deleted' AND i.line_id IN (SELECT value FROM json_each(?1))
+    "WHERE i.deletion_state <> 'deleted' AND i.line_id IN (SELECT value FROM json_each(?1))
 ORDER BY i.line_id, i.version DESC, i.image_id"
 );
 
@@ -64,11 +64,11 @@ FROM json_each(?1) AS line CROSS JOIN bakes b
              ORDER BY id DESC LIMIT 1)";
 
 /// The last inventory scan.
-pub(super) const LAST_SCAN: &str = "SELECT at, problem, since, whole_at FROM looks";
+pub(super) const LAST_SCAN: &str = "SELECT at, problem, since, whole_at FROM inventory_scan";
 
 /// Records an inventory scan.
 pub(super) const SET_SCAN: &str = "
-INSERT INTO looks (id, at, problem, since, whole_at)
+INSERT INTO inventory_scan (id, at, problem, since, whole_at)
 VALUES (1, ?1, ?2, CASE WHEN ?2 IS NOT NULL THEN ?1 END, CASE WHEN ?2 IS NULL THEN ?1 END)
 ON CONFLICT (id) DO UPDATE
 SET at = excluded.at, problem = excluded.problem, whole_at = coalesce(excluded.whole_at, whole_at),
@@ -83,7 +83,7 @@ FROM json_each(?1) AS entry
 WHERE images.image_id = entry.value ->> 'image_id'";
 
 /// Which line an image belongs to, and what became of it.
-pub(super) const LINE_OF_IMAGE: &str = "SELECT line_id, fate FROM images WHERE image_id = ?1";
+pub(super) const LINE_OF_IMAGE: &str = "SELECT line_id, deletion_state FROM images WHERE image_id = ?1";
 
 /// An image is given to a line, under the version that it has or the next one. Answers with the version.
 pub(super) const ADOPT_IMAGE: &str = "
@@ -97,7 +97,7 @@ VALUES (?1, ?2, ?3, ?4,
 ON CONFLICT (image_id) DO UPDATE
 SET line_id = excluded.line_id, schedule_id = excluded.schedule_id, instance_id = excluded.instance_id,
     version = excluded.version, image_name = excluded.image_name, slot = excluded.slot, ours = excluded.ours,
-    fate = 'kept', rule = NULL, marked_at = NULL, delete_after = NULL, refused = NULL, deleted_at = NULL, tries = 0,
+    deletion_state = 'kept', rule = NULL, marked_at = NULL, delete_after = NULL, refused = NULL, deleted_at = NULL, tries = 0,
     available = 1, seen_at = excluded.seen_at, missing_since = NULL
 RETURNING version";
 
@@ -457,7 +457,7 @@ impl FromRow<'_, SqliteRow> for ImageRow {
         };
         let rule = words("rule")?.unwrap_or_default();
         let tries = u32::try_from(number("tries")?).unwrap_or(u32::MAX);
-        let deletion = match text("fate")?.as_str() {
+        let deletion = match text("deletion_state")?.as_str() {
             "refused" => DeletionState::Refused { why: words("refused")?.unwrap_or_default() },
             "marked" => DeletionState::Marked {
                 since: instant(maybe("marked_at")?.unwrap_or_default()),

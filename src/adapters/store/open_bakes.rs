@@ -24,7 +24,7 @@ ORDER BY b.slot, b.id";
 /// Bakes that stopped their instance and have not seen it running since.
 pub(super) const PENDING_RESTARTS: &str = "
 SELECT id, schedule, instance_id, progress FROM bakes INDEXED BY bakes_open
-WHERE finished_at IS NULL AND progress ->> '$.work.owes_start'
+WHERE finished_at IS NULL AND progress ->> '$.work.restart_pending'
 ORDER BY id";
 
 /// An open bake, for a forecast.

@@ -112,7 +112,7 @@ const SERIES: &str = "WITH RECURSIVE series (value) AS (SELECT 0 UNION ALL SELEC
 const FILL: [&str; 6] = [
     "INSERT INTO settings (hash, json) VALUES ('h', '{}')",
     "INSERT INTO lines (line_id, last_version) SELECT 'line-' || value, 500 FROM series WHERE value <= 9",
-    "INSERT INTO bakes (id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers_from, settings, config_hash,
+    "INSERT INTO bakes (id, schedule_id, schedule, instance_id, line_id, slot, trigger, first_slot, settings, config_hash,
                         state, progress, version, image_id, created_at, finished_at)
      SELECT value, 's' || (value % 10), 's' || (value % 10), 'ecd-' || (value % 10), 'line-' || (value % 10),
             value * 3600000, 'slot', value * 3600000, 'h', 'c', CASE value % 7 WHEN 0 THEN 'failed' ELSE 'succeeded' END,

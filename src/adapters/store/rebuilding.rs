@@ -23,7 +23,7 @@ use crate::domain::{
 /// is known to be deleted is not missing it.
 pub(super) const RECORDED: &str = "
 SELECT id, line_id, slot,
-       CASE WHEN EXISTS (SELECT 1 FROM images i WHERE i.image_id = bakes.image_id AND i.fate = 'deleted')
+       CASE WHEN EXISTS (SELECT 1 FROM images i WHERE i.image_id = bakes.image_id AND i.deletion_state = 'deleted')
             THEN 'deleted' ELSE state END AS state,
        finished_at IS NOT NULL AS ended,
        state = 'skipped' AND reason_code = 'missed' AND version IS NULL AND image_id IS NULL AS missed,
@@ -34,7 +34,7 @@ ORDER BY id";
 
 /// Rows made from the tags of images. A slot that has its row keeps it.
 pub(super) const INSERT_REBUILT: &str = "
-INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, config_hash, state,
+INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, config_hash, state,
                    progress, reason, reason_code, cause, version, image_name, image_id, version_id, created_at,
                    finished_at)
 SELECT value ->> 'schedule_id', value ->> 'schedule', value ->> 'instance_id', value ->> 'line_id', value ->> 'slot',
@@ -55,11 +55,11 @@ ORDER BY b.id";
 
 /// Such rows of one slot go.
 pub(super) const REMOVE_MISSED_BUT_MADE: &str = "
-DELETE FROM bakes WHERE id IN (SELECT value FROM json_each(?1)) AND covers = 1";
+DELETE FROM bakes WHERE id IN (SELECT value FROM json_each(?1)) AND slot_count = 1";
 
 /// Such ranges end just before it, with one slot less. The slot before is not known here: the rule may be gone that made it.
 pub(super) const SHORTEN_MISSED_BUT_MADE: &str = "
-UPDATE bakes SET covers = covers - 1, slot = slot - 1 WHERE id IN (SELECT value FROM json_each(?1)) AND covers > 1";
+UPDATE bakes SET slot_count = slot_count - 1, slot = slot - 1 WHERE id IN (SELECT value FROM json_each(?1)) AND slot_count > 1";
 
 /// Ranges of missed slots no longer count those that get rows of their own from tags. Slots of the file are whole seconds;
 /// those of manual bakes, which no range counts, are not.
@@ -76,10 +76,10 @@ WITH fresh AS (
                       WHERE b.schedule_id = value ->> 'schedule_id' AND b.instance_id = value ->> 'instance_id'
                         AND b.slot = value ->> 'slot')
 ), counted AS (
-    SELECT b.id, b.covers, count(*) AS own
+    SELECT b.id, b.slot_count, count(*) AS own
     FROM fresh CROSS JOIN bakes b
       ON b.schedule_id = fresh.schedule_id AND b.instance_id = fresh.instance_id AND b.slot > fresh.slot
-         AND b.covers_from <= fresh.slot
+         AND b.first_slot <= fresh.slot
     WHERE b.state = 'skipped'
     GROUP BY b.id
 )
@@ -91,12 +91,13 @@ WITH fresh AS (
 
 /// Ranges of which nothing is left go.
 pub(super) const REMOVE_REBUILT_RANGES: &str = uncount_rebuilt!(
-    "DELETE FROM bakes WHERE id IN (SELECT counted.id FROM counted WHERE counted.own >= counted.covers)"
+    "DELETE FROM bakes WHERE id IN (SELECT counted.id FROM counted WHERE counted.own >= counted.slot_count)"
 );
 
 /// The others count fewer.
-pub(super) const UNCOUNT_REBUILT: &str =
-    uncount_rebuilt!("UPDATE bakes SET covers = bakes.covers - counted.own FROM counted WHERE bakes.id = counted.id");
+pub(super) const UNCOUNT_REBUILT: &str = uncount_rebuilt!(
+    "UPDATE bakes SET slot_count = bakes.slot_count - counted.own FROM counted WHERE bakes.id = counted.id"
+);
 
 /// Unknown bakes are due now.
 pub(super) const WAKE_UNKNOWN: &str = "

@@ -30,11 +30,11 @@ use crate::{
 /// Rows for slots: those that are to be baked and those that were missed. A row that is there already stays as it is:
 /// the unique key is what makes planning the same slot twice harmless.
 pub(super) const INSERT_BAKES: &str = "
-INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, settings,
+INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, settings,
                              config_hash, state, progress, reason, reason_code, wake_at, give_up_at, created_at,
                              finished_at, requested_by, region, holds_builder, holds_instance)
 SELECT value ->> 'schedule_id', value ->> 'schedule', value ->> 'instance_id', value ->> 'line_id', value ->> 'slot',
-       value ->> 'trigger', value ->> 'covers', value ->> 'covers_from', value ->> 'settings', value ->> 'config_hash',
+       value ->> 'trigger', value ->> 'slot_count', value ->> 'first_slot', value ->> 'settings', value ->> 'config_hash',
        value ->> 'state', value ->> 'progress', value ->> 'reason', value ->> 'reason_code', value ->> 'wake_at',
        value ->> 'give_up_at',
        value ->> 'created_at', value ->> 'finished_at', value ->> 'requested_by', value ->> 'region',
@@ -49,18 +49,18 @@ INSERT INTO settings (hash, json)
 SELECT value ->> 'hash', value ->> 'json' FROM json_each(?1) WHERE true
 ON CONFLICT (hash) DO NOTHING";
 
-/// Every slot of these targets from `known_since` up to `accounted_to` has its row.
+/// Every slot of these targets from `known_since` up to `processed_until` has its row.
 pub(super) const UPDATE_ACCOUNTED: &str = "
-UPDATE targets SET accounted_to = entry.value ->> 'accounted_to', known_since = entry.value ->> 'known_since'
+UPDATE targets SET processed_until = entry.value ->> 'processed_until', known_since = entry.value ->> 'known_since'
 FROM json_each(?1) AS entry
 WHERE targets.schedule_id = entry.value ->> 'schedule_id' AND targets.instance_id = entry.value ->> 'instance_id'";
 
 /// The slots in (after, until] of some targets that have rows, other than the rows ?2.
 pub(super) const SLOTS_WITH_ROWS: &str = "
-SELECT b.schedule_id, b.instance_id, b.covers_from, b.slot
+SELECT b.schedule_id, b.instance_id, b.first_slot, b.slot
 FROM json_each(?1) AS span CROSS JOIN bakes b
   ON b.schedule_id = span.value ->> 'schedule_id' AND b.instance_id = span.value ->> 'instance_id'
-     AND b.slot > span.value ->> 'after' AND b.covers_from <= span.value ->> 'until'
+     AND b.slot > span.value ->> 'after' AND b.first_slot <= span.value ->> 'until'
 WHERE b.trigger <> 'manual' AND b.id NOT IN (SELECT value FROM json_each(?2))
 ORDER BY b.slot";
 
@@ -85,9 +85,9 @@ pub struct NewRow {
     /// The slot; the last one of a range.
     pub slot: DateTime<Utc>,
     /// The first slot of a range; otherwise the slot.
-    pub covers_from: DateTime<Utc>,
+    pub first_slot: DateTime<Utc>,
     /// Number of slots of the row.
-    pub covers: u64,
+    pub slot_count: u64,
     /// Reason of the row.
     pub trigger: Trigger,
     /// Settings of the bake; `None` for a row without one.
@@ -100,7 +100,7 @@ impl NewRow {
     /// The event of the row, once it has a number.
     fn event(&self, id: BakeId) -> Event {
         let Self { schedule, instance_id: instance, line, slot, .. } = self;
-        bakes::Row { id, schedule, instance, line, slot: *slot }.written(&self.state, self.covers)
+        bakes::Row { id, schedule, instance, line, slot: *slot }.written(&self.state, self.slot_count)
     }
 }
 
@@ -112,7 +112,7 @@ pub struct TargetProgress {
     /// The instance.
     pub instance_id: InstanceId,
     /// See [`StoredTarget`](super::StoredTarget).
-    pub accounted_to: DateTime<Utc>,
+    pub processed_until: DateTime<Utc>,
     /// See [`StoredTarget`](super::StoredTarget).
     pub known_since: DateTime<Utc>,
 }
@@ -151,15 +151,15 @@ impl Store {
         struct Json<'a> {
             schedule_id: &'a ScheduleId,
             instance_id: &'a InstanceId,
-            accounted_to: i64,
+            processed_until: i64,
             known_since: i64,
         }
         let accounted: Vec<_> = accounted
             .iter()
-            .map(|TargetProgress { schedule_id, instance_id, accounted_to, known_since }| Json {
+            .map(|TargetProgress { schedule_id, instance_id, processed_until, known_since }| Json {
                 schedule_id,
                 instance_id,
-                accounted_to: accounted_to.timestamp_millis(),
+                processed_until: processed_until.timestamp_millis(),
                 known_since: known_since.timestamp_millis(),
             })
             .collect();
@@ -263,8 +263,8 @@ struct Row<'a> {
     line_id: &'a LineId,
     slot: i64,
     trigger: &'static str,
-    covers: u64,
-    covers_from: i64,
+    slot_count: u64,
+    first_slot: i64,
     settings: Option<String>,
     config_hash: &'a str,
     state: &'static str,
@@ -317,8 +317,8 @@ fn encode<'a>(
             line_id: &row.line,
             slot: row.slot.timestamp_millis(),
             trigger: row.trigger.as_str(),
-            covers: row.covers,
-            covers_from: row.covers_from.timestamp_millis(),
+            slot_count: row.slot_count,
+            first_slot: row.first_slot.timestamp_millis(),
             settings: hash,
             config_hash,
             state: row.state.as_str(),

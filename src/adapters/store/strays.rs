@@ -16,30 +16,30 @@ SELECT value ->> 'image_id', value ->> 'line_id', value ->> 'schedule_id', value
 FROM json_each(?1) WHERE true
 ON CONFLICT (image_id) DO UPDATE
 SET last_seen = excluded.last_seen, line_id = excluded.line_id,
-    first_seen = CASE WHEN fate IN ('deleted', 'gone') THEN excluded.first_seen ELSE min(first_seen, excluded.first_seen) END,
-    fate = CASE WHEN fate IN ('deleted', 'gone') THEN 'kept' ELSE fate END";
+    first_seen = CASE WHEN deletion_state IN ('deleted', 'gone') THEN excluded.first_seen ELSE min(first_seen, excluded.first_seen) END,
+    deletion_state = CASE WHEN deletion_state IN ('deleted', 'gone') THEN 'kept' ELSE deletion_state END";
 
 /// Images that it does not show so any more. Those that we may have deleted are searched for instead.
 pub(super) const DROP_FAILED_IMAGES: &str = "
-UPDATE failed_images SET fate = 'gone'
-WHERE fate NOT IN ('deleting', 'deleted', 'gone') AND image_id NOT IN (SELECT value ->> 'image_id' FROM json_each(?1))";
+UPDATE failed_images SET deletion_state = 'gone'
+WHERE deletion_state NOT IN ('deleting', 'deleted', 'gone') AND image_id NOT IN (SELECT value ->> 'image_id' FROM json_each(?1))";
 
 /// Images that the cloud shows, or showed when their bake ended, as CREATE_FAILED. The history has one as the image of a
 /// bake, or as one that a bake gave up.
 pub(super) const FAILED_IMAGES: &str = "
 SELECT f.image_id, f.line_id, f.schedule_id, f.instance_id, f.version, f.image_name, f.slot, f.first_seen, f.last_seen,
-       f.fate, f.tries, f.delete_after, f.refused, b.id AS bake_id
+       f.deletion_state, f.tries, f.delete_after, f.refused, b.id AS bake_id
 FROM failed_images f
      LEFT JOIN bakes b ON b.schedule_id = f.schedule_id AND b.instance_id = f.instance_id AND b.slot = f.slot
                AND b.finished_at IS NOT NULL
                AND (b.image_id = f.image_id OR instr(b.progress, json_quote(f.image_id)) > 0)
-WHERE f.fate NOT IN ('deleted', 'gone')
+WHERE f.deletion_state NOT IN ('deleted', 'gone')
 UNION ALL
 SELECT b.image_id, b.line_id, b.schedule_id, b.instance_id, b.version, coalesce(b.image_name, ''), b.slot, NULL, NULL,
        'kept', 0, NULL, NULL, b.id
 FROM bakes b INDEXED BY bakes_by_state
 WHERE b.state = 'failed' AND b.reason_code = 'created_failed' AND b.image_id IS NOT NULL
-  AND b.finished_at > coalesce((SELECT whole_at FROM looks), 0)
+  AND b.finished_at > coalesce((SELECT whole_at FROM inventory_scan), 0)
   AND NOT EXISTS (SELECT 1 FROM failed_images f WHERE f.image_id = b.image_id)
 ORDER BY 2, 7 DESC, 1";
 
@@ -130,7 +130,7 @@ pub struct FailedImageRow {
     /// Last of these lists.
     pub last_seen: Option<i64>,
     /// State of its deletion: `kept`, `deleting` or `refused`.
-    #[sqlx(rename = "fate")]
+    #[sqlx(rename = "deletion_state")]
     pub deletion: String,
     /// Delete calls so far.
     pub tries: i64,

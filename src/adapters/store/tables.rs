@@ -43,7 +43,7 @@ const TABLES: &[Table] = &[
     Table { name: "bakes", kind: Kind::Record },
     Table { name: "attempts", kind: Kind::Record },
     Table { name: "images", kind: Kind::State },
-    Table { name: "looks", kind: Kind::Mirror },
+    Table { name: "inventory_scan", kind: Kind::Mirror },
     Table { name: "line_rules", kind: Kind::Mirror },
     Table { name: "brakes", kind: Kind::State },
     Table { name: "failed_images", kind: Kind::Mirror },
@@ -61,6 +61,9 @@ const TABLES: &[Table] = &[
     Table { name: "problems", kind: Kind::Mirror },
 ];
 
+/// Tables that a migration renamed: the name of today and the former one. An earlier history has it under that.
+const RENAMED: &[(&str, &str)] = &[("inventory_scan", "looks")];
+
 /// Number of rows of each table, by name.
 pub type Rows = BTreeMap<String, u64>;
 
@@ -72,10 +75,16 @@ pub(super) async fn migration(connection: &mut SqliteConnection) -> Result<Optio
     sqlx::query_scalar(MIGRATION).fetch_one(connection).await.map_err(failed("read which migration it is at"))
 }
 
-/// The tables that the database has; an earlier version has fewer.
+/// The tables that the database has, by the names that it has for them; an earlier version has fewer.
 pub(super) async fn present(connection: &mut SqliteConnection) -> Result<Vec<Table>, StoreError> {
     let names = names(connection).await?;
-    Ok(TABLES.iter().filter(|table| names.iter().any(|name| name == table.name)).copied().collect())
+    let is_there = |name: &&str| names.iter().any(|there| there == name);
+    let former = |table: &Table| RENAMED.iter().find(|(name, _)| *name == table.name).map(|(_, former)| *former);
+    let present = TABLES.iter().filter_map(|table| {
+        let name = Some(table.name).filter(is_there).or_else(|| former(table).filter(is_there))?;
+        Some(Table { name, ..*table })
+    });
+    Ok(present.collect())
 }
 
 /// Whether its version marks its starts.

@@ -23,13 +23,13 @@ use crate::{
 
 /// Targets as the file has them now.
 pub(super) const UPSERT_TARGETS: &str = "
-INSERT INTO targets (schedule_id, instance_id, schedule, line_id, timing, accounted_to, known_since, removed_at)
+INSERT INTO targets (schedule_id, instance_id, schedule, line_id, timing, processed_until, known_since, removed_at)
 SELECT value ->> 'schedule_id', value ->> 'instance_id', value ->> 'schedule', value ->> 'line_id',
-       value ->> 'timing', value ->> 'accounted_to', value ->> 'known_since', NULL
+       value ->> 'timing', value ->> 'processed_until', value ->> 'known_since', NULL
 FROM json_each(?1) WHERE true
 ON CONFLICT (schedule_id, instance_id) DO UPDATE
 SET schedule = excluded.schedule, line_id = excluded.line_id, timing = excluded.timing,
-    accounted_to = excluded.accounted_to, known_since = excluded.known_since, removed_at = NULL";
+    processed_until = excluded.processed_until, known_since = excluded.known_since, removed_at = NULL";
 
 /// Targets that the file no longer has.
 pub(super) const REMOVE_TARGETS: &str = "
@@ -40,11 +40,11 @@ WHERE targets.schedule_id = gone.value ->> 'schedule_id' AND targets.instance_id
 
 /// All targets, also those that are gone from the file.
 pub(super) const ALL_TARGETS: &str = "
-SELECT schedule_id, instance_id, schedule, line_id, timing, accounted_to, known_since, removed_at FROM targets";
+SELECT schedule_id, instance_id, schedule, line_id, timing, processed_until, known_since, removed_at FROM targets";
 
 /// What is known of a schedule, by id or by name, also of those that are gone from the file.
 pub(super) const SEEN_OF: &str = "
-SELECT schedule_id, schedule, instance_id, timing, accounted_to, known_since, removed_at
+SELECT schedule_id, schedule, instance_id, timing, processed_until, known_since, removed_at
 FROM targets WHERE schedule_id = ?1 OR schedule = ?1
 ORDER BY schedule_id, instance_id";
 
@@ -62,7 +62,7 @@ pub struct TargetRow {
     pub instance_id: String,
     /// Its rule when last seen, as JSON of the planner.
     pub timing: String,
-    accounted_to: i64,
+    processed_until: i64,
     known_since: i64,
     removed_at: Option<i64>,
 }
@@ -72,7 +72,7 @@ impl TargetRow {
     pub fn known(&self) -> Known {
         Known {
             since: instant(self.known_since),
-            accounted_to: instant(self.accounted_to),
+            processed_until: instant(self.processed_until),
             removed_at: self.removed_at.map(instant),
         }
     }
@@ -113,10 +113,10 @@ pub struct StoredTarget {
     pub schedule: ScheduleName,
     /// The line of its images.
     pub line: LineId,
-    /// Rule of `accounted_to`, as JSON of the planner.
+    /// Rule of `processed_until`, as JSON of the planner.
     pub timing: String,
     /// All slots up to this instant, inclusive, have a row.
-    pub accounted_to: DateTime<Utc>,
+    pub processed_until: DateTime<Utc>,
     /// When it was first seen.
     pub known_since: DateTime<Utc>,
     /// Instant from which the configuration does not have it.
@@ -152,14 +152,14 @@ impl Store {
             .map_err(failed("read the known schedules"))?;
         Ok(rows
             .into_iter()
-            .map(|(schedule_id, instance_id, schedule, line, timing, accounted_to, known_since, removed_at)| {
+            .map(|(schedule_id, instance_id, schedule, line, timing, processed_until, known_since, removed_at)| {
                 StoredTarget {
                     schedule_id: schedule_id.into(),
                     instance_id: instance_id.into(),
                     schedule: schedule.into(),
                     line: line.into(),
                     timing,
-                    accounted_to: instant(accounted_to),
+                    processed_until: instant(processed_until),
                     known_since: instant(known_since),
                     removed_at: removed_at.map(instant),
                 }
@@ -186,7 +186,7 @@ impl Store {
             schedule: &'a ScheduleName,
             line_id: &'a LineId,
             timing: &'a str,
-            accounted_to: i64,
+            processed_until: i64,
             known_since: i64,
         }
         #[derive(Serialize)]
@@ -204,7 +204,7 @@ impl Store {
                 schedule: &target.schedule,
                 line_id: &target.line,
                 timing: &target.timing,
-                accounted_to: target.accounted_to.timestamp_millis(),
+                processed_until: target.processed_until.timestamp_millis(),
                 known_since: target.known_since.timestamp_millis(),
             })
             .collect();

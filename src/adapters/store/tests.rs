@@ -47,8 +47,8 @@ pub(super) fn row(schedule: &str, slot: DateTime<Utc>) -> NewRow {
         instance_id: InstanceId::from("ecd-1"),
         line: LineId::from(schedule),
         slot,
-        covers_from: slot,
-        covers: 1,
+        first_slot: slot,
+        slot_count: 1,
         trigger: Trigger::Slot,
         settings: Some(settings()),
         state: State::Queued { not_before: slot, suspended: None },
@@ -413,10 +413,11 @@ async fn open_bakes_of_an_older_history_hold_what_their_states_say() {
         sqlx::query(
             "INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers_from, config_hash, state,
                                 progress, created_at, finished_at)
-             VALUES (?1, ?1, ?1, ?1, 1000, 'slot', 1000, 'abc', ?1, '{}', 1000, ?2)",
+             VALUES (?1, ?1, ?1, ?1, 1000, 'slot', 1000, 'abc', ?1, ?3, 1000, ?2)",
         )
         .bind(state)
         .bind(["succeeded", "failed", "skipped", "cancelled"].contains(&state).then_some(2000))
+        .bind(format!(r#"{{"state":"{state}","work":{{"owes_start":{}}}}}"#, state == "starting"))
         .execute(&old)
         .await
         .unwrap();
@@ -431,6 +432,21 @@ async fn open_bakes_of_an_older_history_hold_what_their_states_say() {
     assert_eq!(with("holds_builder").await, builders);
     let instances = ["building", "creating", "finishing", "preparing", "ready", "starting", "stopping", "unknown"];
     assert_eq!(with("holds_instance").await, instances);
+    assert_eq!(with("finished_at IS NULL AND progress ->> '$.work.restart_pending'").await, ["starting"]);
+}
+
+#[tokio::test]
+async fn an_export_of_an_older_history_can_be_imported() {
+    let document = r#"{"imagebaked_ledger":{"format":1,"migration":9,"rows":{"looks":1}},
+        "tables":{"looks":[{"id":1,"at":5,"problem":null,"since":null,"whole_at":5}]}}"#;
+    let dir = tempfile::tempdir().unwrap();
+    import(dir.path(), document.as_bytes(), DateTime::UNIX_EPOCH, &|_| {}).await.unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let scan: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe("SELECT whole_at FROM inventory_scan".to_owned()))
+        .fetch_one(&store.reader().pool)
+        .await
+        .unwrap();
+    assert_eq!(scan, 5);
 }
 
 #[tokio::test]
@@ -576,7 +592,7 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
 async fn a_range_answers_for_the_slots_it_covers() {
     let (_dir, store) = store().await;
     let slot = at("2027-01-09T03:00:00Z");
-    let range = NewRow { covers_from: slot - TimeDelta::days(5), covers: 6, ..row("golden", slot) };
+    let range = NewRow { first_slot: slot - TimeDelta::days(5), slot_count: 6, ..row("golden", slot) };
     store.record_slots(&[range, row("golden", slot + TimeDelta::days(1))], &[], "abc", slot).await.unwrap();
     let covering = async |days| {
         let at = slot + TimeDelta::days(days);

@@ -62,8 +62,8 @@ fn row(schedule: &str, instance: &str, slot: DateTime<Utc>) -> NewRow {
         instance_id: InstanceId::from(instance),
         line: LineId::from(schedule),
         slot,
-        covers_from: slot,
-        covers: 1,
+        first_slot: slot,
+        slot_count: 1,
         trigger: Trigger::Slot,
         settings: Some(settings()),
         state: State::Queued { not_before: slot, suspended: None },
@@ -96,8 +96,8 @@ async fn fill(store: &Store) {
         row("finance", "ecd-4jx0qqkx1d2aa", hour(1)),
         row("win11-golden", "ecd-7w78ozhjcwa3u", hour(0)),
         NewRow {
-            covers: 48,
-            covers_from: hour(60),
+            slot_count: 48,
+            first_slot: hour(60),
             settings: None,
             state: ended("48 slots were missed while the daemon did not run; catch_up is skip"),
             ..row("hourly-dev", "ecd-2hourlyhourly", hour(13))

@@ -325,7 +325,7 @@ fn history(rows: &[BakeRow], now: DateTime<Utc>) -> Markup {
     let rows = rows.iter().map(|row| {
         [
             bake_link(row.id, &row.state),
-            html! { (clock(row.slot)) small { (covers(row).unwrap_or_else(|| relative(row.slot, now))) } },
+            html! { (clock(row.slot)) small { (several_slots(row).unwrap_or_else(|| relative(row.slot, now))) } },
             two_lines(&row.schedule, &row.instance_id),
             image(row.version, row.image_name.as_deref(), row.image_id.as_deref()),
             html! { (took(row, now)) },
@@ -383,7 +383,7 @@ fn row_facts(row: &BakeRow, now: DateTime<Utc>) -> Vec<(String, Markup)> {
         ("Instance", Some(html! { (row.instance_id) })),
         ("Line", Some(html! { (row.line_id) })),
         ("Slot", Some(instant(row.slot))),
-        ("Covers", covers(row).map(|covers| html! { (covers) })),
+        ("Slots", several_slots(row).map(|slots| html! { (slots) })),
         ("Trigger", Some(html! { (trigger(row)) })),
         ("Image's name", text(&row.image_name)),
         ("Version", row.version.map(|version| html! { (version) })),
@@ -552,9 +552,9 @@ fn two_lines(first: &str, second: &str) -> Markup {
 }
 
 /// Slots of a row, if it covers more than its own.
-fn covers(row: &BakeRow) -> Option<String> {
-    let first = DateTime::from_timestamp_millis(row.covers_from).unwrap_or_default();
-    (row.covers > 1).then(|| format!("{} slots since {}", row.covers, first.format("%F %R")))
+fn several_slots(row: &BakeRow) -> Option<String> {
+    let first = DateTime::from_timestamp_millis(row.first_slot).unwrap_or_default();
+    (row.slot_count > 1).then(|| format!("{} slots since {}", row.slot_count, first.format("%F %R")))
 }
 
 fn trigger(row: &BakeRow) -> String {

@@ -17,6 +17,9 @@ pub struct CheckArgs {
     /// Show where the value of a key comes from: `daemon.drain`, `golden.deadline`; or of all keys: `daemon`, `golden`.
     #[arg(long, value_name = "KEY", conflicts_with_all = ["next", "deny"])]
     pub explain: Option<String>,
+    /// Ask the cloud for the sessions of workstations; end with 2 if there are several and none is chosen.
+    #[arg(long, conflicts_with = "explain")]
+    pub sessions: bool,
     /// `warnings`: end with 2 if there are any, too.
     #[arg(long, value_name = "WHAT")]
     pub deny: Option<Deny>,

@@ -8,8 +8,9 @@ use serde_json::json;
 use super::{
     context::Context,
     forecast::{KnownHistory, long_night, outlasting},
-    outcome::{CommandOutput, Exit},
+    outcome::{CommandOutput, Exit, Result},
     output::{Rows, relative, schedules},
+    sessions::SessionReport,
 };
 use crate::{
     adapters::config::{
@@ -25,10 +26,10 @@ use crate::{
     },
 };
 
-pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
+pub async fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     let path = args.file.as_deref().unwrap_or(context.config_path);
     if let Some(key) = &args.explain {
-        return explained(context, path, key);
+        return Ok(explained(context, path, key));
     }
     let now = SystemClock.now();
     let (config, source_map) = match config::load_with_source_map(path, &context.environment) {
@@ -39,7 +40,7 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
             } else {
                 problems.render(context.color)
             };
-            return CommandOutput { text, exit: Exit::Usage };
+            return Ok(CommandOutput { text, exit: Exit::Usage });
         }
     };
     // A file can be checked anywhere: without a readable history there is no forecast.
@@ -47,7 +48,9 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
     let expected = outlasting(&config, &history, now);
     let warnings = warnings(&config, source_map, &history, &expected, now);
     let denied = args.deny.is_some() && !warnings.is_empty();
-    let exit = if denied { Exit::Usage } else { Exit::Done };
+    let sessions = if args.sessions { Some(SessionReport::ask(context, &config).await?) } else { None };
+    let fails = denied || sessions.as_ref().is_some_and(SessionReport::fails);
+    let exit = if fails { Exit::Usage } else { Exit::Done };
     let next = next_slots(&config, now, args.next);
     if context.json {
         let next: Vec<_> = next
@@ -61,8 +64,8 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
                 })
             })
             .collect();
-        let report = json!({
-            "ok": !denied,
+        let mut report = json!({
+            "ok": !fails,
             "problems": warnings.to_json(),
             "schedules": config.schedules.len(),
             "config_hash": config.hash,
@@ -71,7 +74,10 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
             "next": next,
             "warnings": expected.iter().map(|(_, sentence)| sentence).collect::<Vec<_>>(),
         });
-        return CommandOutput { text: format!("{report}\n"), exit };
+        if let Some(sessions) = sessions {
+            report["sessions"] = sessions.json();
+        }
+        return Ok(CommandOutput { text: format!("{report}\n"), exit });
     }
     let mut text = String::new();
     if !warnings.is_empty() {
@@ -80,6 +86,10 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
     }
     text.push_str(&summary(&config, path, warnings.0.len(), denied));
     text.push_str(&files(&config, path));
+    match sessions {
+        Some(sessions) => text.push_str(&sessions.text(context.color)),
+        None => text.push_str(unnamed_sessions(&config)),
+    }
     if !next.is_empty() {
         text.push_str("\nNext slots:\n");
         let mut rows = Rows::new(&["SLOT", "WHEN", "SCHEDULE", "INSTANCE"], context.color);
@@ -89,7 +99,16 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
         }
         text.push_str(&rows.render());
     }
-    CommandOutput { text, exit }
+    Ok(CommandOutput { text, exit })
+}
+
+/// Where sessions are left to the cloud, it may list several.
+fn unnamed_sessions(config: &Config) -> &'static str {
+    if config.schedules.iter().any(|schedule| schedule.settings.asks_for_session()) {
+        "The sessions of workstations are not named: `imagebaked check --sessions` lists them.\n"
+    } else {
+        ""
+    }
 }
 
 /// Where the values of keys come from: the one in force, and those that it overrides.

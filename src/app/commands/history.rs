@@ -72,8 +72,8 @@ pub fn table(rows: &[BakeRow], zones: &Zones, now: DateTime<Utc>, color: bool) -
             .filter(|_| row.version.is_some())
             .map_or_else(|| NONE.to_owned(), |end| short(Duration::from_millis((end - row.created_at).unsigned_abs())));
         let mut reason = row.reason.clone().unwrap_or_default();
-        if row.covers > 1 {
-            reason = format!("{} slots: {reason}", row.covers);
+        if row.slot_count > 1 {
+            reason = format!("{} slots: {reason}", row.slot_count);
         }
         if row.trigger == "manual" {
             reason = format!("requested by {}: {reason}", row.requested_by.as_deref().unwrap_or("a person"));

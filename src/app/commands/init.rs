@@ -55,6 +55,9 @@ struct Planned {
     instance_type: InstanceType,
     region: String,
     status: String,
+    /// Of a workstation.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sessions: Vec<String>,
     cron: String,
     #[serde(skip)]
     called: Option<String>,
@@ -209,6 +212,7 @@ fn plan(machines: &[Machine], zone: Zone, now: DateTime<Utc>) -> Vec<Planned> {
             instance_type: machine.kind,
             region: machine.region.clone(),
             status: machine.status.as_str().to_owned(),
+            sessions: machine.sessions.clone(),
             cron: cron(&machine.id, weekly, zone, now),
             called: machine.name.clone(),
         })
@@ -332,7 +336,11 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
         quoted(zone.name())
     );
     for one in planned {
-        let parts = [one.called.as_deref().unwrap_or_default(), kind_label(one.instance_type), &one.status];
+        let session = match one.sessions.as_slice() {
+            [session] => format!("session {session}"),
+            _ => String::new(),
+        };
+        let parts = [one.called.as_deref().unwrap_or_default(), kind_label(one.instance_type), &one.status, &session];
         let parts: Vec<&str> = parts.into_iter().filter(|word| !word.trim().is_empty()).collect();
         // Whatever the name contains, the comment stays on its line.
         let _ = writeln!(text, "\n# {}.", parts.join(", ").replace(char::is_control, " "));
@@ -342,6 +350,13 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
         let _ = writeln!(text, "instance_type = {}", quoted(one.instance_type.as_str()));
         if one.region != cloud.region {
             let _ = writeln!(text, "instance_region = {}", quoted(&one.region));
+        }
+        if one.sessions.len() > 1 {
+            // Which one is meant, only a person knows. Until then its bakes fail, and nothing is stopped.
+            text.push_str("# It has several sessions; its bakes fail until one is chosen:\n");
+            for session in &one.sessions {
+                let _ = writeln!(text, "# sub_instance_id = {}", quoted(session));
+            }
         }
         let _ = writeln!(text, "cron = {}", quoted(&one.cron));
     }
@@ -378,6 +393,7 @@ mod tests {
             name: Some(name.to_owned()),
             region: "cn-shanghai".to_owned(),
             status: MachineStatus::Running,
+            sessions: Vec::new(),
         }
     }
 

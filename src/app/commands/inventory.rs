@@ -26,11 +26,14 @@ pub struct Machine {
     pub name: Option<String>,
     pub region: String,
     pub status: MachineStatus,
+    /// Sessions of a workstation.
+    pub sessions: Vec<String>,
 }
 
 impl Machine {
     fn workstation(server: Server, region: &str) -> Self {
         Self {
+            sessions: server.session_ids(),
             id: server.id,
             kind: InstanceType::WuyingServer,
             name: server.name,
@@ -46,6 +49,7 @@ impl Machine {
             name: desktop.name,
             region: region.to_owned(),
             status: desktop.status,
+            sessions: Vec::new(),
         }
     }
 

@@ -44,6 +44,7 @@ mod reload;
 mod retry;
 mod run;
 mod schema;
+mod sessions;
 mod show;
 mod sim;
 mod status;
@@ -72,7 +73,7 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
     let result = match &cli.command {
         Command::Run(args) => run::run(&context, args).await,
         Command::Demo(args) => demo::run(&context, args).await,
-        Command::Check(args) => Ok(check::run(&context, args).await),
+        Command::Check(args) => check::run(&context, args).await,
         Command::Plan(args) => plan::run(&context, args).await,
         Command::Bake(args) => bake::run(&context, args).await,
         Command::Status(args) => status::run(&context, args).await,

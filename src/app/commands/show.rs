@@ -157,9 +157,9 @@ fn facts(row: &BakeRow, now: DateTime<Utc>) -> String {
         ("next poll", row.wake_at.map_or_else(|| NONE.to_owned(), time)),
         ("configuration", row.config_hash.clone()),
     ];
-    if row.covers > 1 {
-        let range = format!("{} slots from {} to {}", row.covers, rfc3339(row.covers_from), rfc3339(row.slot));
-        facts.insert(6, ("covers", range));
+    if row.slot_count > 1 {
+        let range = format!("{} slots from {} to {}", row.slot_count, rfc3339(row.first_slot), rfc3339(row.slot));
+        facts.insert(6, ("slots", range));
     }
     if let Some(who) = &row.requested_by {
         facts.insert(7, ("requested by", who.clone()));

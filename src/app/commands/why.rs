@@ -21,7 +21,7 @@ use crate::{
     domain::{
         bake::naming::{Template, Values},
         calendar::Timing,
-        catch_up::AccountPolicy,
+        catch_up::SlotPolicy,
         clock::{Clock, ON_TIME, SystemClock, shifted},
         ids::{InstanceId, LineId, ScheduleId},
         pause::Pause,
@@ -247,8 +247,8 @@ impl Subject<'_> {
     }
 }
 
-fn policy<'a>(schedule: &Schedule, paused: Option<&'a str>) -> AccountPolicy<'a> {
-    AccountPolicy { catch_up: schedule.catch_up, window: schedule.catch_up_window, on_time: ON_TIME, paused }
+fn policy<'a>(schedule: &Schedule, paused: Option<&'a str>) -> SlotPolicy<'a> {
+    SlotPolicy { catch_up: schedule.catch_up, window: schedule.catch_up_window, on_time: ON_TIME, paused }
 }
 
 /// Name of the image of a future slot, if every slot until then makes one.

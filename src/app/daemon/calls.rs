@@ -88,6 +88,8 @@ pub struct Caller<'a> {
     pub instance: &'a InstanceId,
     /// How.
     pub settings: &'a BakeSettings,
+    /// Session of its workstation, if the configuration names none.
+    pub session: Option<String>,
     /// Identity of its image.
     pub description: Option<String>,
     /// `[daemon] owner`.
@@ -169,7 +171,8 @@ impl Finished {
             }
             Response::NotSent => return None,
             Response::Instance(Some(power)) => ("ok", None, Some(power_label(power).into_owned())),
-            Response::Instance(None) => ("ok", None, Some("no such instance".to_owned())),
+            Response::Instance(None) | Response::Sessions(None) => ("ok", None, Some("no such instance".to_owned())),
+            Response::Sessions(Some(sessions)) => ("ok", None, Some(session_label(sessions))),
             Response::Hook(outcome) => (hook_label(outcome, before), None, self.hook_message(outcome)),
         };
         let changes_something =
@@ -182,7 +185,12 @@ impl Finished {
             return None;
         }
         Some(Attempt {
-            stage: if matches!(self.call, Call::RunHook(_)) { "hook" } else { stage(before) },
+            stage: match self.call {
+                Call::RunHook(_) => "hook",
+                // The create call needs it, also where nothing is stopped.
+                Call::ListSessions => "create",
+                _ => stage(before),
+            },
             call: self.name(),
             started_at: self.started_at,
             finished_at: self.finished_at,
@@ -251,6 +259,14 @@ fn power_label(power: &PowerState) -> Cow<'_, str> {
     }
 }
 
+fn session_label(sessions: &[String]) -> String {
+    match sessions {
+        [] => "no session".to_owned(),
+        [one] => format!("session {one}"),
+        several => format!("{} sessions", several.len()),
+    }
+}
+
 struct LoggedResponse {
     answer: Response,
     server_date: Option<DateTime<Utc>>,
@@ -273,6 +289,7 @@ impl Caller<'_> {
             Call::FindImagesInProgress => Ok(self.find_in_progress().await?),
             Call::DescribeImage(image_id) => Ok(self.describe(image_id).await?),
             Call::DescribeInstance => Ok(self.power().await?),
+            Call::ListSessions => Ok(self.sessions().await?),
             Call::StopInstance => self.stop().await,
             Call::StartInstance => Ok(self.start().await?),
             Call::RunHook(run) => Ok(self.hook(run).await),
@@ -285,7 +302,7 @@ impl Caller<'_> {
             image_name: identity.image_name.clone(),
             description: self.description.clone(),
             instance_id: self.instance.clone(),
-            sub_instance_id: settings.sub_instance_id.clone(),
+            sub_instance_id: settings.sub_instance_id.clone().or_else(|| self.session.clone()),
             instance_type: settings.instance_type,
             auto_clean_userdata: settings.auto_clean_userdata,
             copy_profile: settings.copy_profile,
@@ -380,6 +397,15 @@ impl Caller<'_> {
                 }))
             }
         }
+    }
+
+    async fn sessions(&self) -> Result<LoggedResponse, ApiError> {
+        let request = ListWuyingServer { ids: vec![self.instance.clone()], ..ListWuyingServer::default() };
+        let response = self.cloud.list_servers(&request).await?;
+        Ok(LoggedResponse::of(response, |servers| {
+            let found = servers.iter().find(|server| server.id == *self.instance);
+            Response::Sessions(found.map(Server::session_ids))
+        }))
     }
 
     async fn stop(&self) -> Result<LoggedResponse, Unanswered> {

@@ -15,7 +15,7 @@ use crate::{
     domain::{
         api::mode::Mode,
         bake::{State, Trigger},
-        catch_up::{AccountPolicy, Accounting, account},
+        catch_up::{ProcessedSlots, SlotPolicy, process_slots},
         clock::{ON_TIME, STEP_BACK, shifted},
         event::{Event, EventSeverity, EventType},
         health::{Subject, SubjectKind},
@@ -100,7 +100,7 @@ impl Planner {
                     schedule: Arc::clone(schedule),
                     instance: instance.clone(),
                     line: schedule.line(instance),
-                    accounted_to: now,
+                    processed_until: now,
                     seen_to: DateTime::<Utc>::MIN_UTC,
                     rows_to: DateTime::<Utc>::MIN_UTC,
                     known_since: now,
@@ -134,7 +134,7 @@ impl Planner {
                 let rows = ahead.get(&key).map(Vec::as_slice).unwrap_or_default();
                 let seen_to = seen.get(&key).copied();
                 let gives_up: Vec<BakeId> = rows.iter().map(|row| row.id).collect();
-                let span = entry.span(before.accounted_to.min(now), now);
+                let span = entry.span(before.processed_until.min(now), now);
                 let own = store.slots_with_rows(&[span], &gives_up).await?.remove(&key).unwrap_or_default();
                 let ahead = Ahead { seen_to, rows, own: &own };
                 let (rows, gives_up) = end_old_rule(schedule, &entry.instance, &entry.line, before, &ahead, now);
@@ -150,12 +150,13 @@ impl Planner {
                     if before.timing == timing {
                         // Rows of the future were written by a wrong clock.
                         let came_while_down = came_while_down.get(&key).copied().unwrap_or(now);
-                        entry.accounted_to = before.accounted_to.min(now).min(came_while_down).max(entry.known_since);
+                        entry.processed_until =
+                            before.processed_until.min(now).min(came_while_down).max(entry.known_since);
                     }
                 }
                 if before.timing == timing {
                     entry.rows_to = seen.get(&key).copied().unwrap_or(entry.rows_to);
-                    entry.seen_to = before.accounted_to.max(entry.rows_to);
+                    entry.seen_to = before.processed_until.max(entry.rows_to);
                 }
             }
             if before.as_ref().is_none_or(|before| before.timing != timing || before.schedule != schedule.name) {
@@ -167,7 +168,7 @@ impl Planner {
                 schedule: schedule.name.clone(),
                 line: entry.line.clone(),
                 timing,
-                accounted_to: entry.accounted_to,
+                processed_until: entry.processed_until,
                 known_since: entry.known_since,
                 removed_at: None,
             };
@@ -209,7 +210,7 @@ impl Planner {
         let planned = self.record(store, &due, now).await;
         if planned.is_ok() {
             for &index in &due {
-                self.entries[index].accounted_to = now;
+                self.entries[index].processed_until = now;
             }
         }
         // Without a record nothing is accounted for: the next tick finds the same slots due.
@@ -226,9 +227,9 @@ impl Planner {
             "the clock was set back; slots that come again are known by their rows and do not run twice"
         );
         let mut progress = Vec::new();
-        for entry in self.entries.iter_mut().filter(|entry| entry.accounted_to > now) {
-            entry.seen_to = entry.seen_to.max(entry.accounted_to);
-            entry.accounted_to = now;
+        for entry in self.entries.iter_mut().filter(|entry| entry.processed_until > now) {
+            entry.seen_to = entry.seen_to.max(entry.processed_until);
+            entry.processed_until = now;
             entry.known_since = entry.known_since.min(now);
             progress.push(entry.progress(now));
         }
@@ -249,8 +250,8 @@ impl Planner {
                 None => Vec::new(),
             };
             // A row is needed for slots without one, and for those that rows give up.
-            let seen_to = entry.seen_to.max(entry.accounted_to).min(now);
-            let (mut spans, gives_up) = give_up_rows(&entry.schedule.timing, &rows, entry.accounted_to, seen_to);
+            let seen_to = entry.seen_to.max(entry.processed_until).min(now);
+            let (mut spans, gives_up) = give_up_rows(&entry.schedule.timing, &rows, entry.processed_until, seen_to);
             spans.push((seen_to, now));
             wanted.push(spans);
             given_up.extend(gives_up);
@@ -262,46 +263,46 @@ impl Planner {
             HashMap::new()
         };
         let mut progress = Vec::with_capacity(due.len());
-        let mut accounted = Vec::with_capacity(due.len());
+        let mut processed_parts = Vec::with_capacity(due.len());
         for (&index, spans) in due.iter().zip(&wanted) {
             let entry = &self.entries[index];
             let schedule = &entry.schedule;
-            let mut accounted_to = entry.accounted_to;
-            let mut accountings = Vec::with_capacity(1);
-            for (until, paused) in self.offset_spans(entry, accounted_to, now) {
-                let policy = AccountPolicy {
+            let mut processed_until = entry.processed_until;
+            let mut parts = Vec::with_capacity(1);
+            for (until, paused) in self.offset_spans(entry, processed_until, now) {
+                let policy = SlotPolicy {
                     catch_up: schedule.catch_up,
                     window: schedule.catch_up_window,
                     on_time: ON_TIME,
                     paused: paused.as_deref(),
                 };
-                let accounting =
-                    account(&schedule.timing, &policy, accounted_to, until).within(&schedule.timing, spans);
-                accounted_to = accounting.accounted_to;
-                accountings.push(accounting);
+                let processed =
+                    process_slots(&schedule.timing, &policy, processed_until, until).within(&schedule.timing, spans);
+                processed_until = processed.processed_until;
+                parts.push(processed);
             }
-            accounted.push(accountings);
+            processed_parts.push(parts);
             progress.push(entry.progress(now));
         }
         // A range of missed slots does not count those with their own rows, such as rebuilt ones.
         let ranges: Vec<Span> = due
             .iter()
-            .zip(&accounted)
-            .filter(|(_, accountings)| accountings.iter().any(Accounting::has_range))
-            .map(|(&index, _)| self.entries[index].span(self.entries[index].accounted_to, now))
+            .zip(&processed_parts)
+            .filter(|(_, parts)| parts.iter().any(ProcessedSlots::has_range))
+            .map(|(&index, _)| self.entries[index].span(self.entries[index].processed_until, now))
             .collect();
         let but: Vec<BakeId> = given_up.iter().map(|(row, _)| row.id).collect();
         let mut own = store.slots_with_rows(&ranges, &but).await?;
         let mut rows = Vec::new();
         let mut queued_now = HashSet::new();
-        for ((&index, accountings), spans) in due.iter().zip(accounted).zip(&wanted) {
+        for ((&index, parts), spans) in due.iter().zip(processed_parts).zip(&wanted) {
             let entry = &self.entries[index];
             let own = own.remove(&(entry.schedule.id.clone(), entry.instance.clone()));
-            for mut accounting in accountings {
+            for mut processed in parts {
                 if let Some(own) = &own {
-                    accounting = accounting.within(&entry.schedule.timing, &around(spans, own));
+                    processed = processed.within(&entry.schedule.timing, &around(spans, own));
                 }
-                let entries = accounting.entries.into_iter();
+                let entries = processed.entries.into_iter();
                 rows.extend(entries.map(|of_slot| entry.row(of_slot, self.mode, &open, &mut queued_now)));
             }
         }
@@ -312,10 +313,10 @@ impl Planner {
     /// The clock was set by `by` before the cloud confirmed it: targets first seen by it get corrected dates.
     pub fn clock_corrected(&mut self, by: TimeDelta, now: DateTime<Utc>) {
         for entry in self.entries.iter_mut().filter(|entry| entry.is_provisional) {
-            let has_planned = entry.accounted_to != entry.known_since;
+            let has_planned = entry.processed_until != entry.known_since;
             entry.known_since = shifted(entry.known_since, by).min(now);
-            entry.accounted_to =
-                if has_planned { entry.accounted_to.max(entry.known_since) } else { entry.known_since };
+            entry.processed_until =
+                if has_planned { entry.processed_until.max(entry.known_since) } else { entry.known_since };
         }
         self.rebuild();
     }
@@ -325,7 +326,7 @@ impl Planner {
     pub fn clock_confirmed(&mut self) {
         for entry in &mut self.entries {
             if entry.is_provisional && entry.seen_to > entry.rows_to {
-                entry.accounted_to = entry.accounted_to.min(entry.known_since);
+                entry.processed_until = entry.processed_until.min(entry.known_since);
                 entry.seen_to = entry.rows_to;
             }
             entry.is_provisional = false;
@@ -408,17 +409,17 @@ impl Planner {
         pauses.into_iter()
     }
 
-    /// The time from `accounted_to` to `now` in spans that are paused or not: a pause may have ended while the daemon
+    /// The time from `processed_until` to `now` in spans that are paused or not: a pause may have ended while the daemon
     /// was down.
     fn offset_spans(
         &self,
         entry: &PlannedTarget,
-        accounted_to: DateTime<Utc>,
+        processed_until: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Vec<(DateTime<Utc>, Option<String>)> {
         let pause = self.pauses.get(&entry.schedule.id);
         let mut ends: Vec<_> = pause.and_then(|pause| pause.until).into_iter().collect();
-        ends.retain(|end| accounted_to < *end && *end < now);
+        ends.retain(|end| processed_until < *end && *end < now);
         ends.push(now);
         let paused = |end: DateTime<Utc>| {
             if entry.schedule.paused {
@@ -454,7 +455,7 @@ impl Planner {
 
     fn push(&mut self, index: usize) {
         let entry = &self.entries[index];
-        if let Some(next) = entry.schedule.timing.next_after(entry.accounted_to) {
+        if let Some(next) = entry.schedule.timing.next_after(entry.processed_until) {
             self.heap.push(Reverse((next, index)));
         }
     }

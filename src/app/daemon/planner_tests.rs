@@ -133,7 +133,7 @@ impl Night {
     async fn table(&self) -> Vec<String> {
         let line = |row: &BakeRow| {
             let slot = row.slot().format("%m-%d %H:%M");
-            let times = if row.covers > 1 { format!(" x{}", row.covers) } else { String::new() };
+            let times = if row.slot_count > 1 { format!(" x{}", row.slot_count) } else { String::new() };
             format!("{} {} {slot}{times}", row.schedule, row.state)
         };
         self.rows().await.iter().map(line).collect()
@@ -168,7 +168,7 @@ async fn a_year_in_vienna_has_every_slot_once() {
     let rows = night.rows().await;
     let of = |name: &str| rows.iter().filter(|row| row.schedule == name).count();
     assert_eq!((of("hourly"), of("daily"), of("monthly")), (8760, 365, 12));
-    let baked = |row: &&BakeRow| row.covers == 1 && row.state == "queued";
+    let baked = |row: &&BakeRow| row.slot_count == 1 && row.state == "queued";
     assert_eq!(rows.iter().filter(baked).count(), 8760 + 365 + 12, "none missed, none twice");
 }
 
@@ -182,7 +182,7 @@ async fn a_minutely_schedule_that_was_down_for_a_month_costs_one_short_plan() {
         night.plan_now().await;
         assert!(begun.elapsed().as_millis() < 1000, "{:?}", begun.elapsed());
         let rows = night.rows().await;
-        let covered: i64 = rows.iter().map(|row| row.covers).sum();
+        let covered: i64 = rows.iter().map(|row| row.slot_count).sum();
         assert_eq!(covered, 30 * 24 * 60, "{catch_up}: every slot has its row");
         // The newest slot is half a minute old, and so simply due.
         let caught_up = rows.iter().filter(|row| row.trigger == "caught_up").count();
@@ -706,8 +706,8 @@ async fn survive(blows: &[Blow]) {
     // An independent count: rows taken apart into slots, against the multiples of twenty minutes.
     let mut counts: BTreeMap<i64, u32> = BTreeMap::new();
     for row in night.rows().await {
-        let (first, last) = (row.covers_from / 1_200_000, row.slot / 1_200_000);
-        assert_eq!(last - first + 1, row.covers, "{:?}", night.table().await);
+        let (first, last) = (row.first_slot / 1_200_000, row.slot / 1_200_000);
+        assert_eq!(last - first + 1, row.slot_count, "{:?}", night.table().await);
         for slot in first..=last {
             *counts.entry(slot).or_default() += 1;
         }

@@ -132,6 +132,8 @@ impl ApiError {
 pub enum Call {
     /// Get the state of the instance.
     DescribeInstance,
+    /// List the sessions of the workstation.
+    ListSessions,
     /// Stop the instance.
     StopInstance,
     /// Start the instance.
@@ -158,6 +160,7 @@ impl Call {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::DescribeInstance => "describe_instance",
+            Self::ListSessions => "list_sessions",
             Self::StopInstance => "stop_instance",
             Self::StartInstance => "start_instance",
             Self::CreateImage(_) => "create_image",
@@ -174,6 +177,8 @@ impl Call {
 pub enum Response {
     /// To `DescribeInstance`; `None`: a valid response does not list it.
     Instance(Option<PowerState>),
+    /// To `ListSessions`: their ids; `None`: a valid response does not list the workstation.
+    Sessions(Option<Vec<String>>),
     /// To `StopInstance` and `StartInstance`: the cloud has accepted the task.
     Accepted,
     /// To `CreateImage`.

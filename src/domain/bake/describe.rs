@@ -61,6 +61,9 @@ impl Bake {
             }
             State::Queued { .. } => None,
             _ if waits => None,
+            State::Preparing { work, .. } if work.session.is_none() && self.settings.asks_for_session() => {
+                Some("lists the sessions of its workstation".to_owned())
+            }
             State::Preparing { .. } | State::Stopping { sent: false, .. } => Some("polls its instance".to_owned()),
             State::Stopping { .. } => Some("waits for its instance to stop".to_owned()),
             State::Ready { reconcile_before_create: true, .. } => {

@@ -76,6 +76,11 @@ pub struct BakeSettings {
 }
 
 impl BakeSettings {
+    /// Whether the create call needs the id of a session that the configuration does not name.
+    pub fn asks_for_session(&self) -> bool {
+        self.instance_type == InstanceType::WuyingServer && self.sub_instance_id.is_none()
+    }
+
     /// Last instant at which a bake of `slot` may stop its instance or start its image: `deadline` after
     /// `counted_from`, or `not_after` if that is earlier.
     pub fn give_up_at(&self, slot: DateTime<Utc>, counted_from: DateTime<Utc>) -> DateTime<Utc> {

@@ -40,7 +40,7 @@ pub enum State {
         /// See [`BakeWork`].
         work: BakeWork,
         /// Number of polls of the instance.
-        #[serde(rename = "looks")]
+        #[serde(alias = "looks")]
         polls: u32,
         /// Whether a stop call was sent, or was about to be sent.
         sent: bool,
@@ -77,7 +77,7 @@ pub enum State {
         /// Instant of the call.
         since: DateTime<Utc>,
         /// Number of searches for the image.
-        #[serde(rename = "looks")]
+        #[serde(alias = "looks")]
         polls: u32,
         /// Instant of the next search.
         next: DateTime<Utc>,
@@ -164,15 +164,18 @@ pub struct BakeWork {
     pub version: u32,
     /// Name of the image.
     pub image_name: String,
+    /// Session of the workstation, if the configuration names none: resolved before the first stop and the intent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
     /// Create calls that count against `retry.attempts`, see
     /// [`ApiError::spends_attempt`](crate::domain::api::call::ApiError::spends_attempt).
     pub attempts: u32,
     /// Whether the bake has stopped the instance and not yet seen it running again.
-    #[serde(rename = "owes_start")]
+    #[serde(alias = "owes_start")]
     pub restart_pending: bool,
     /// Whether the `before` hooks have started and the hooks of the end have not all run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    #[serde(rename = "owes_hooks")]
+    #[serde(alias = "owes_hooks")]
     pub end_hooks_pending: bool,
     /// Additions to the reason of the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -48,6 +48,8 @@ use crate::domain::{
     hooks::{HookCommand, HookOutcome, HookResult, HookRun, Moment},
 };
 
+mod sessions;
+
 /// A create call later than this after its slot searches first: another host with the same configuration may have made
 /// the image.
 const RECONCILE_AFTER: Duration = Duration::from_mins(1);
@@ -93,6 +95,9 @@ impl Step<'_> {
             (State::Preparing { work, hook: None, .. }, Event::Due) => self.poll_instance(work),
             // The process of the hook is gone, and the hook may not have finished.
             (State::Preparing { work, hook: Some(hook), .. }, Event::Due) => self.prepare(work, hook),
+            (State::Preparing { work, hook: None, .. }, Event::Answered(answer)) if self.needs_session(&work) => {
+                self.sessions_listed(work, answer)
+            }
             (State::Preparing { work, hook: None, .. }, Event::Answered(answer)) => self.instance_polled(work, answer),
             (State::Preparing { work, hook: Some(hook), .. }, Event::Answered(Response::Hook(outcome))) => {
                 self.prepared(work, hook, &outcome)
@@ -250,6 +255,9 @@ impl Step<'_> {
     }
 
     fn resume(&mut self, suspended: Suspended) -> (State, Effect) {
+        if self.needs_session(&suspended.work) {
+            return self.list_sessions(suspended.work);
+        }
         match suspended.resume {
             Resume::Instance => self.poll_instance(suspended.work),
             Resume::FindImage => self.search_then_create(suspended.work),
@@ -265,7 +273,7 @@ impl Step<'_> {
         }
     }
 
-    fn begin(mut self, version: u32) -> (State, Effect) {
+    fn begin(self, version: u32) -> (State, Effect) {
         let bake = self.bake;
         let template = match Template::parse(&bake.settings.image_name) {
             Ok(template) => template,
@@ -275,7 +283,12 @@ impl Step<'_> {
             }
         };
         let work = BakeWork { version, image_name: template.render(&values(bake, version)), ..BakeWork::default() };
-        let settings = &bake.settings;
+        if self.needs_session(&work) { self.list_sessions(work) } else { self.first_step(work) }
+    }
+
+    /// The first step of a bake that knows the session of its workstation.
+    fn first_step(mut self, work: BakeWork) -> (State, Effect) {
+        let settings = &self.bake.settings;
         if !settings.hooks.wrap_a_bake() {
             self.stop_or_create(work)
         } else if settings.stop_instance != StopInstance::Never {
@@ -300,6 +313,9 @@ impl Step<'_> {
     // Prepare
 
     fn poll_instance(&self, work: BakeWork) -> (State, Effect) {
+        if self.needs_session(&work) {
+            return self.list_sessions(work);
+        }
         (State::Preparing { work, hook: None, next: self.now }, Effect::Call(Call::DescribeInstance))
     }
 
@@ -498,6 +514,7 @@ impl Step<'_> {
                 _ => self.wait_for_instance(work, polls, sent, &Obstacle::Refused(api_error)),
             },
             Response::Accepted
+            | Response::Sessions(_)
             | Response::Created(_)
             | Response::Found(_)
             | Response::NameTaken(_)
@@ -536,7 +553,7 @@ impl Step<'_> {
         }
         let poll = self.pace.poll_interval;
         let pause = match obstacle {
-            Obstacle::Users(_) | Obstacle::Absent => poll,
+            Obstacle::Users(_) | Obstacle::Absent | Obstacle::NoSession => poll,
             Obstacle::State(_) => retry::poll_delay(poll, times / STEADY_POLLS + 1, self.longest_pause(), self.rng),
             Obstacle::Refused(api_error) => self.pause_after(api_error, times).max(poll),
         };
@@ -1331,6 +1348,8 @@ enum Obstacle {
     Users(String),
     State(String),
     Absent,
+    /// The cloud lists the workstation without a session.
+    NoSession,
     Refused(ApiError),
 }
 
@@ -1343,6 +1362,9 @@ impl Obstacle {
             }
             Self::State(status) => (WaitReason::Instance, format!("waits for the instance, which is {status}")),
             Self::Absent => (WaitReason::Absent, "waits for the instance, which the cloud does not list".to_owned()),
+            Self::NoSession => {
+                (WaitReason::Absent, "waits for the session of its workstation: the cloud lists none".to_owned())
+            }
             Self::Refused(api_error) => return Wait::for_cloud(before, api_error, now),
         };
         Wait::go_on(before, on, why, now)

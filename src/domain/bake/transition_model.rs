@@ -35,6 +35,7 @@ use crate::domain::{
         call::{Call, ErrorClass, MadeImage, PowerState, Response},
         gmt_offset::GmtOffset,
         identity::{Identity, ImageStatus, RemoteImage, TAG_LINE, TAG_OWNER, TAG_SLOT},
+        instance_state::InstanceType,
     },
     bake::{
         Bake,
@@ -69,6 +70,8 @@ struct Setting {
     /// `not_after`, in seconds after the slot.
     not_after: Option<i64>,
     machine: Machine,
+    /// Number of sessions of a workstation; `None`: a cloud desktop.
+    sessions: Option<usize>,
     /// End of another image task on the instance.
     foreign_task_until: i64,
     /// Whether listings show tags.
@@ -278,6 +281,7 @@ fn gmt(made_at: i64) -> NaiveDateTime {
 
 #[derive(Debug)]
 struct World {
+    sessions: Vec<String>,
     /// True time, and how far the wall clock is off.
     time: i64,
     skew: i64,
@@ -431,6 +435,9 @@ impl World {
                 Machine::Away { away: Away::Expired, .. } => Some(PowerState::Final("Expired".into())),
                 Machine::Gone => None,
             }),
+            Call::ListSessions => {
+                Response::Sessions(Some(self.sessions.clone()).filter(|_| self.machine != Machine::Gone))
+            }
             Call::StopInstance | Call::StartInstance => Response::Accepted,
             Call::CreateImage(_) => {
                 let image_id = match luck.lie {
@@ -542,6 +549,11 @@ type Checked = Result<(), TestCaseError>;
 impl Case {
     fn new(setting: &Setting) -> Self {
         let settings = Arc::new(BakeSettings {
+            instance_type: if setting.sessions.is_some() {
+                InstanceType::WuyingServer
+            } else {
+                InstanceType::CloudDesktop
+            },
             stop_instance: setting.stop,
             if_connected: setting.if_connected,
             connected_wait: Duration::from_secs(setting.connected_wait),
@@ -568,6 +580,7 @@ impl Case {
             },
             rng: Rng::with_seed(setting.seed),
             world: World {
+                sessions: (0..setting.sessions.unwrap_or_default()).map(|n| format!("p-{n}")).collect(),
                 time: 0,
                 skew: 0,
                 machine: setting.machine,
@@ -719,8 +732,16 @@ impl Case {
         if let Some(work) = before.work()
             && !matches!(event, Event::Renumbered { .. })
         {
-            let still = state.work().map(|work| (work.version, &work.image_name));
-            prop_assert_eq!(still, Some((work.version, &work.image_name)));
+            let known = state.work().map(|work| (work.version, &work.image_name));
+            // A search may find the image of a create call under the name before.
+            let is_earlier = matches!(event, Event::Answered(Response::Found(Some(_))))
+                && work.evidence.earlier.iter().any(|name| known == Some((name.version, &name.image_name)));
+            prop_assert!(
+                known == Some((work.version, &work.image_name)) || is_earlier,
+                "{known:?} after {} {}",
+                work.version,
+                work.image_name
+            );
         }
 
         let goes_back =
@@ -753,6 +774,13 @@ impl Case {
             );
         }
         prop_assert!(!before.is_ended() || state == before, "an end is the end");
+        if let Effect::Call(Call::StopInstance | Call::CreateImage(_)) = effect
+            && self.bake.settings.asks_for_session()
+        {
+            let session = state.work().and_then(|work| work.session.clone());
+            prop_assert!(session.is_some(), "stopped or made without its session");
+            prop_assert_eq!(session.as_slice(), self.world.sessions.as_slice(), "chosen without being asked");
+        }
         match effect {
             Effect::Call(Call::CreateImage(_)) => {
                 prop_assert!(now <= self.give_up_at(), "a create call after deadline or not_after");
@@ -970,6 +998,8 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Iteration>)> {
         1 => Just(Machine::Away { away: Away::Expired, until: 9000, runs: false }),
         1 => Just(Machine::Gone)
     ];
+    let sessions = prop_oneof![4 => Just(None), 3 => Just(Some(1)), 1 => Just(Some(0)), 1 => Just(Some(2))];
+    let machine = (machine, sessions);
     let foreign_task_until = prop_oneof![3 => Just(0), 1 => 0..4000i64];
     let if_connected =
         prop_oneof![3 => Just(IfConnected::Wait), 1 => Just(IfConnected::Skip), 1 => Just(IfConnected::Proceed)];
@@ -1000,7 +1030,8 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Iteration>)> {
             deadline,
             not_after,
             max_downtime,
-            machine,
+            machine: machine.0,
+            sessions: machine.1,
             foreign_task_until,
             lists_tags: lists.0,
             names_slot: lists.1,

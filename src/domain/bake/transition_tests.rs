@@ -15,7 +15,7 @@ use crate::domain::{
     hooks::Hooks,
 };
 
-const POLL: Duration = Duration::from_secs(30);
+pub(super) const POLL: Duration = Duration::from_secs(30);
 const WINDOW: Duration = Duration::from_mins(5);
 
 /// The slot of every bake here.
@@ -77,15 +77,15 @@ pub fn pace() -> PollPolicy {
 }
 
 /// One bake, with the events sent to it.
-struct Fixture {
-    bake: Bake,
-    pace: PollPolicy,
+pub(super) struct Fixture {
+    pub(super) bake: Bake,
+    pub(super) pace: PollPolicy,
     rng: Rng,
-    now: DateTime<Utc>,
+    pub(super) now: DateTime<Utc>,
 }
 
 impl Fixture {
-    fn new(settings: BakeSettings) -> Self {
+    pub(super) fn new(settings: BakeSettings) -> Self {
         Self { bake: a_bake(Arc::new(settings)), pace: pace(), rng: Rng::with_seed(1), now: slot() }
     }
 
@@ -113,18 +113,18 @@ impl Fixture {
         bake
     }
 
-    fn apply(&mut self, event: Event) -> Effect {
+    pub(super) fn apply(&mut self, event: Event) -> Effect {
         let (state, effect) = step(&self.bake, event, self.now, &self.pace, &mut self.rng);
         self.bake.state = state;
         effect
     }
 
-    fn admit(&mut self) -> Effect {
+    pub(super) fn admit(&mut self) -> Effect {
         self.apply(Event::Admitted { version: 7 })
     }
 
     /// Nothing else is being made of the instance when that is asked.
-    fn answer(&mut self, answer: Response) -> Effect {
+    pub(super) fn answer(&mut self, answer: Response) -> Effect {
         let is_hook = matches!(self.bake.state, State::Preparing { hook: Some(_), .. });
         match self.apply(Event::Answered(answer)) {
             Effect::Call(Call::FindImagesInProgress) => self.apply(Event::Answered(Response::InProgress(Vec::new()))),
@@ -134,12 +134,12 @@ impl Fixture {
         }
     }
 
-    fn refuse(&mut self, class: ErrorClass, code: &str) -> Effect {
+    pub(super) fn refuse(&mut self, class: ErrorClass, code: &str) -> Effect {
         self.answer(Response::Refused(error(class, code)))
     }
 
     /// The instant it waits for has come. In the queue that is its turn, unless it is past its deadline.
-    fn due(&mut self) -> Effect {
+    pub(super) fn due(&mut self) -> Effect {
         self.now = self.now.max(self.bake.state.wake_at().expect("it is not over"));
         match &self.bake.state {
             State::Queued { suspended: Some(_), .. } if self.now <= self.bake.give_up_at => {
@@ -149,29 +149,29 @@ impl Fixture {
         }
     }
 
-    fn pass(&mut self, pause: Duration) {
+    pub(super) fn pass(&mut self, pause: Duration) {
         self.now = later(self.now, pause);
     }
 
     /// The process is gone, and with it the call in flight.
-    fn crash(&mut self) {
+    pub(super) fn crash(&mut self) {
         let text = serde_json::to_string(&self.bake.state).expect("a state is JSON");
         self.bake.state = serde_json::from_str(&text).expect("a state can be read back");
     }
 
-    fn wait(&self, pause: Duration) -> Effect {
+    pub(super) fn wait(&self, pause: Duration) -> Effect {
         Effect::Wait(later(self.now, pause))
     }
 
-    fn state(&self) -> &'static str {
+    pub(super) fn state(&self) -> &'static str {
         self.bake.state.as_str()
     }
 
-    fn reason(&self) -> &'static str {
+    pub(super) fn reason(&self) -> &'static str {
         self.bake.reason().expect("a reason").leak()
     }
 
-    fn code(&self) -> Option<ReasonCode> {
+    pub(super) fn code(&self) -> Option<ReasonCode> {
         self.bake.state.reason_code()
     }
 
@@ -184,21 +184,21 @@ impl Fixture {
     }
 }
 
-fn made(id: &str) -> MadeImage {
+pub(super) fn made(id: &str) -> MadeImage {
     MadeImage { image_id: id.into(), version_id: Some("iv-1".into()), task_id: Some("tid-1".into()) }
 }
 
-fn seen(id: &str, status: ImageStatus) -> RemoteImage {
+pub(super) fn seen(id: &str, status: ImageStatus) -> RemoteImage {
     let (name, kind) = ("golden-20260302-1100-v7".to_owned(), Some("User".to_owned()));
     let tags = [].into();
     RemoteImage { image_id: id.into(), version_id: Some("iv-1".into()), name, status, tags, kind, made_at: None }
 }
 
-fn powered(power: PowerState) -> Response {
+pub(super) fn powered(power: PowerState) -> Response {
     Response::Instance(Some(power))
 }
 
-fn in_use() -> Response {
+pub(super) fn in_use() -> Response {
     powered(PowerState::RunningInUse("alice".into()))
 }
 
@@ -206,7 +206,7 @@ fn with_hooks(hooks: Hooks) -> BakeSettings {
     BakeSettings { hooks, ..settings() }
 }
 
-fn commands(programs: &[&str]) -> Vec<HookCommand> {
+pub(super) fn commands(programs: &[&str]) -> Vec<HookCommand> {
     programs.iter().map(|program| HookCommand(vec![(*program).to_owned()])).collect()
 }
 
@@ -224,7 +224,7 @@ fn ran(result: HookResult) -> Response {
     Response::Hook(HookOutcome { result, output: "its first words\nits last words\n\n".into() })
 }
 
-fn ok() -> Response {
+pub(super) fn ok() -> Response {
     ran(HookResult::Exited(0))
 }
 
@@ -235,7 +235,7 @@ fn hook_of(effect: &Effect) -> &HookRun {
 }
 
 #[track_caller]
-fn program(effect: &Effect) -> &str {
+pub(super) fn program(effect: &Effect) -> &str {
     hook_of(effect).command.program()
 }
 
@@ -243,15 +243,15 @@ fn between() -> Response {
     powered(PowerState::Transitioning("Stopping".into()))
 }
 
-const POLL_INSTANCE: Effect = Effect::Call(Call::DescribeInstance);
-const STOP: Effect = Effect::Call(Call::StopInstance);
-const START: Effect = Effect::Call(Call::StartInstance);
+pub(super) const POLL_INSTANCE: Effect = Effect::Call(Call::DescribeInstance);
+pub(super) const STOP: Effect = Effect::Call(Call::StopInstance);
+pub(super) const START: Effect = Effect::Call(Call::StartInstance);
 
-fn is_create(effect: &Effect) -> bool {
+pub(super) fn is_create(effect: &Effect) -> bool {
     matches!(effect, Effect::Call(Call::CreateImage(_)))
 }
 
-fn is_poll(effect: &Effect) -> bool {
+pub(super) fn is_poll(effect: &Effect) -> bool {
     matches!(effect, Effect::Call(Call::FindImage(_)))
 }
 
@@ -1571,11 +1571,11 @@ fn the_history_spelling_of_a_state_is_fixed() {
     let expected = serde_json::json!({
         "state": "unknown",
         "work": {
-            "version": 7, "image_name": null, "attempts": 1, "owes_start": false,
+            "version": 7, "image_name": null, "attempts": 1, "restart_pending": false,
             "evidence": { "first_sent": "2026-03-02T03:00:00Z" },
         },
         "since": "2026-03-02T03:00:00Z",
-        "looks": 0,
+        "polls": 0,
         "next": null,
         "why": "Timeout: the cloud's words",
     });

@@ -167,7 +167,7 @@ fn every_reason_is_lost_or_wanted() {
 #[derive(Debug, Clone)]
 struct Row {
     slot: i64,
-    covers: u64,
+    slot_count: u64,
     trigger: Trigger,
     state: &'static str,
     code: Option<ReasonCode>,
@@ -183,9 +183,9 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
         prop::option::of(prop::sample::select(&ReasonCode::ALL[..])),
         0..40_i64,
     );
-    let row = row.prop_map(|(slot, covers, trigger, state, code, took)| Row {
+    let row = row.prop_map(|(slot, slot_count, trigger, state, code, took)| Row {
         slot,
-        covers: if state == "skipped" { covers } else { 1 },
+        slot_count: if state == "skipped" { slot_count } else { 1 },
         trigger,
         state,
         code,
@@ -200,7 +200,7 @@ fn brute_force(rows: &[Row], now: i64) -> Option<Severity> {
     let counted: Vec<&Row> =
         rows.iter().filter(|row| is_lost(row.state, row.code, row.trigger) && !ended_by(row)).collect();
     let first = counted.iter().map(|row| row.slot).min()?;
-    let slots: u64 = counted.iter().filter(|row| row.trigger != Trigger::Manual).map(|row| row.covers).sum();
+    let slots: u64 = counted.iter().filter(|row| row.trigger != Trigger::Manual).map(|row| row.slot_count).sum();
     Some(if slots >= 2 && now - first >= 60 { Severity::Problem } else { Severity::Warning })
 }
 
@@ -214,7 +214,7 @@ proptest! {
             .filter(|row| is_lost(row.state, row.code, row.trigger) && good_at.is_none_or(|good| row.slot >= good))
             .collect();
         let lost = since.iter().max_by_key(|row| row.slot).map(|last| Lost {
-            slots: since.iter().filter(|row| row.trigger != Trigger::Manual).map(|row| row.covers).sum(),
+            slots: since.iter().filter(|row| row.trigger != Trigger::Manual).map(|row| row.slot_count).sum(),
             more: false,
             first: minute(since.iter().map(|row| row.slot).min().unwrap()),
             only_missed: since.iter().all(|row| row.code == Some(ReasonCode::Missed)),

@@ -101,7 +101,7 @@ impl LineImage {
 
 /// State of an image's deletion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "fate", rename_all = "snake_case")]
+#[serde(tag = "state", rename_all = "snake_case")]
 pub enum DeletionState {
     /// No deletion is planned.
     Kept,

@@ -8,7 +8,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
 
 use crate::domain::{
     calendar::{Timing, zone::Zone},
-    catch_up::{AccountPolicy, Entry, account},
+    catch_up::{Entry, SlotPolicy, process_slots},
     ids::BakeId,
     time::{self, AskedTime, Edge, Facing, show},
 };
@@ -80,7 +80,7 @@ pub struct Known {
     /// Start of its presence in the configuration.
     pub since: DateTime<Utc>,
     /// All slots up to this instant, inclusive, have a row.
-    pub accounted_to: DateTime<Utc>,
+    pub processed_until: DateTime<Utc>,
     /// End of its presence in the configuration.
     pub removed_at: Option<DateTime<Utc>>,
 }
@@ -110,7 +110,7 @@ pub struct Case<'a> {
     /// Current rule.
     pub timing: &'a Timing,
     /// Catch-up policy; `None` if the configuration does not have the schedule.
-    pub policy: Option<AccountPolicy<'a>>,
+    pub policy: Option<SlotPolicy<'a>>,
     /// State in the history; `None` if it has never had the schedule with this instance.
     pub known: Option<Known>,
     /// Row that covers the instant.
@@ -261,7 +261,7 @@ enum Missing {
     /// The schedule was removed before.
     Removed { at: DateTime<Utc> },
     /// It is due, and the daemon has not planned it yet.
-    NotPlanned { accounted_to: DateTime<Utc>, report: Option<Entry> },
+    NotPlanned { processed_until: DateTime<Utc>, report: Option<Entry> },
     /// All slots of that time have rows: the rule had no such slot then.
     OtherRule,
 }
@@ -273,24 +273,22 @@ fn missing(slot: DateTime<Utc>, case: &Case<'_>) -> Missing {
     if slot > case.now {
         return match case.policy {
             None => Missing::Leaving { slot },
-            Some(AccountPolicy { paused: Some(reason), .. }) => {
-                Missing::ToComePaused { slot, reason: reason.to_owned() }
-            }
+            Some(SlotPolicy { paused: Some(reason), .. }) => Missing::ToComePaused { slot, reason: reason.to_owned() },
             Some(_) => Missing::ToCome { slot },
         };
     }
     match case.known {
         None => Missing::Unheard,
         Some(known) if slot <= known.since => Missing::BeforeKnown { since: known.since },
-        Some(known) if slot > known.accounted_to => {
+        Some(known) if slot > known.processed_until => {
             let covers = |entry: &Entry| match entry {
                 Entry::Due { slot: due, .. } => *due == slot,
                 Entry::Missed { first, last, .. } => *first <= slot && slot <= *last,
             };
             let report = case.policy.and_then(|policy| {
-                account(case.timing, &policy, known.accounted_to, case.now).entries.into_iter().find(covers)
+                process_slots(case.timing, &policy, known.processed_until, case.now).entries.into_iter().find(covers)
             });
-            Missing::NotPlanned { accounted_to: known.accounted_to, report }
+            Missing::NotPlanned { processed_until: known.processed_until, report }
         }
         Some(_) => Missing::OtherRule,
     }
@@ -328,7 +326,7 @@ impl Missing {
                  {}.",
                 show(*at, zone)
             ),
-            Self::NotPlanned { accounted_to, report } => {
+            Self::NotPlanned { processed_until, report } => {
                 let then = match report {
                     Some(Entry::Due { caught_up: false, .. }) => {
                         "If the daemon ran now, the slot would be baked.".to_owned()
@@ -342,8 +340,8 @@ impl Missing {
                     None => String::new(),
                 };
                 let text = format!(
-                    "The slot is due, but the daemon has accounted for slots up to {} only; it may be down.",
-                    show(*accounted_to, zone)
+                    "The slot is due, but the daemon has processed slots up to {} only; it may be down.",
+                    show(*processed_until, zone)
                 );
                 if then.is_empty() { text } else { format!("{text} {then}") }
             }
@@ -376,8 +374,8 @@ mod tests {
             .unwrap()
     }
 
-    fn policy() -> AccountPolicy<'static> {
-        AccountPolicy {
+    fn policy() -> SlotPolicy<'static> {
+        SlotPolicy {
             catch_up: CatchUp::Latest,
             window: Duration::from_hours(6),
             on_time: Duration::from_mins(1),
@@ -386,7 +384,7 @@ mod tests {
     }
 
     fn known() -> Known {
-        Known { since: at("2027-01-01T00:00:00Z"), accounted_to: at("2027-06-01T00:00:00Z"), removed_at: None }
+        Known { since: at("2027-01-01T00:00:00Z"), processed_until: at("2027-06-01T00:00:00Z"), removed_at: None }
     }
 
     fn case(timing: &Timing) -> Case<'_> {
@@ -495,13 +493,13 @@ mod tests {
             let (words, runs, due) = report(slot, case);
             assert!(words.contains(part), "{words}");
             assert_eq!(runs, will_run, "{words}");
-            let counts = ["slot to come", "has accounted for"].iter().any(|part| words.contains(part));
+            let counts = ["slot to come", "has processed"].iter().any(|part| words.contains(part));
             assert_eq!(due, counts, "{words}");
         };
         let (past, ahead) = ("2027-05-01T01:00:00Z", "2027-06-02T01:00:00Z");
         is(ahead, case(&timing), "slot to come", true);
         is(past, case(&timing), "other times then", false);
-        let paused = AccountPolicy { paused: Some("by the removal: moving"), ..policy() };
+        let paused = SlotPolicy { paused: Some("by the removal: moving"), ..policy() };
         is(
             ahead,
             Case { policy: Some(paused), ..case(&timing) },
@@ -515,7 +513,7 @@ mod tests {
         let removed = Known { removed_at: Some(at("2027-04-01T00:00:00Z")), ..known() };
         is(past, Case { known: Some(removed), ..case(&timing) }, "taken out of the file", false);
         is(ahead, Case { known: Some(removed), ..case(&timing) }, "taken out of the file", false);
-        let behind = Known { accounted_to: at("2027-04-29T00:00:00Z"), ..known() };
+        let behind = Known { processed_until: at("2027-04-29T00:00:00Z"), ..known() };
         is(past, Case { known: Some(behind), ..case(&timing) }, "missed for longer than catch_up_window", false);
         let recent = at("2027-05-01T01:20:00Z");
         let down = Case { known: Some(behind), now: recent, ..case(&timing) };

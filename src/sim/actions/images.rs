@@ -36,10 +36,15 @@ pub(super) fn create_image_by_instance(world: &mut World, call: &SimCall<'_>) ->
         late: call.late,
     };
     world.instance(instance_id, kind, call.now).ok_or_else(|| kind.not_found())?;
-    if let (InstanceKind::WuyingServer, Some(session)) = (kind, params.get("SubInstanceId"))
-        && !world.has_session(instance_id, session)
-    {
-        return Err(kind.not_found());
+    match kind {
+        // The page says that it must be passed; the code is an invention.
+        InstanceKind::WuyingServer if !world.has_session(instance_id, params.require("SubInstanceId")?) => {
+            return Err(kind.not_found());
+        }
+        InstanceKind::CloudDesktop if params.get("SubInstanceId").is_some() => {
+            return Err(SimFailure::invalid("SubInstanceId"));
+        }
+        _ => {}
     }
     let image = world.create_image(order, call.now)?;
     Ok(json!({

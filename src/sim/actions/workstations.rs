@@ -56,7 +56,7 @@ fn workstation_row(world: &World, instance: &SimulatedInstance, now: DateTime<Ut
         "ImageId": image_id,
         "ImageName": image_name,
         "Sessions": sessions,
-        "InstanceInfoList": [{"InstanceId": instance.sub_instance_id}],
+        "InstanceInfoList": instance.sessions().map(|id| json!({"InstanceId": id})).collect::<Vec<_>>(),
     })
 }
 

@@ -46,6 +46,9 @@ pub struct InstanceSpec {
     /// A workstation's session instance (`p-…`); made from the instance's id where it is absent.
     #[serde(default)]
     pub sub_instance_id: Option<String>,
+    /// A workstation's sessions, in place of `sub_instance_id`; there may be none.
+    #[serde(default)]
+    pub sub_instance_ids: Option<Vec<String>>,
     /// Whether a user is connected while it runs.
     #[serde(default)]
     pub connected: bool,
@@ -74,6 +77,7 @@ impl InstanceSpec {
             instance_type,
             status: running(),
             sub_instance_id: None,
+            sub_instance_ids: None,
             connected: false,
             image_id: None,
             management_flag: None,
@@ -97,7 +101,11 @@ pub(super) const DELETED: &str = "Deleted";
 pub(crate) struct SimulatedInstance {
     pub(crate) id: String,
     pub(crate) kind: InstanceKind,
-    pub(crate) sub_instance_id: Option<String>,
+    /// Of state files of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sub_instance_id: Option<String>,
+    #[serde(default)]
+    sub_instance_ids: Vec<String>,
     pub(super) status: String,
     /// Future status, and its instant.
     pub(super) turning: Option<(DateTime<Utc>, String)>,
@@ -122,15 +130,18 @@ impl SimulatedInstance {
     pub(super) fn new(spec: InstanceSpec, now: DateTime<Utc>) -> Self {
         let suffix =
             spec.instance_id.split_once('-').map_or(spec.instance_id.as_str(), |(_, suffix)| suffix).to_owned();
-        let sub_instance_id = match spec.instance_type {
-            InstanceKind::CloudDesktop => None,
-            InstanceKind::WuyingServer => Some(spec.sub_instance_id.unwrap_or_else(|| format!("p-{suffix}"))),
+        let sub_instance_ids = match spec.instance_type {
+            InstanceKind::CloudDesktop => Vec::new(),
+            InstanceKind::WuyingServer => spec
+                .sub_instance_ids
+                .unwrap_or_else(|| vec![spec.sub_instance_id.unwrap_or_else(|| format!("p-{suffix}"))]),
         };
         let status = capitalised(&spec.status);
         Self {
             id: spec.instance_id,
             kind: spec.instance_type,
-            sub_instance_id,
+            sub_instance_id: None,
+            sub_instance_ids,
             status,
             turning: None,
             connected: spec.connected,
@@ -141,6 +152,11 @@ impl SimulatedInstance {
             region: spec.region.or_else(|| Some(HOME_REGION.to_owned())),
             since: now,
         }
+    }
+
+    /// The sessions of a workstation.
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = &str> {
+        self.sub_instance_id.iter().chain(&self.sub_instance_ids).map(String::as_str)
     }
 
     pub(super) fn plain_status(&self, now: DateTime<Utc>) -> &str {

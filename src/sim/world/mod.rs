@@ -224,7 +224,7 @@ impl World {
 
     /// Whether a workstation has that session instance; an open world accepts any.
     pub(super) fn has_session(&self, id: &str, session: &str) -> bool {
-        self.rules.open || self.instances.get(id).is_some_and(|i| i.sub_instance_id.as_deref() == Some(session))
+        self.rules.open || self.instances.get(id).is_some_and(|instance| instance.sessions().any(|own| own == session))
     }
 
     /// Switches all of `ids`, or none if one of them cannot be: a stop needs `Running`, a start `Stopped`.

@@ -58,6 +58,15 @@ pub struct Server {
     pub sessions: Vec<Session>,
 }
 
+impl Server {
+    /// The persistent sessions (`p-…`), one of which the create call names, each once, in order.
+    pub fn session_ids(&self) -> Vec<String> {
+        let ids: std::collections::BTreeSet<&str> =
+            self.machines.iter().filter_map(|machine| machine.instance_id.as_deref()).map(str::trim).collect();
+        ids.into_iter().filter(|id| !id.is_empty()).map(str::to_owned).collect()
+    }
+}
+
 /// A session of a workstation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]

@@ -30,6 +30,7 @@ use crate::{
             context::Context,
             inventory::{Machine, find, kind_label},
             output::{relative, short},
+            sessions::SessionChoice,
         },
         daemon,
     },
@@ -358,7 +359,12 @@ fn instance(
         return Check::fail(name, found, format!("set instance_type = \"{}\"", machine.kind.as_str()));
     }
     let state = machine.status.as_str();
-    let found = format!("{state}, {} ({names})", machine.name.as_deref().unwrap_or(kind_label(kind)));
+    let sessions = SessionChoice::of(machine, schedules);
+    let found =
+        format!("{state}, {}{} ({names})", machine.name.as_deref().unwrap_or(kind_label(kind)), sessions.label());
+    if let Some(advice) = sessions.advice() {
+        return if sessions.fails() { Check::fail(name, found, advice) } else { Check::warn(name, found, advice) };
+    }
     let is_usual = ["Running", "Stopped"].contains(&state) || PASSING.contains(&state.to_ascii_lowercase().as_str());
     if is_usual {
         Check::ok(name, found)

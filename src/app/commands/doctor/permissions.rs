@@ -27,7 +27,7 @@ use crate::{
             call::{ApiError, ErrorClass},
             instance_state::InstanceType,
         },
-        bake::settings::StopInstance,
+        bake::settings::{BakeSettings, StopInstance},
         ids::{ImageId, InstanceId, NO_SUCH_IMAGE, NO_SUCH_INSTANCE},
         image::users::UserKind,
     },
@@ -39,6 +39,8 @@ pub(super) struct Needs {
     /// Kind of the first schedule; the create call is the same for all kinds.
     kind: Option<InstanceType>,
     workstations: Use,
+    /// Whether bakes ask for the session of their workstation.
+    sessions: bool,
     desktops: Use,
     /// Regions of the cloud desktops.
     pub(super) regions: BTreeSet<String>,
@@ -76,6 +78,7 @@ impl Needs {
         Self {
             kind: settings().next().map(|settings| settings.instance_type),
             workstations: use_of(InstanceType::WuyingServer),
+            sessions: settings().any(BakeSettings::asks_for_session),
             desktops: use_of(InstanceType::CloudDesktop),
             regions: desktops.map(|settings| settings.instance_region.clone()).collect(),
             delete: config.schedules.iter().any(|schedule| schedule.keep.is_some()),
@@ -110,7 +113,7 @@ pub(super) enum ListCall {
 impl ListCall {
     /// Needed calls, each with the severity of a missing permission; and the omitted ones, with the reason.
     pub(super) fn all(needs: &Needs) -> (Vec<(Self, CheckStatus)>, Vec<Check>) {
-        // Bakes without a stop list no instances, only people do; deletions list users.
+        // Bakes without a stop list no instances, only sessions; deletions list users.
         let asked = |kind| needs.delete && needs.asked.contains(&kind);
         let weight =
             |used, kind| if used == Use::Stopped || asked(kind) { CheckStatus::Fail } else { CheckStatus::Warn };
@@ -127,7 +130,8 @@ impl ListCall {
             ));
         }
         if needs.workstations > Use::Nothing || asked(UserKind::Workstations) {
-            calls.push((Self::Workstations, weight(needs.workstations, UserKind::Workstations)));
+            let used = if needs.sessions { Use::Stopped } else { needs.workstations };
+            calls.push((Self::Workstations, weight(used, UserKind::Workstations)));
         } else {
             left_out.push(Check::skip("appstreaming:ListWuyingServer", "not needed: no schedule has a workstation"));
         }

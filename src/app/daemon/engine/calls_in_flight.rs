@@ -33,6 +33,7 @@ impl Engine {
             _ => Vec::new(),
         };
         let description = calls::description(&bake);
+        let session = bake.state.work().and_then(|work| work.session.clone());
         let owner = self.pace.owner.clone();
         let folder = Arc::clone(&self.folder);
         let slot_lists = Arc::clone(&self.slot_lists);
@@ -41,7 +42,7 @@ impl Engine {
             let (cloud, instance, settings, folder) = (&*cloud, &instance, &*settings, &*folder);
             let owner = &*owner;
             let slot_lists = &*slot_lists;
-            Caller { cloud, instance, settings, description, owner, lines, folder, gate, slot_lists }
+            Caller { cloud, instance, settings, session, description, owner, lines, folder, gate, slot_lists }
                 .perform(call, &*clock)
                 .await
         };

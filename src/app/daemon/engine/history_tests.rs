@@ -61,7 +61,7 @@ async fn slots_of_the_wait_for_the_cloud_are_on_time_and_those_before_it_were_mi
     let rows = async |engine: &Engine| {
         let filter = crate::adapters::store::Filter { limit: 9, ..crate::adapters::store::Filter::default() };
         let rows = engine.store.reader().history(&filter).await.unwrap();
-        rows.iter().map(|row| (row.trigger.clone(), row.covers)).collect::<Vec<_>>()
+        rows.iter().map(|row| (row.trigger.clone(), row.slot_count)).collect::<Vec<_>>()
     };
     assert!(rows(&engine).await.is_empty(), "nothing is planned before");
     engine.take_comparison(Err(NotCompared { why: "it does not answer".into(), credentials: None }));

@@ -14,7 +14,7 @@ use crate::{
     domain::{
         bake::{Trigger, reason::ReasonCode},
         calendar::{Timing, zone::Zone},
-        catch_up::{AccountPolicy, CatchUp, Entry, GivenUp, account},
+        catch_up::{CatchUp, Entry, GivenUp, SlotPolicy, process_slots},
         clock::{STEP_BACK, shifted},
         ids::{InstanceId, LineId},
         schedule::Schedule,
@@ -41,7 +41,7 @@ pub(super) async fn rows_of_old_rules(
         let key = (entry.schedule.id.clone(), entry.instance.clone());
         let Some(before) = known.get(&key).filter(|_| seen.contains_key(&key)) else { continue };
         if !before.is_kept(&StoredTiming::of(&entry.schedule).to_json()?) {
-            let after = before.accounted_to.min(now);
+            let after = before.processed_until.min(now);
             spans.push(Span { schedule_id: key.0, instance_id: key.1, after, until: DateTime::<Utc>::MAX_UTC });
         }
     }
@@ -59,7 +59,7 @@ pub(super) async fn slots_given_up_while_down(
     let mut spans = Vec::new();
     for entry in entries {
         let key = (entry.schedule.id.clone(), entry.instance.clone());
-        let Some(before) = known.get(&key).filter(|before| before.accounted_to > shifted(now, STEP_BACK)) else {
+        let Some(before) = known.get(&key).filter(|before| before.processed_until > shifted(now, STEP_BACK)) else {
             continue;
         };
         if before.is_kept(&StoredTiming::of(&entry.schedule).to_json()?) {
@@ -95,13 +95,12 @@ pub(super) fn end_old_rule(
         return (Vec::new(), Vec::new());
     };
     // What was removed from the file is accounted for up to then, and not after.
-    let after = if before.removed_at.is_some() { now } else { before.accounted_to.min(now) };
+    let after = if before.removed_at.is_some() { now } else { before.processed_until.min(now) };
     let (mut spans, given_up) = give_up_rows(&old, ahead.rows, after, DateTime::<Utc>::MAX_UTC);
-    spans.push((ahead.seen_to.unwrap_or(after).max(before.accounted_to).clamp(after, now), now));
-    let policy =
-        AccountPolicy { catch_up: CatchUp::Skip, window: Duration::ZERO, on_time: Duration::ZERO, paused: None };
+    spans.push((ahead.seen_to.unwrap_or(after).max(before.processed_until).clamp(after, now), now));
+    let policy = SlotPolicy { catch_up: CatchUp::Skip, window: Duration::ZERO, on_time: Duration::ZERO, paused: None };
     let reason = "missed while the daemon was not running; the schedule's times were changed meanwhile";
-    let missed = account(&old, &policy, after, now).within(&old, &around(&spans, ahead.own)).entries.into_iter();
+    let missed = process_slots(&old, &policy, after, now).within(&old, &around(&spans, ahead.own)).entries.into_iter();
     let rows = missed.filter_map(|entry| match entry {
         Entry::Missed { first, last, count, .. } => Some(NewRow {
             schedule_id: schedule.id.clone(),
@@ -109,8 +108,8 @@ pub(super) fn end_old_rule(
             instance_id: instance.clone(),
             line: line.clone(),
             slot: last,
-            covers_from: first,
-            covers: count,
+            first_slot: first,
+            slot_count: count,
             trigger: Trigger::Slot,
             settings: None,
             state: skipped(ReasonCode::Missed, reason.to_owned()),

@@ -23,8 +23,8 @@ pub(super) struct PlannedTarget {
     pub(super) schedule: Arc<Schedule>,
     pub(super) instance: InstanceId,
     pub(super) line: LineId,
-    pub(super) accounted_to: DateTime<Utc>,
-    /// How far slots have rows already, because the clock was ahead once: those of `accounted_to` up to here. Such a row keeps
+    pub(super) processed_until: DateTime<Utc>,
+    /// How far slots have rows already, because the clock was ahead once: those of `processed_until` up to here. Such a row keeps
     /// its slots when they come, unless it never began and was written later than they come.
     pub(super) seen_to: DateTime<Utc>,
     /// The last slot that has a row, where that is later than now.
@@ -37,19 +37,19 @@ pub(super) struct PlannedTarget {
 impl PlannedTarget {
     /// Slots that come now and have rows from when the clock was ahead, if there are any.
     pub(super) fn span_ahead(&self, now: DateTime<Utc>) -> Option<Span> {
-        (self.seen_to > self.accounted_to).then(|| self.span(self.accounted_to, self.seen_to.min(now)))
+        (self.seen_to > self.processed_until).then(|| self.span(self.processed_until, self.seen_to.min(now)))
     }
 
     pub(super) fn span(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> Span {
         Span { schedule_id: self.schedule.id.clone(), instance_id: self.instance.clone(), after, until }
     }
 
-    /// What the history keeps once everything up to `accounted_to` has its rows.
-    pub(super) fn progress(&self, accounted_to: DateTime<Utc>) -> TargetProgress {
+    /// What the history keeps once everything up to `processed_until` has its rows.
+    pub(super) fn progress(&self, processed_until: DateTime<Utc>) -> TargetProgress {
         TargetProgress {
             schedule_id: self.schedule.id.clone(),
             instance_id: self.instance.clone(),
-            accounted_to,
+            processed_until,
             known_since: self.known_since,
         }
     }
@@ -93,8 +93,8 @@ impl PlannedTarget {
             }
             Entry::Missed { first, last, count, why } => {
                 let mut row = self.new_row(last, Trigger::Slot, None, skipped(code_of(&why), why.to_string()));
-                row.covers_from = first;
-                row.covers = count;
+                row.first_slot = first;
+                row.slot_count = count;
                 row
             }
         }
@@ -113,8 +113,8 @@ impl PlannedTarget {
             instance_id: self.instance.clone(),
             line: self.line.clone(),
             slot,
-            covers_from: slot,
-            covers: 1,
+            first_slot: slot,
+            slot_count: 1,
             trigger,
             settings,
             state,
