@@ -3,8 +3,10 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::HOME_REGION;
 use crate::sim::codes::SimFailure;
+
+/// The region of instances that name none, and of every new image.
+pub(crate) const HOME_REGION: &str = "cn-shanghai";
 
 /// The two kinds of instance that images are made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

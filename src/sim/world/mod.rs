@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 mod image;
 mod instance;
 
+pub(super) use self::instance::HOME_REGION;
 pub use self::instance::{InstanceKind, InstanceSpec};
 use self::{
     image::user,
@@ -26,9 +27,6 @@ use super::{
     users::{SimUserKind, UserSpec, Users},
 };
 use crate::domain::ids::NO_SUCH_INSTANCE;
-
-/// The region of instances that name none, and of every new image.
-pub(super) const HOME_REGION: &str = "cn-shanghai";
 
 /// Durations and limits.
 #[derive(Debug, Clone, Copy, Default)]
