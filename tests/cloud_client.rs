@@ -11,19 +11,21 @@ use std::{
 use chrono::{TimeZone, Utc};
 use imagebaked::{
     adapters::cloud::{
-        CloudClient, CloudOptions, CredentialSource, Environment,
+        CloudClient, CloudOptions, Environment,
         acs3::{self, Authorization},
         actions::{
             CreateImageByInstance, DeleteImage, DescribeBundles, DescribeDesktopGroups, DescribeDesktops,
             DescribeImages, DescribeTemplates, ListAppInstanceGroup, ListImage, ListWuyingServer,
             StartTaskForDistributeImage, StopDesktops,
         },
-        credentials::{CredentialProvider, SourceName},
+        credentials::{CredentialProvider, KeyHosts, SourceName},
         http::Http,
+        random_nonces,
     },
     domain::{
         api::{
             call::{ApiError, ErrorClass},
+            credential_source::CredentialSource,
             instance_state::InstanceType,
         },
         clock::ManualClock,
@@ -504,30 +506,35 @@ async fn role_keys_are_fetched_anew_before_they_expire() {
         http(500, "", ""),
     ];
     let server = Server::start(replies).await;
-    let mut environment = Environment::read(|_| None);
-    environment.metadata_url.clone_from(&server.url);
+    let hosts = KeyHosts::new(None, Some(&server.url)).unwrap();
     let clock = ManualClock::at(Utc.with_ymd_and_hms(2026, 3, 1, 0, 0, 0).unwrap());
     let http = Http::new(Duration::from_secs(1), None).unwrap();
-    let credential_provider =
-        CredentialProvider::new(CredentialSource::EcsRamRole, environment, http, Arc::new(clock.clone()));
+    let credential_provider = CredentialProvider::new(
+        CredentialSource::EcsRamRole,
+        Environment::read(|_| None),
+        hosts,
+        http,
+        Arc::new(clock.clone()),
+        random_nonces(),
+    );
 
     let first = credential_provider.get().await.unwrap();
-    assert_eq!((first.access_key_id.as_str(), first.source), ("first", SourceName::EcsRamRole));
-    assert_eq!(first.security_token.unwrap().expose_secret(), "t");
+    assert_eq!((first.key.id.as_str(), first.source), ("first", SourceName::EcsRamRole));
+    assert_eq!(first.key.security_token.unwrap().expose_secret(), "t");
     assert!(server.requests()[0].starts_with("PUT /latest/api/token "));
     assert_eq!(header(&server.requests()[2], "x-aliyun-ecs-metadata-token"), Some("token-1"));
     clock.set(Utc.with_ymd_and_hms(2026, 3, 1, 5, 44, 0).unwrap());
-    assert_eq!(credential_provider.get().await.unwrap().access_key_id, "first");
+    assert_eq!(credential_provider.get().await.unwrap().key.id, "first");
 
     clock.set(Utc.with_ymd_and_hms(2026, 3, 1, 5, 46, 0).unwrap());
-    assert_eq!(credential_provider.get().await.unwrap().access_key_id, "second");
+    assert_eq!(credential_provider.get().await.unwrap().key.id, "second");
     assert_eq!(header(&server.requests()[5], "x-aliyun-ecs-metadata-token"), None);
 
     // The service is down from here on. The last keys serve until they expire, and no longer.
     clock.set(Utc.with_ymd_and_hms(2026, 3, 1, 11, 59, 0).unwrap());
-    assert_eq!(credential_provider.get().await.unwrap().access_key_id, "second");
+    assert_eq!(credential_provider.get().await.unwrap().key.id, "second");
     let asked = server.requests().len();
-    assert_eq!(credential_provider.get().await.unwrap().access_key_id, "second");
+    assert_eq!(credential_provider.get().await.unwrap().key.id, "second");
     assert_eq!(server.requests().len(), asked, "a source that is down is not asked at every call");
     clock.set(Utc.with_ymd_and_hms(2026, 3, 1, 12, 0, 0).unwrap());
     assert!(credential_provider.get().await.is_err());

@@ -11,9 +11,9 @@ use std::{
 };
 
 use imagebaked::{
-    adapters::config::{BackupSettings, Credentials, Loaded, Problems, Severity, load},
+    adapters::config::{BackupSettings, Loaded, Problems, Severity, load},
     domain::{
-        api::instance_state::InstanceType,
+        api::{credential_source::CredentialSource, instance_state::InstanceType},
         bake::settings::{IfConnected, StopInstance, StoppedMode},
         catch_up::CatchUp,
         hooks::{HookCommand, Hooks},
@@ -205,7 +205,7 @@ fn built_in_defaults_are_those_documented() {
     let (cloud, daemon) = (config.cloud, config.daemon);
     assert_eq!((cloud.region.as_str(), cloud.endpoint, cloud.ecd_endpoint), ("cn-shanghai", None, None));
     assert_eq!((cloud.connect_timeout, cloud.timeout), (Duration::from_secs(5), Duration::from_secs(30)));
-    assert_eq!((cloud.credentials, cloud.credentials_dir), (Credentials::Default, None));
+    assert_eq!((cloud.credentials, cloud.credentials_dir), (CredentialSource::Default, None));
     assert_eq!((cloud.poll_interval, cloud.lookup_window), (Duration::from_secs(30), Duration::from_mins(10)));
     assert_eq!(cloud.in_use, UserKind::ALL);
     assert_eq!(daemon.state_dir, Path::new("/var/lib/imagebaked"));

@@ -19,6 +19,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+pub mod show;
 pub mod watch;
 
 /// Slots up to this age are due, not missed: wake-ups are never exact, and a restart takes a moment.

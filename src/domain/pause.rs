@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::ids::ScheduleId;
+use super::{ids::ScheduleId, time::show_utc};
 
 /// The name under which the daemon pauses a schedule by itself.
 pub const ITSELF: &str = "imagebaked";
@@ -42,7 +42,7 @@ impl Pause {
 
     /// ` until …`, where it ends by itself.
     pub fn bound(&self) -> String {
-        self.until.map(|until| format!(" until {}", until.format("%F %TZ"))).unwrap_or_default()
+        self.until.map(|until| format!(" until {}", show_utc(until))).unwrap_or_default()
     }
 }
 

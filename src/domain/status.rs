@@ -87,6 +87,12 @@ pub struct Daemon {
     pub schedules: usize,
     /// Source of the credentials, once they were needed.
     pub credentials: Option<String>,
+    /// Id of the key in use, masked.
+    #[serde(default)]
+    pub credentials_key_id: Option<String>,
+    /// The session of the role that they are of, if the source reports it.
+    #[serde(default)]
+    pub credentials_identity: Option<String>,
     /// Expiry of the credentials, if they expire.
     pub credentials_expire_at: Option<String>,
     /// Time zone rules; `None` from a daemon that does not report them.

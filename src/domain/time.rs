@@ -15,36 +15,14 @@
 
 use std::{str::FromStr, time::Duration};
 
-use chrono::{
-    DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeDelta, TimeZone as _, Timelike as _,
-    Utc, Weekday,
-};
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone as _, Utc, Weekday};
 
 use super::{
     calendar::zone::Zone,
     clock::{earlier, later, shifted},
 };
 
-/// `Thu 2026-11-26 03:00 +08:00`; with seconds where they are not zero.
-pub fn show(at: DateTime<Utc>, zone: Zone) -> String {
-    let format = if at.second() == 0 { "%a %F %R %:z" } else { "%a %F %T %:z" };
-    at.with_timezone(&zone).format(format).to_string()
-}
-
-/// The same to the minute: for ends, of which nobody counts the seconds.
-pub fn show_minute(at: DateTime<Utc>, zone: Zone) -> String {
-    at.with_timezone(&zone).format("%a %F %R %:z").to_string()
-}
-
-/// For programs: RFC 3339 in UTC, with milliseconds where they are not zero.
-pub fn rfc3339(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
-}
-
-/// For programs: RFC 3339 in UTC, to the second.
-pub fn rfc3339_seconds(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
+pub use super::clock::show::{rfc3339, rfc3339_seconds, show, show_minute, show_utc};
 
 /// A time as a person wrote it. What it means depends on now, on a zone, and on whether it lies behind or ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

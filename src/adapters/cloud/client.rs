@@ -2,8 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use secrecy::ExposeSecret;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -11,12 +10,13 @@ use super::{
     CloudOptions, acs3,
     actions::{DescribeDesktops, ListImage},
     answer::{self, ApiResponse},
-    credentials::{CredentialProvider, Credentials, Environment, NoCredentials, SourceName},
+    credentials::{CredentialProvider, Environment, KeyHosts, NoCredentials},
     endpoint::{Endpoint, EndpointError, Endpoints},
     http::{Http, HttpError, Incoming, Method, Outgoing},
     outage::OutageWatch,
     proxy::ProxyError,
     request::{CloudCall, Product, RpcRequest},
+    signing::{AccessKey, Stamp, signed_headers},
     throttle::Throttle,
 };
 use crate::domain::{
@@ -86,7 +86,7 @@ impl From<ApiError> for Unanswered {
 /// Parameters of every request.
 struct Ready {
     endpoint: Endpoint,
-    credentials: Credentials,
+    key: AccessKey,
 }
 
 /// Response of a host to an unsigned request.
@@ -96,6 +96,19 @@ pub struct ProbeResult {
     pub took: Duration,
     /// Difference of the host's clock to the time of the response; positive if it is ahead of this host's.
     pub skew: Option<TimeDelta>,
+}
+
+/// Credentials as people see them: no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialsInUse {
+    /// Where they are from.
+    pub source: String,
+    /// The key's id, masked.
+    pub key_id: String,
+    /// The role's session, where the source reports it.
+    pub identity: Option<String>,
+    /// When the cloud stops accepting them, where that is known.
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 /// Client of the WUYING API for one account.
@@ -131,13 +144,24 @@ impl CloudClient {
         nonce: NonceSource,
     ) -> Result<Self, CloudError> {
         let http = Http::new(options.connect_timeout, options.proxy.clone())?;
+        let endpoints = Endpoints::new(
+            &options.region,
+            options.endpoint.as_deref(),
+            options.ecd_endpoint.as_deref(),
+            options.sts_endpoint.as_deref(),
+        )?;
+        let (sts_region, in_vpc) = environment.sts_region();
+        let endpoints = endpoints.with_sts_region(sts_region, in_vpc)?;
+        let hosts = KeyHosts::new(endpoints.tokens().cloned(), options.metadata_endpoint.as_deref())?;
         Ok(Self {
-            endpoints: Endpoints::new(&options.region, options.endpoint.as_deref(), options.ecd_endpoint.as_deref())?,
+            endpoints,
             credential_provider: CredentialProvider::new(
-                options.credentials,
+                options.credentials.clone(),
                 environment,
+                hosts,
                 http.clone(),
                 Arc::clone(&clock),
+                Arc::clone(&nonce),
             ),
             http,
             throttle: Throttle::new(options.requests_per_second),
@@ -189,22 +213,24 @@ impl CloudClient {
         Ok(ProbeResult { took: started.elapsed(), skew })
     }
 
-    /// Source of the last used credentials; `None` before the first request.
-    pub async fn credentials_in_use(&self) -> Option<(SourceName, Option<DateTime<Utc>>)> {
-        self.credential_provider.at_hand().await.map(|at_hand| (at_hand.source, at_hand.expires_at))
+    /// The last used credentials; `None` before the first request.
+    pub fn credentials_in_use(&self) -> Option<CredentialsInUse> {
+        let credentials = self.credential_provider.at_hand()?;
+        Some(CredentialsInUse {
+            source: credentials.origin(),
+            key_id: credentials.key.masked(),
+            identity: credentials.arn,
+            expires_at: credentials.expires_at,
+        })
     }
 
-    /// Rereads the credentials, after an error of class `Credential`; returns their source.
+    /// Rereads the credentials, after an error of class `Credential`.
     ///
     /// # Errors
     ///
-    /// `ApiError` if no source has credentials.
-    pub async fn refresh_credentials(&self) -> Result<SourceName, ApiError> {
-        self.credential_provider
-            .refresh()
-            .await
-            .map(|credentials| credentials.source)
-            .map_err(|error| unavailable(&error))
+    /// `ApiError` if there are none.
+    pub async fn refresh_credentials(&self) -> Result<(), ApiError> {
+        self.credential_provider.refresh().await.map(drop).map_err(|error| unavailable(&error))
     }
 
     /// Sends any call of the API, once.
@@ -265,7 +291,7 @@ impl CloudClient {
         // The wait comes first, so that neither key nor date becomes old in the queue.
         self.throttle.wait().await;
         let credentials = self.credential_provider.get().await.map_err(|error| unavailable(&error))?;
-        Ok(Ready { endpoint, credentials })
+        Ok(Ready { endpoint, key: credentials.key })
     }
 
     async fn exchange<C: CloudCall>(
@@ -273,9 +299,10 @@ impl CloudClient {
         request: &RpcRequest,
         ready: &Ready,
     ) -> Result<ApiResponse<C::Value>, ApiError> {
-        let Ready { endpoint, credentials } = ready;
+        let Ready { endpoint, key } = ready;
         let body = request.form.as_ref().map(|form| acs3::canonical_query(form.as_slice())).unwrap_or_default();
-        let headers = self.signed_headers(request, endpoint, credentials, &body);
+        let stamp = Stamp { at: self.clock.now(), nonce: (self.nonce)() };
+        let headers = signed_headers(request, endpoint.authority(), key, &body, &stamp);
         let outgoing = Outgoing {
             method: Method::POST,
             url: &endpoint.url(&acs3::canonical_query(request.query.as_slice())),
@@ -364,44 +391,6 @@ impl CloudClient {
     pub fn clock_skew(&self) -> Option<TimeDelta> {
         self.clocks.skew()
     }
-
-    /// All headers of a request, `authorization` last; it covers the others.
-    fn signed_headers(
-        &self,
-        request: &RpcRequest,
-        endpoint: &Endpoint,
-        credentials: &Credentials,
-        body: &str,
-    ) -> Vec<(String, String)> {
-        let body_sha256 = acs3::sha256_hex(body.as_bytes());
-        let date = self.clock.now().to_rfc3339_opts(SecondsFormat::Secs, true);
-        let nonce = (self.nonce)();
-        let mut headers = vec![
-            ("accept", "application/json"),
-            ("host", endpoint.authority()),
-            ("user-agent", concat!("imagebaked/", env!("CARGO_PKG_VERSION"))),
-            ("x-acs-action", request.action),
-            ("x-acs-content-sha256", &body_sha256),
-            ("x-acs-date", &date),
-            ("x-acs-signature-nonce", &nonce),
-            ("x-acs-version", request.product.version()),
-        ];
-        if request.form.is_some() {
-            headers.push(("content-type", "application/x-www-form-urlencoded"));
-        }
-        if let Some(token) = &credentials.security_token {
-            headers.push(("x-acs-accesskey-id", &credentials.access_key_id));
-            headers.push(("x-acs-security-token", token.expose_secret()));
-        }
-        let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
-        let mut headers: Vec<(String, String)> =
-            headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let canonical = acs3::canonical_request("POST", "/", request.query.as_slice(), &headers, &names, &body_sha256);
-        let signature = acs3::sign(credentials.access_key_secret.expose_secret(), &acs3::string_to_sign(&canonical));
-        let authorization = acs3::authorization(&credentials.access_key_id, &names, &signature);
-        headers.push(("authorization".to_owned(), authorization));
-        headers
-    }
 }
 
 fn report<T>(action: &str, outcome: &Result<ApiResponse<T>, ApiError>, took: Duration) {
@@ -418,7 +407,11 @@ fn unavailable(error: &NoCredentials) -> ApiError {
         class: ErrorClass::Credential,
         code: Some("CredentialsUnavailable".to_owned()),
         message: answer::one_line(&error.to_string()),
-        advice: "Provide an access key by one of these ways.".into(),
+        advice: if error.is_final {
+            "Fix it, or choose another source with `credentials` in [cloud].".into()
+        } else {
+            "Provide an access key by one of these ways.".into()
+        },
         http_status: None,
         request_id: None,
         retry_after: None,

@@ -15,6 +15,10 @@ const STS_HOST: &str = "sts.aliyuncs.com";
 pub struct Endpoints {
     app_streaming: Endpoint,
     desktops: Option<Endpoint>,
+    /// Where the token service is overridden.
+    tokens: Option<Endpoint>,
+    /// Where it is not.
+    own_tokens: Endpoint,
 }
 
 impl Endpoints {
@@ -23,7 +27,12 @@ impl Endpoints {
     /// # Errors
     ///
     /// `EndpointError` if an address or the region is invalid.
-    pub fn new(region: &str, endpoint: Option<&str>, ecd_endpoint: Option<&str>) -> Result<Self, EndpointError> {
+    pub fn new(
+        region: &str,
+        endpoint: Option<&str>,
+        ecd_endpoint: Option<&str>,
+        sts_endpoint: Option<&str>,
+    ) -> Result<Self, EndpointError> {
         let app_streaming = match endpoint {
             Some(text) => Endpoint::parse(text)?,
             None => Endpoint::parse(app_streaming_host(region))?,
@@ -33,7 +42,25 @@ impl Endpoints {
             // A simulator serves both products; a real App Streaming host does not.
             None => app_streaming.is_loopback().then(|| app_streaming.clone()),
         };
-        Ok(Self { app_streaming, desktops })
+        let tokens = match sts_endpoint {
+            Some(text) => Some(Endpoint::parse(text)?),
+            None => app_streaming.is_loopback().then(|| app_streaming.clone()),
+        };
+        Ok(Self { app_streaming, desktops, tokens, own_tokens: Endpoint::parse(STS_HOST)? })
+    }
+
+    /// The same hosts, with the token service of a region.
+    ///
+    /// # Errors
+    ///
+    /// `EndpointError` if the region is invalid.
+    pub fn with_sts_region(self, region: Option<&str>, in_vpc: bool) -> Result<Self, EndpointError> {
+        Ok(Self { own_tokens: Endpoint::parse(&sts_host(region, in_vpc)?)?, ..self })
+    }
+
+    /// The host of the token service, where it is overridden.
+    pub fn tokens(&self) -> Option<&Endpoint> {
+        self.tokens.as_ref()
     }
 
     /// The host of a call of this product.
@@ -44,9 +71,7 @@ impl Endpoints {
     pub fn of(&self, product: &Product) -> Result<Endpoint, EndpointError> {
         match (product, &self.desktops) {
             (Product::AppStreaming, _) => Ok(self.app_streaming.clone()),
-            // As above: a simulator serves all, a real host does not.
-            (Product::Sts, _) if self.app_streaming.is_loopback() => Ok(self.app_streaming.clone()),
-            (Product::Sts, _) => Endpoint::parse(STS_HOST),
+            (Product::Sts, _) => Ok(self.tokens.as_ref().unwrap_or(&self.own_tokens).clone()),
             (Product::Desktops { .. }, Some(desktops)) => Ok(desktops.clone()),
             (Product::Desktops { region }, None) if is_region(region) => {
                 Endpoint::parse(&format!("ecd.{region}.aliyuncs.com"))
@@ -65,6 +90,17 @@ fn app_streaming_host(region: &str) -> &'static str {
     }
 }
 
+/// Host of the token service: one for all regions, or that of a region, which may be reached inside a VPC only.
+pub fn sts_host(region: Option<&str>, in_vpc: bool) -> Result<String, EndpointError> {
+    match region {
+        None => Ok(STS_HOST.to_owned()),
+        Some(region) if is_region(region) => {
+            Ok(format!("sts{}.{region}.aliyuncs.com", if in_vpc { "-vpc" } else { "" }))
+        }
+        Some(region) => Err(EndpointError::NotARegion(region.to_owned())),
+    }
+}
+
 fn is_region(region: &str) -> bool {
     !region.is_empty() && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
@@ -74,7 +110,7 @@ mod tests {
     use super::*;
 
     fn hosts(region: &str, endpoint: Option<&str>, ecd: Option<&str>) -> (String, String) {
-        let endpoints = Endpoints::new(region, endpoint, ecd).unwrap();
+        let endpoints = Endpoints::new(region, endpoint, ecd, None).unwrap();
         let desktops = Product::Desktops { region: "cn-hangzhou".to_owned() };
         (endpoints.of(&Product::AppStreaming).unwrap().url(""), endpoints.of(&desktops).unwrap().url(""))
     }
@@ -102,15 +138,26 @@ mod tests {
         assert_eq!(hosts("x", Some("Proxy.example:8443"), None), ("https://proxy.example:8443/".to_owned(), ecd));
         let simulator = "http://127.0.0.1:9000/".to_owned();
         assert_eq!(hosts("x", Some("http://127.0.0.1:9000/"), None), (simulator.clone(), simulator.clone()));
-        let sts = |endpoint| Endpoints::new("x", endpoint, None).unwrap().of(&Product::Sts).unwrap().url("");
+        let sts = |endpoint| Endpoints::new("x", endpoint, None, None).unwrap().of(&Product::Sts).unwrap().url("");
         assert_eq!((sts(None), sts(Some(&simulator))), ("https://sts.aliyuncs.com/".to_owned(), simulator.clone()));
         let other = "https://e.example/".to_owned();
         assert_eq!(hosts("x", Some(&simulator), Some("e.example:443")), (simulator, other));
     }
 
     #[test]
+    fn the_token_service_has_hosts_for_regions_and_vpcs() {
+        let host = |region, in_vpc| sts_host(region, in_vpc);
+        assert_eq!(host(None, true), Ok("sts.aliyuncs.com".to_owned()));
+        assert_eq!(host(Some("cn-beijing"), false), Ok("sts.cn-beijing.aliyuncs.com".to_owned()));
+        assert_eq!(host(Some("cn-beijing"), true), Ok("sts-vpc.cn-beijing.aliyuncs.com".to_owned()));
+        assert!(host(Some("evil.example/"), false).is_err());
+        let own = Endpoints::new("x", Some("http://127.0.0.1:1"), None, Some("https://sts.example")).unwrap();
+        assert_eq!(own.of(&Product::Sts).unwrap().url(""), "https://sts.example/");
+    }
+
+    #[test]
     fn a_region_gives_a_host_only_if_it_is_well_formed() {
         let bad = Product::Desktops { region: "evil.example/".to_owned() };
-        assert!(Endpoints::new("cn-shanghai", None, None).unwrap().of(&bad).is_err());
+        assert!(Endpoints::new("cn-shanghai", None, None, None).unwrap().of(&bad).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Client of the WUYING API: every call to the cloud goes through this module.
 //!
-//! A call is a typed value ([`actions`]) that is converted to names and values ([`request`]), signed ([`acs3`]) with
+//! A call is a typed value ([`actions`]) that is converted to names and values ([`request`]), signed ([`signing`], [`acs3`]) with
 //! [`credentials`], delayed by the rate limit ([`throttle`]), sent to its [`endpoint`] over [`http`], and returned as
 //! an [`ApiResponse`] or as an [`ApiError`](crate::domain::api::call::ApiError) ([`answer`]) whose class comes from one
 //! table ([`codes`](crate::domain::api::codes)). [`client`] combines these.
@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use crate::domain::api::mode::Mode;
+use crate::domain::api::{credential_source::CredentialSource, mode::Mode};
 
 pub mod acs3;
 pub mod actions;
@@ -26,11 +26,14 @@ pub mod listing;
 pub mod outage;
 pub mod proxy;
 pub mod request;
+pub mod signing;
 pub mod throttle;
 
 pub use self::answer::ApiResponse;
-pub use self::client::{CloudClient, CloudError, Gate, NonceSource, ProbeResult, Unanswered, random_nonces};
-pub use self::credentials::{CredentialSource, Environment};
+pub use self::client::{
+    CloudClient, CloudError, CredentialsInUse, Gate, NonceSource, ProbeResult, Unanswered, random_nonces,
+};
+pub use self::credentials::Environment;
 pub use self::proxy::{ProxyError, ProxySettings};
 
 /// Settings of the client from the configuration.
@@ -42,6 +45,10 @@ pub struct CloudOptions {
     pub endpoint: Option<String>,
     /// Overrides the host of the cloud desktop calls; if it is `None`, a loopback `endpoint` serves both.
     pub ecd_endpoint: Option<String>,
+    /// Overrides the host of the token service; if it is `None`, a loopback `endpoint` serves it, too.
+    pub sts_endpoint: Option<String>,
+    /// Overrides the ECS metadata service, for machines without one.
+    pub metadata_endpoint: Option<String>,
     /// Source of the key pair.
     pub credentials: CredentialSource,
     /// Timeout of a connection attempt, TLS included.
@@ -62,6 +69,8 @@ impl Default for CloudOptions {
             region: "cn-shanghai".to_owned(),
             endpoint: None,
             ecd_endpoint: None,
+            sts_endpoint: None,
+            metadata_endpoint: None,
             credentials: CredentialSource::Default,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(30),

@@ -58,7 +58,7 @@ pub use self::{
     backup_keys::BackupSettings,
     files::{FileStamps, fingerprint, unread},
     problem::{Place, Problem, Problems, Severity, Spot},
-    settings::{CloudSettings, Credentials, DaemonSettings},
+    settings::{CloudSettings, DaemonSettings},
     source_map::{SourceMap, WarningTarget},
     suggest::{closest, no_schedule},
 };
@@ -507,6 +507,8 @@ mod tests {
         ("cloud", "region"),
         ("cloud", "endpoint"),
         ("cloud", "ecd_endpoint"),
+        ("cloud", "sts_endpoint"),
+        ("cloud", "metadata_endpoint"),
         ("cloud", "connect_timeout"),
         ("cloud", "timeout"),
         ("cloud", "requests_per_second"),
@@ -531,7 +533,7 @@ mod tests {
     fn every_key_counts_at_once_or_asks_for_a_restart() {
         let other = |key: &str| match key {
             "region" => "\"cn-beijing\"",
-            "endpoint" | "ecd_endpoint" => "\"http://127.0.0.1:1\"",
+            "endpoint" | "ecd_endpoint" | "sts_endpoint" | "metadata_endpoint" => "\"http://127.0.0.1:1\"",
             "requests_per_second" => "7",
             "credentials" => "\"ecs_ram_role\"",
             "listen" => "\"127.0.0.1:1\"",

@@ -544,7 +544,7 @@ pub(super) fn unknown_key(mark: Mark<'_>, key: &str, known: &[&str], out: &mut D
 
 fn secret(mark: Mark<'_>, message: &str, out: &mut Diagnostics) {
     let hint = "remove it and replace the key, which others may have seen; credentials come from the environment, \
-                a folder of files or an ECS RAM role: see `credentials` of [cloud]";
+                files, a profile or a role: see `credentials` of [cloud]";
     out.error(mark, "secret-in-file", message, Some(hint.into()));
 }
 

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::domain::{
     api::{
+        credential_source::CredentialSource,
         endpoint::{Endpoint, EndpointError},
         mode::Mode,
     },
@@ -50,6 +51,8 @@ pub(super) const REGIONS: [&str; 23] = [
 pub(super) const REGION: &str = "^[a-z0-9-]+$";
 /// Pattern of [`endpoint`].
 const ENDPOINT: &str = "^(https?://)?[A-Za-z0-9.:\\[\\]-]+/?$";
+/// Pattern of [`credential_source`].
+const CREDENTIALS: &str = "^(default|environment|files|oidc|profile:.*\\S.*|ini|ecs_ram_role|uri)$";
 /// Pattern of [`listen_address`].
 const LISTEN: &str = "^$|:[0-9]+$";
 
@@ -83,15 +86,20 @@ with_texts! {
         pub endpoint: Option<String>,
         /// Address of the desktop service (ecd), in the same format. Default: by the instance's region.
         pub ecd_endpoint: Option<String>,
+        /// Address of the token service (sts), in the same format. Default: one for all regions.
+        pub sts_endpoint: Option<String>,
+        /// Address of the metadata service of ECS, in the same format. Default: the one of every ECS instance.
+        pub metadata_endpoint: Option<String>,
         /// Timeout of a connection attempt. Default `"5s"`.
         pub connect_timeout: Duration,
         /// Timeout of a whole call. Default `"30s"`.
         pub timeout: Duration,
         /// Maximum number of calls per second, for all actions together. Default `5`.
         pub requests_per_second: f64,
-        /// Source of the access key: `"default"` uses the first of environment, files, profile of the aliyun command
-        /// and RAM role that has one; `"files"` and `"ecs_ram_role"` use only that one. Default `"default"`.
-        pub credentials: Credentials,
+        /// Source of the access key: `"environment"`, `"files"`, `"oidc"`, `"profile:NAME"` (of the aliyun command),
+        /// `"ini"`, `"ecs_ram_role"`, `"uri"`, or `"default"`, which uses the first of them that is set up. One that is
+        /// set up or chosen and fails is not replaced by another. Default `"default"`.
+        pub credentials: CredentialSource,
         /// Folder of the credential files for `credentials = "files"`. Default: the service manager's.
         pub credentials_dir: Option<PathBuf>,
         /// Time between two polls of an image that is being made. Default `"30s"`.
@@ -110,28 +118,18 @@ impl Default for CloudSettings {
             region: "cn-shanghai".into(),
             endpoint: None,
             ecd_endpoint: None,
+            sts_endpoint: None,
+            metadata_endpoint: None,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(30),
             requests_per_second: 5.0,
-            credentials: Credentials::Default,
+            credentials: CredentialSource::Default,
             credentials_dir: None,
             poll_interval: Duration::from_secs(30),
             lookup_window: Duration::from_mins(10),
             in_use: UserKind::ALL.to_vec(),
         }
     }
-}
-
-/// `credentials`: source of the access key, which is never in the configuration itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Credentials {
-    /// The first source that has credentials.
-    Default,
-    /// Files of a folder, reread when they change.
-    Files,
-    /// RAM role of the ECS instance on which the daemon runs.
-    EcsRamRole,
 }
 
 with_texts! {
@@ -219,14 +217,12 @@ layer! {
         region: String = Custom(region, || Kind::Text(REGION)),
         endpoint: String = Custom(endpoint, || Kind::Text(ENDPOINT)),
         ecd_endpoint: String = Custom(endpoint, || Kind::Text(ENDPOINT)),
+        sts_endpoint: String = Custom(endpoint, || Kind::Text(ENDPOINT)),
+        metadata_endpoint: String = Custom(metadata_endpoint, || Kind::Text(ENDPOINT)),
         connect_timeout: Duration = Period(MILLISECOND),
         timeout: Duration = Period(MILLISECOND),
         requests_per_second: f64 = Positive(1000.0),
-        credentials: Credentials = OneOf(&[
-            ("default", Credentials::Default),
-            ("files", Credentials::Files),
-            ("ecs_ram_role", Credentials::EcsRamRole),
-        ]),
+        credentials: CredentialSource = Custom(credential_source, || Kind::Text(CREDENTIALS)),
         credentials_dir: String = Custom(filled, || Kind::FILLED),
         poll_interval: Duration = Period(Duration::from_millis(10)),
         lookup_window: Duration = Period(MILLISECOND),
@@ -301,6 +297,27 @@ fn endpoint(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
     };
     out.error(item.mark, code, message, Some(hint));
     None
+}
+
+/// Reads the address of the metadata service; the usual one is the only one outside of this host without TLS.
+fn metadata_endpoint(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
+    let usual = "http://100.100.100.200";
+    if item.value.as_str() == Some(usual) { Some(usual.to_owned()) } else { endpoint(item, out) }
+}
+
+/// Reads the source of the access key: a word, or a profile by its name.
+fn credential_source(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<CredentialSource> {
+    let text = filled(item, out)?;
+    let source = CredentialSource::parse(&text);
+    if source.is_none() {
+        let hint = if text.starts_with("profile") {
+            "name the profile of ~/.aliyun/config.json: `\"profile:NAME\"`".to_owned()
+        } else {
+            suggestion(&text, &CredentialSource::WORDS)
+        };
+        out.error(item.mark, "bad-value", format!("`{text}` is not a source of credentials"), Some(hint));
+    }
+    source
 }
 
 /// Reads kinds of users without duplicates; a variable has commas between them.

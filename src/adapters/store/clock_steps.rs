@@ -20,6 +20,7 @@ use crate::domain::{
     event::{Action, AuditLine},
     health::{Subject, SubjectKind},
     ids::{BakeId, InstanceId, ScheduleId},
+    time::show_utc,
 };
 
 /// Targets with rows for slots that they are not accounted for up to: the clock was ahead when those were written. Rows that
@@ -203,7 +204,7 @@ impl Store {
             .await
             .map_err(failed("read the queue ahead"))?;
         let Some(until) = until.map(instant) else { return Ok(0) };
-        let reason = format!("the clock was ahead until {}", until.format("%F %T UTC"));
+        let reason = format!("the clock was ahead until {}", show_utc(until));
         let end = End::Skipped { code: ReasonCode::ClockAhead, reason: reason.clone() };
         let mut tx = self.begin().await?;
         let ended: Vec<(i64, String, String)> = sqlx::query_as(END_QUEUED_AHEAD)
@@ -329,10 +330,10 @@ pub(super) async fn give_up_slots(
             row.schedule_id,
             row.instance_id,
             match slots.count {
-                1 => format!("the slot {}", slots.first.format("%F %T UTC")),
-                n => format!("{n} slots, {} to {}", slots.first.format("%F %T UTC"), slots.last.format("%F %T UTC")),
+                1 => format!("the slot {}", show_utc(slots.first)),
+                n => format!("{n} slots, {} to {}", show_utc(slots.first), show_utc(slots.last)),
             },
-            row.created_at.format("%F %T UTC"),
+            show_utc(row.created_at),
         );
         audit(tx, &of_clock(now, Subject::new(SubjectKind::Bake, row.id.to_string()), detail)).await?;
     }

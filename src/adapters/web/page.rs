@@ -362,6 +362,8 @@ fn daemon(status: &Status, now: DateTime<Utc>) -> Markup {
                 " (" code { (daemon.config_hash) } "). "
                 @if let Some(source) = &daemon.credentials {
                     "Credentials: " (source)
+                    @if let Some(key_id) = &daemon.credentials_key_id { ", key " code { (key_id) } }
+                    @if let Some(identity) = &daemon.credentials_identity { ", " code { (identity) } }
                     @if let Some(end) = &daemon.credentials_expire_at { ", which end " (relative_text(end, now)) }
                     "."
                 }

@@ -54,7 +54,7 @@ pub struct InitArgs {
     /// `ecd_endpoint` of [cloud].
     #[arg(long, value_name = "URL")]
     pub ecd_endpoint: Option<String>,
-    /// `credentials` of [cloud]: `default`, `files` or `ecs_ram_role`.
+    /// `credentials` of [cloud], such as `default`, `files`, `ecs_ram_role` or `profile:NAME`.
     #[arg(long, value_name = "SOURCE")]
     pub credentials: Option<String>,
     /// `credentials_dir` of [cloud].

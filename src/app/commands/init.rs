@@ -25,11 +25,12 @@ use super::{
 };
 use crate::{
     adapters::{
-        config::{self, CloudSettings, Credentials, Severity},
+        config::{self, CloudSettings, Severity},
         files::AtomicFile,
     },
     app::{cli::InitArgs, daemon},
     domain::{
+        api::credential_source::CredentialSource,
         api::{call::ErrorClass, instance_state::InstanceType},
         clock::{Clock, SystemClock},
         error::chain,
@@ -302,17 +303,23 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
         count(InstanceType::WuyingServer),
     );
     let _ = writeln!(text, "region = {}", quoted(&cloud.region));
-    for (key, value) in [("endpoint", &cloud.endpoint), ("ecd_endpoint", &cloud.ecd_endpoint)] {
+    for (key, value) in [
+        ("endpoint", &cloud.endpoint),
+        ("ecd_endpoint", &cloud.ecd_endpoint),
+        ("sts_endpoint", &cloud.sts_endpoint),
+        ("metadata_endpoint", &cloud.metadata_endpoint),
+    ] {
         if let Some(value) = value {
             let _ = writeln!(text, "{key} = {}", quoted(value));
         }
     }
-    match cloud.credentials {
-        Credentials::Default => text.push_str(
-            "# credentials = \"default\"          # or \"files\", \"ecs_ram_role\"; keys themselves never belong into this file\n",
+    match &cloud.credentials {
+        CredentialSource::Default => text.push_str(
+            "# credentials = \"default\"          # or \"files\", \"ecs_ram_role\", \"profile:NAME\" …; never put a key into this file\n",
         ),
-        Credentials::Files => text.push_str("credentials = \"files\"\n"),
-        Credentials::EcsRamRole => text.push_str("credentials = \"ecs_ram_role\"\n"),
+        chosen => {
+            let _ = writeln!(text, "credentials = {}", quoted(&chosen.to_string()));
+        }
     }
     if let Some(folder) = &cloud.credentials_dir {
         let _ = writeln!(text, "credentials_dir = {}", quoted(&folder.display().to_string()));

@@ -219,6 +219,10 @@ fn text(context: &Context<'_>, status: &Status) -> String {
     let credentials = daemon.credentials.as_deref().unwrap_or("not needed yet");
     let expiry = daemon.credentials_expire_at.as_ref().map(|at| format!(", until {at}")).unwrap_or_default();
     let _ = writeln!(text, "  credentials  {credentials}{expiry}");
+    if let Some(key_id) = &daemon.credentials_key_id {
+        let identity = daemon.credentials_identity.as_ref().map(|arn| format!(", {arn}")).unwrap_or_default();
+        let _ = writeln!(text, "               key {key_id}{identity}");
+    }
     if let Some(Zones { release, source }) = &daemon.zones {
         let _ = writeln!(text, "  time zones   release {release} ({source})");
     }

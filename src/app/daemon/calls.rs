@@ -8,15 +8,14 @@ use super::{remote_images::remote_image, slot_lists::SlotLists};
 use crate::{
     adapters::{
         cloud::{
-            self, CloudClient, CloudError, CloudOptions, CredentialSource, Environment, Gate, ProxySettings,
-            Unanswered,
+            self, CloudClient, CloudError, CloudOptions, Environment, Gate, ProxySettings, Unanswered,
             actions::{
                 CreateImageByInstance, DescribeDesktops, Desktop, ListImage, ListWuyingServer, MachineStatus, Server,
                 StartDesktops, StartWuyingServer, StopDesktops, StopWuyingServer,
             },
             random_nonces,
         },
-        config::{Config, Credentials},
+        config::Config,
         failpoint, hooks,
         store::Attempt,
     },
@@ -47,11 +46,9 @@ pub fn client(
         region: settings.region.clone(),
         endpoint: settings.endpoint.clone(),
         ecd_endpoint: settings.ecd_endpoint.clone(),
-        credentials: match settings.credentials {
-            Credentials::Default => CredentialSource::Default,
-            Credentials::Files => CredentialSource::Files,
-            Credentials::EcsRamRole => CredentialSource::EcsRamRole,
-        },
+        sts_endpoint: settings.sts_endpoint.clone(),
+        metadata_endpoint: settings.metadata_endpoint.clone(),
+        credentials: settings.credentials.clone(),
         connect_timeout: settings.connect_timeout,
         timeout: settings.timeout,
         requests_per_second: settings.requests_per_second,
@@ -61,6 +58,7 @@ pub fn client(
     let mut environment = Environment::read(|name| environment.get(name).cloned());
     if let Some(folder) = &settings.credentials_dir {
         environment.credentials_directory = Some(folder.clone());
+        environment.folder_is_named = true;
     }
     CloudClient::new(&options, environment, Arc::clone(clock), random_nonces())
 }

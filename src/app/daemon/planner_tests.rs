@@ -487,7 +487,7 @@ async fn a_clock_that_was_ahead_for_a_moment_before_a_slot_does_not_cost_it() {
         assert_eq!(night.table().await, ["a queued 03-01 03:00"], "{catch_up}, restart {restart}");
         let report: Vec<_> = night.audit().await.into_iter().filter(|row| row.action == "clock").collect();
         assert_eq!(report.len(), 1);
-        assert!(report[0].detail.contains("gives up the slot 2027-03-01 03:00:00 UTC"), "{}", report[0].detail);
+        assert!(report[0].detail.contains("gives up the slot Mon 2027-03-01 03:00 +00:00"), "{}", report[0].detail);
         assert_eq!(night.bake().await.len(), 1);
     }
 }

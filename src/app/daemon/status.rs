@@ -53,7 +53,7 @@ impl DaemonContext {
         let config = self.config();
         let Bakes { running, waiting, queued, last_day } = web::from_history(self.store.reader(), now).await?;
         let late = web::late(self.store.reader(), now).await?;
-        let credentials = self.cloud.credentials_in_use().await;
+        let credentials = self.cloud.credentials_in_use();
         let files = self.compare_files();
         let Judgement { health, no_image_yet } = self.judge(&engine, files, now).await?;
         Ok(Status {
@@ -70,8 +70,10 @@ impl DaemonContext {
                 },
                 mode: self.cloud.mode(),
                 schedules: engine.schedules,
-                credentials: credentials.map(|(source, _)| source.to_string()),
-                credentials_expire_at: credentials.and_then(|(_, expires_at)| expires_at).map(rfc3339_seconds),
+                credentials: credentials.as_ref().map(|in_use| in_use.source.clone()),
+                credentials_key_id: credentials.as_ref().map(|in_use| in_use.key_id.clone()),
+                credentials_identity: credentials.as_ref().and_then(|in_use| in_use.identity.clone()),
+                credentials_expire_at: credentials.and_then(|in_use| in_use.expires_at).map(rfc3339_seconds),
                 zones: Some(Zones {
                     release: config.zones.version().to_owned(),
                     source: config.zones.origin().to_owned(),

@@ -13,7 +13,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Clock, STEP_BACK, earlier, later, shifted};
+use super::{Clock, STEP_BACK, earlier, later, shifted, show::show_utc};
 
 /// More than the network and whole seconds explain: above it the cloud's time determines ages.
 pub const SKEW_NOTICED: TimeDelta = TimeDelta::minutes(1);
@@ -71,7 +71,7 @@ impl fmt::Display for ClockBlocker {
                     f,
                     "this host's clock was set {way} by {} to {}, and the cloud has not confirmed that time yet",
                     span(*by),
-                    to.format("%F %T UTC")
+                    show_utc(*to)
                 )
             }
             Self::Skewed { skew } => write!(f, "{}", Skew(*skew)),
@@ -128,7 +128,7 @@ impl ClockEvent {
     pub fn once(&self) -> Option<String> {
         match self {
             Self::HistoryAhead { written_until, .. } => {
-                Some(format!("the clock was ahead until {}", written_until.format("%F %T UTC")))
+                Some(format!("the clock was ahead until {}", show_utc(*written_until)))
             }
             _ => None,
         }
@@ -137,7 +137,7 @@ impl ClockEvent {
 
 impl fmt::Display for ClockEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let utc = |at: &DateTime<Utc>| at.format("%F %T UTC").to_string();
+        let utc = |at: &DateTime<Utc>| show_utc(*at);
         match self {
             Self::Stepped { from, to, .. } => {
                 let way = if to < from { "back" } else { "forward" };
@@ -567,7 +567,10 @@ mod tests {
         assert_eq!(watch.take_events(), []);
         watch.history_written(clock.now() + TimeDelta::days(400));
         let events = watch.take_events();
-        assert!(events[0].to_string().starts_with("the clock was ahead until 2027-12-31 03:00:00 UTC"), "{events:?}");
+        assert!(
+            events[0].to_string().starts_with("the clock was ahead until Fri 2027-12-31 03:00 +00:00"),
+            "{events:?}"
+        );
         ask(&watch, clock.now());
         assert!(watch.agreed().is_ok());
     }

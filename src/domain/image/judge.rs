@@ -15,7 +15,7 @@ use super::{
     DeletionState, LineImage, Policy,
     retention::{self, RetentionRule},
 };
-use crate::domain::ids::BakeId;
+use crate::domain::{ids::BakeId, time::show_utc};
 
 /// A reason against all deletions of a line, or of all lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +113,7 @@ impl fmt::Display for Why {
             Self::LastGood => f.write_str("newest good image"),
             Self::Pinned { until: None, reason } => write!(f, "pinned: {reason}"),
             Self::Pinned { until: Some(until), reason } => {
-                write!(f, "pinned until {}: {reason}", until.format("%F %RZ"))
+                write!(f, "pinned until {}: {reason}", show_utc(*until))
             }
             Self::Channel { channel } => write!(f, "channel {channel}"),
             Self::Copied { regions } => write!(f, "being copied to {}", regions.join(", ")),

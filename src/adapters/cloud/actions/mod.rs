@@ -1,11 +1,12 @@
 //! Calls of the API, with the parameters and elements of their documentation: [`images`] are made, listed, deleted and
 //! distributed; [`workstations`] and [`desktops`] are listed, stopped and started; [`pools`] and [`groups`] are listed
-//! as users of images; [`identity`] returns the owner of the credentials.
+//! as users of images; [`identity`] returns the owner of the credentials, [`assume_role`] keys of a role.
 
 use serde::{Deserialize, Deserializer};
 
 use super::lenient;
 
+pub mod assume_role;
 pub mod desktops;
 pub mod groups;
 pub mod identity;
@@ -13,6 +14,7 @@ pub mod images;
 pub mod pools;
 pub mod workstations;
 
+pub use self::assume_role::{AssumeRole, AssumedRole, TemporaryKey};
 pub use self::desktops::{DescribeDesktops, Desktop, StartDesktops, StopDesktops};
 pub use self::groups::{DeliveryGroup, ListAppInstanceGroup};
 pub use self::identity::{CallerIdentity, GetCallerIdentity};

@@ -1,63 +1,186 @@
-//! The key pair from `~/.aliyun/config.json`, which the `aliyun` command writes; profiles of modes AK and StsToken.
+//! Profiles of `~/.aliyun/config.json`, which the `aliyun` command writes.
 
-use secrecy::SecretString;
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use tokio::fs;
 
-use super::types::{Credentials, Environment, SourceName};
+use super::{
+    environment::ecs_role,
+    modes::unsupported,
+    recipe::{Base, Recipe, RoleFields},
+    text_file,
+    types::NoKey,
+    variables::Environment,
+};
+use crate::adapters::cloud::signing::AccessKey;
+
+/// Maximum number of profiles that refer to each other.
+const LONGEST_CHAIN: usize = 8;
 
 #[derive(Deserialize)]
 struct ConfigFile {
     #[serde(default)]
-    current: String,
+    current: Option<String>,
     #[serde(default)]
-    profiles: Vec<Profile>,
+    profiles: Option<Vec<Profile>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
 struct Profile {
-    name: String,
-    #[serde(default)]
-    mode: String,
+    name: Option<String>,
+    mode: Option<String>,
     access_key_id: Option<String>,
     access_key_secret: Option<SecretString>,
     sts_token: Option<SecretString>,
+    ram_role_name: Option<String>,
+    ram_role_arn: Option<String>,
+    ram_session_name: Option<String>,
+    role_session_name: Option<String>,
+    expired_seconds: Option<u32>,
+    policy: Option<String>,
+    external_id: Option<String>,
+    sts_region: Option<String>,
+    enable_vpc: Option<bool>,
+    source_profile: Option<String>,
+    oidc_provider_arn: Option<String>,
+    oidc_token_file: Option<String>,
+    credentials_uri: Option<String>,
 }
 
-pub(super) async fn fetch(environment: &Environment) -> Result<Credentials, String> {
+/// The profile `wanted`; else that of `ALIBABA_CLOUD_PROFILE`; else the file's current one.
+pub(super) async fn find(environment: &Environment, wanted: Option<&str>) -> Result<Recipe, NoKey> {
+    // A name in the configuration decides alone; that of the variable may also mean a section of the INI file.
+    let absent = |why: String| if wanted.is_some() { NoKey::unusable(why) } else { NoKey::not_set_up(why) };
     if environment.profile_disabled {
-        return Err("switched off by ALIBABA_CLOUD_CLI_PROFILE_DISABLED".to_owned());
+        return Err(absent("switched off by ALIBABA_CLOUD_CLI_PROFILE_DISABLED".to_owned()));
     }
-    let home = environment.home.as_deref().ok_or("HOME is not set")?;
-    let path = home.join(".aliyun/config.json");
-    let text = fs::read(&path).await.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let path = match (&environment.profile_file, &environment.home) {
+        (Some(file), _) => file.clone(),
+        (None, Some(home)) => home.join(".aliyun/config.json"),
+        (None, None) => return Err(absent("HOME is not set".to_owned())),
+    };
+    let Some(text) = text_file::read(&path).await? else {
+        let why = format!("there is no {}", path.display());
+        return Err(if environment.profile_file.is_some() { NoKey::unusable(why) } else { absent(why) });
+    };
     // The parser's message may quote the file, which contains secrets: only the place is reported.
-    let file: ConfigFile = serde_json::from_slice(&text)
-        .map_err(|error| format!("{} is not as expected, line {}", path.display(), error.line()))?;
-    let wanted = environment.profile.as_deref().unwrap_or(&file.current);
-    let profile = file
-        .profiles
-        .into_iter()
-        .find(|profile| profile.name == wanted)
-        .ok_or_else(|| format!("no profile `{wanted}` in {}", path.display()))?;
-    credentials(profile)
+    let file: ConfigFile = serde_json::from_str(&text)
+        .map_err(|error| NoKey::unusable(format!("{} is not as expected, line {}", path.display(), error.line())))?;
+    let profiles = Profiles { environment, path, all: file.profiles.unwrap_or_default() };
+    let is_named = wanted.or(environment.profile.as_deref());
+    let Some(name) = is_named.map(str::to_owned).or(file.current.filter(|name| !name.is_empty())) else {
+        return Err(NoKey::not_set_up(format!("{} has no current profile", profiles.path.display())));
+    };
+    match profiles.all.iter().find(|profile| profile.name.as_deref() == Some(&name)) {
+        None if environment.profile.is_some() || wanted.is_some() => Err(absent(profiles.no_profile(&name))),
+        None => Err(NoKey::unusable(profiles.no_profile(&name))),
+        // As the command leaves it when it was never configured.
+        Some(profile) if is_named.is_none() && profile.is_blank() => {
+            Err(NoKey::not_set_up(format!("profile `{name}` is empty")))
+        }
+        Some(profile) => {
+            let mode = profile.mode.clone().unwrap_or_default();
+            let recipe = profiles.recipe(&name, &mut Vec::new())?;
+            Ok(recipe.described(format!("`{name}` ({mode})")))
+        }
+    }
 }
 
-fn credentials(profile: Profile) -> Result<Credentials, String> {
-    let name = profile.name;
-    let security_token = match profile.mode.as_str() {
-        "AK" => None,
-        "StsToken" => Some(profile.sts_token.ok_or_else(|| format!("profile `{name}` has no sts_token"))?),
-        mode => return Err(format!("profile `{name}` is of mode {mode}; AK and StsToken are read")),
-    };
-    let access_key_id = profile.access_key_id.filter(|id| !id.is_empty());
-    Ok(Credentials {
-        access_key_id: access_key_id.ok_or_else(|| format!("profile `{name}` has no access_key_id"))?,
-        access_key_secret: profile
-            .access_key_secret
-            .ok_or_else(|| format!("profile `{name}` has no access_key_secret"))?,
-        security_token,
-        expires_at: None,
-        source: SourceName::CliProfile,
-    })
+struct Profiles<'a> {
+    environment: &'a Environment,
+    path: PathBuf,
+    all: Vec<Profile>,
+}
+
+impl Profiles<'_> {
+    fn no_profile(&self, name: &str) -> String {
+        format!("no profile `{name}` in {}", self.path.display())
+    }
+
+    /// The recipe of a profile; `before` are those that lead to it.
+    fn recipe(&self, name: &str, before: &mut Vec<String>) -> Result<Recipe, NoKey> {
+        if before.iter().any(|one| one == name) || before.len() >= LONGEST_CHAIN {
+            return Err(NoKey::unusable(format!("profile `{name}` is its own source: {}", before.join(", "))));
+        }
+        before.push(name.to_owned());
+        let found = self.all.iter().find(|profile| profile.name.as_deref() == Some(name));
+        let profile = found.cloned().ok_or_else(|| NoKey::unusable(self.no_profile(name)))?;
+        let place = format!("profile `{name}`");
+        let missing = |what: &str| NoKey::unusable(format!("{place} has no {what}"));
+        match profile.mode.as_deref().unwrap_or_default() {
+            "AK" => Ok(Recipe::of(Base::Key(profile.key(&place)?))),
+            "StsToken" => {
+                let token = profile.sts_token.clone().filter(|token| !token.expose_secret().is_empty());
+                let token = token.ok_or_else(|| missing("sts_token"))?;
+                Ok(Recipe::of(Base::Key(AccessKey { security_token: Some(token), ..profile.key(&place)? })))
+            }
+            "RamRoleArn" => {
+                let base = Base::Key(profile.key(&place)?);
+                Ok(Recipe::of(base).then(profile.role().role(&place, self.environment)?))
+            }
+            "ChainableRamRoleArn" => {
+                let source = given(profile.source_profile.as_ref()).ok_or_else(|| missing("source_profile"))?;
+                let role = profile.role().role(&place, self.environment)?;
+                Ok(self.recipe(&source, before)?.then(role))
+            }
+            "EcsRamRole" => ecs_role(given(profile.ram_role_name.as_ref()), self.environment)
+                .map_err(|error| NoKey::unusable(format!("{place} is of mode EcsRamRole, {}", error.why()))),
+            "OIDC" => {
+                let environment = self.environment;
+                let provider_arn =
+                    given(profile.oidc_provider_arn.as_ref()).or_else(|| environment.oidc_provider_arn.clone());
+                let file = given(profile.oidc_token_file.as_ref()).map(PathBuf::from);
+                let file = file.or_else(|| environment.oidc_token_file.clone());
+                Ok(Recipe::of(Base::Oidc {
+                    provider_arn: provider_arn.ok_or_else(|| missing("oidc_provider_arn"))?,
+                    token_file: file.ok_or_else(|| missing("oidc_token_file"))?,
+                    role: profile.role().role(&place, environment)?,
+                }))
+            }
+            "CredentialsURI" => {
+                let uri = given(profile.credentials_uri.as_ref()).ok_or_else(|| missing("credentials_uri"))?;
+                Ok(Recipe::of(Base::Uri(uri)))
+            }
+            mode => Err(unsupported(&place, "mode", mode)),
+        }
+    }
+}
+
+impl Profile {
+    /// The fields of a role. The official libraries read the session's name from either key.
+    fn role(&self) -> RoleFields {
+        RoleFields {
+            arn: given(self.ram_role_arn.as_ref()),
+            session_name: given(self.ram_session_name.as_ref()).or_else(|| given(self.role_session_name.as_ref())),
+            duration_seconds: self.expired_seconds,
+            policy: given(self.policy.as_ref()),
+            external_id: given(self.external_id.as_ref()),
+            region: given(self.sts_region.as_ref()),
+            in_vpc: self.enable_vpc,
+        }
+    }
+
+    fn key(&self, place: &str) -> Result<AccessKey, NoKey> {
+        let missing = |what: &str| NoKey::unusable(format!("{place} has no {what}"));
+        let secret = self.access_key_secret.clone().filter(|secret| !secret.expose_secret().is_empty());
+        Ok(AccessKey {
+            id: given(self.access_key_id.as_ref()).ok_or_else(|| missing("access_key_id"))?,
+            secret: secret.ok_or_else(|| missing("access_key_secret"))?,
+            security_token: None,
+        })
+    }
+
+    fn is_blank(&self) -> bool {
+        let has_secret = self.access_key_secret.as_ref().is_some_and(|secret| !secret.expose_secret().is_empty());
+        matches!(self.mode.as_deref(), None | Some("" | "AK"))
+            && given(self.access_key_id.as_ref()).is_none()
+            && !has_secret
+    }
+}
+
+/// The text, unless it is empty.
+fn given(text: Option<&String>) -> Option<String> {
+    text.cloned().filter(|text| !text.is_empty())
 }

@@ -1,9 +1,10 @@
-//! The credentials, the environment that the sources read, and the error of all sources together.
+//! Credentials, where they are from, and why a source has none.
 
-use std::{fmt, path::PathBuf};
+use std::fmt;
 
 use chrono::{DateTime, Utc};
-use secrecy::SecretString;
+
+use crate::adapters::cloud::signing::AccessKey;
 
 /// A source, as named in messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -12,10 +13,16 @@ pub enum SourceName {
     Environment,
     /// `access_key_id` and its siblings in the credentials folder.
     Files,
+    /// The role for an OIDC token, from variables.
+    Oidc,
     /// `~/.aliyun/config.json`.
     CliProfile,
+    /// `~/.alibabacloud/credentials`.
+    Ini,
     /// The ECS metadata service.
     EcsRamRole,
+    /// `ALIBABA_CLOUD_CREDENTIALS_URI`.
+    Uri,
 }
 
 impl fmt::Display for SourceName {
@@ -23,71 +30,85 @@ impl fmt::Display for SourceName {
         f.pad(match self {
             Self::Environment => "environment",
             Self::Files => "credentials folder",
+            Self::Oidc => "OIDC role",
             Self::CliProfile => "aliyun profile",
+            Self::Ini => "credentials file",
             Self::EcsRamRole => "ECS RAM role",
+            Self::Uri => "credentials URI",
         })
     }
 }
 
-/// What signs a request.
+/// A key, where it is from, whose it is, and how long it is accepted.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    /// Not a secret, but of no use in logs.
-    pub access_key_id: String,
-    /// The secret that goes with it.
-    pub access_key_secret: SecretString,
-    /// Goes along with temporary keys.
-    pub security_token: Option<SecretString>,
+    /// What signs.
+    pub key: AccessKey,
     /// When the cloud stops accepting it, where that is known.
     pub expires_at: Option<DateTime<Utc>>,
     /// Where it is from.
     pub source: SourceName,
+    /// Which of the source's: a profile and its mode, a section, a role.
+    pub detail: Option<String>,
+    /// The role's session, `acs:ram::…:assumed-role/…`, where the source reports it.
+    pub arn: Option<String>,
 }
 
-/// What the sources read: the process's environment as a value, so that tests have their own.
-#[derive(Debug, Clone)]
-pub struct Environment {
-    pub(in crate::adapters::cloud) access_key_id: Option<String>,
-    pub(in crate::adapters::cloud) access_key_secret: Option<SecretString>,
-    pub(in crate::adapters::cloud) security_token: Option<SecretString>,
-    pub(in crate::adapters::cloud) profile: Option<String>,
-    pub(in crate::adapters::cloud) profile_disabled: bool,
-    pub(in crate::adapters::cloud) ecs_role: Option<String>,
-    pub(in crate::adapters::cloud) ecs_disabled: bool,
-    pub(in crate::adapters::cloud) imds_v1_disabled: bool,
-    /// Home of `.aliyun/config.json`.
-    pub home: Option<PathBuf>,
-    /// Folder of `access_key_id`, `access_key_secret` and perhaps `security_token`; systemd's `LoadCredential=` makes it.
-    pub credentials_directory: Option<PathBuf>,
-    /// Base of the metadata service; another one only in tests.
-    pub metadata_url: String,
-}
-
-impl Environment {
-    /// Takes what the sources need from variables; pass `|name| std::env::var(name).ok()`.
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let set = |name: &str| variable(name).filter(|text| !text.is_empty());
-        let on = |name: &str| set(name).is_some_and(|text| text.eq_ignore_ascii_case("true"));
-        Self {
-            access_key_id: set("ALIBABA_CLOUD_ACCESS_KEY_ID"),
-            access_key_secret: set("ALIBABA_CLOUD_ACCESS_KEY_SECRET").map(SecretString::from),
-            security_token: set("ALIBABA_CLOUD_SECURITY_TOKEN").map(SecretString::from),
-            profile: set("ALIBABA_CLOUD_PROFILE"),
-            profile_disabled: on("ALIBABA_CLOUD_CLI_PROFILE_DISABLED"),
-            ecs_role: set("ALIBABA_CLOUD_ECS_METADATA"),
-            ecs_disabled: on("ALIBABA_CLOUD_ECS_METADATA_DISABLED"),
-            imds_v1_disabled: on("ALIBABA_CLOUD_IMDSV1_DISABLED"),
-            home: set("HOME").map(PathBuf::from),
-            credentials_directory: set("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-            metadata_url: "http://100.100.100.200".to_owned(),
+impl Credentials {
+    /// The source in words.
+    pub fn origin(&self) -> String {
+        match &self.detail {
+            Some(detail) => format!("{} {detail}", self.source),
+            None => self.source.to_string(),
         }
     }
 }
 
-/// No source has a key pair; one error for each.
+/// Why a source gives no credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no credentials: {}", reasons.iter().map(|(name, why)| format!("{name}: {why}")).collect::<Vec<_>>().join("; "))]
+pub(super) enum NoKey {
+    /// Nothing is set up there: the next source is asked.
+    #[error("{0}")]
+    NotSetUp(String),
+    /// It is set up, and cannot be used. Another source would sign as somebody else, so none is asked.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl NoKey {
+    pub(super) fn not_set_up(why: impl Into<String>) -> Self {
+        Self::NotSetUp(why.into())
+    }
+
+    pub(super) fn unusable(why: impl Into<String>) -> Self {
+        Self::Unusable(why.into())
+    }
+
+    pub(super) fn why(self) -> String {
+        match self {
+            Self::NotSetUp(why) | Self::Unusable(why) => why,
+        }
+    }
+}
+
+/// There is no key to sign with.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoCredentials {
-    /// The sources asked, in order.
+    /// The sources asked, in order, each with its reason.
     pub reasons: Vec<(SourceName, String)>,
+    /// The last of them is set up or chosen, so that no other one is asked.
+    pub is_final: bool,
+}
+
+impl std::error::Error for NoCredentials {}
+
+impl fmt::Display for NoCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = |(name, why): &(SourceName, String)| format!("{name}: {why}");
+        let reasons: Vec<String> = match (self.is_final, self.reasons.last()) {
+            (true, Some(last)) => vec![reason(last)],
+            _ => self.reasons.iter().map(reason).collect(),
+        };
+        write!(f, "no credentials: {}", reasons.join("; "))
+    }
 }

@@ -180,10 +180,11 @@ async fn credentials(
 ) -> bool {
     let name = "credentials";
     let identity = cloud.caller_identity().await;
-    let (source, expires_at) = match cloud.credentials_in_use().await {
-        Some((source, expires_at)) => (format!("from {source}"), expires_at),
-        None => ("from nowhere".to_owned(), None),
-    };
+    let in_use = cloud.credentials_in_use();
+    let source = in_use
+        .as_ref()
+        .map_or_else(|| "from nowhere".to_owned(), |in_use| format!("from {}, key {}", in_use.source, in_use.key_id));
+    let expires_at = in_use.and_then(|in_use| in_use.expires_at);
     let expiry = expires_at.map(|at| format!(", expire {}", relative(at, now))).unwrap_or_default();
     let (check, accepted) = match identity {
         Ok(answer) => {
@@ -200,7 +201,8 @@ async fn credentials(
         }
         Err(api_error) if api_error.class == ErrorClass::Credential => {
             let check = if api_error.code.as_deref() == Some("CredentialsUnavailable") {
-                Check::fail(name, api_error.message, provide(context, config))
+                let advice = provide(context, config, &api_error);
+                Check::fail(name, api_error.message, advice)
             } else {
                 Check::fail(name, format!("{source}: {api_error}{expiry}"), &*api_error.advice)
             };
@@ -216,7 +218,7 @@ async fn credentials(
 }
 
 /// How this command gets the key pair of the service.
-fn provide(context: &Context<'_>, config: &Config) -> String {
+fn provide(context: &Context<'_>, config: &Config, api_error: &ApiError) -> String {
     let folder = host::unit_credentials(context.config_path);
     let in_unit = folder.join("access_key_id").exists() && config.cloud.credentials_dir.is_none();
     if in_unit {
@@ -227,8 +229,7 @@ fn provide(context: &Context<'_>, config: &Config) -> String {
             context.config_path.display()
         )
     } else {
-        "put the key pair into one of these places; in files, each part into one of its own that only its owner can read"
-            .to_owned()
+        api_error.advice.to_string()
     }
 }
 

@@ -14,12 +14,12 @@ use rustix::fs::StatVfsMountFlags;
 use super::report::Check;
 use crate::{
     adapters::{
-        config::{Config, Credentials, Problems, Severity},
+        config::{Config, Problems, Severity},
         control::who,
         store::DATABASE_FILE,
     },
     app::commands::{context::Context, output::schedules},
-    domain::calendar::zone::Release,
+    domain::{api::credential_source::CredentialSource, calendar::zone::Release},
 };
 
 /// Mode bits: others may read, others may write, sticky folder.
@@ -204,26 +204,39 @@ pub(super) fn unit_credentials(config_path: &Path) -> PathBuf {
 /// Files that may contain a key pair, whether or not this command reads them.
 pub(super) fn credential_permissions(context: &Context<'_>, config: &Config) -> Check {
     let name = "credential files";
-    if config.cloud.credentials == Credentials::EcsRamRole {
-        return Check::skip(name, "none are read: the RAM role of the machine is used");
-    }
+    let choice = &config.cloud.credentials;
+    let may_read = |one: CredentialSource| *choice == CredentialSource::Default || *choice == one;
     let variable = |name: &str| context.environment.get(name).filter(|text| !text.is_empty()).map(PathBuf::from);
-    let folders = [
-        config.cloud.credentials_dir.clone().or_else(|| variable("CREDENTIALS_DIRECTORY")),
-        Some(unit_credentials(context.config_path)),
-    ];
-    let parts = ["access_key_id", "access_key_secret", "security_token"];
-    let mut files: Vec<PathBuf> =
-        folders.into_iter().flatten().flat_map(|folder| parts.map(|part| folder.join(part))).collect();
-    if config.cloud.credentials == Credentials::Default {
-        files.extend(variable("HOME").map(|home| home.join(".aliyun/config.json")));
+    let mut files: Vec<PathBuf> = Vec::new();
+    if may_read(CredentialSource::Files) {
+        let folders = [
+            config.cloud.credentials_dir.clone().or_else(|| variable("CREDENTIALS_DIRECTORY")),
+            Some(unit_credentials(context.config_path)),
+        ];
+        let parts = ["access_key_id", "access_key_secret", "security_token"];
+        files.extend(folders.into_iter().flatten().flat_map(|folder| parts.map(|part| folder.join(part))));
+    }
+    let below_home = |file: &str| variable("HOME").map(|home| home.join(file));
+    if may_read(CredentialSource::Default) || matches!(choice, CredentialSource::Profile(_)) {
+        files.extend(variable("ALIBABA_CLOUD_CONFIG_FILE").or_else(|| below_home(".aliyun/config.json")));
+    }
+    if may_read(CredentialSource::Ini) {
+        files.extend(variable("ALIBABA_CLOUD_CREDENTIALS_FILE"));
+        files.extend(below_home(".alibabacloud/credentials"));
+        files.extend(below_home(".alibabacloud/credentials.ini"));
+    }
+    if may_read(CredentialSource::Oidc) {
+        files.extend(variable("ALIBABA_CLOUD_OIDC_TOKEN_FILE"));
+    }
+    if files.is_empty() {
+        return Check::skip(name, format!("none are read: credentials = \"{choice}\""));
     }
     files.dedup();
-    for folder in files.iter().filter_map(|file| file.parent()).collect::<BTreeSet<_>>() {
-        let [id, secret] = [parts[0], parts[1]].map(|part| folder.join(part));
+    for id in files.iter().filter(|file| file.ends_with("access_key_id")) {
+        let secret = id.with_file_name("access_key_secret");
         let (present, missing) = match (id.exists(), secret.exists()) {
-            (true, false) => (id, secret),
-            (false, true) => (secret, id),
+            (true, false) => (id, &secret),
+            (false, true) => (&secret, id),
             _ => continue,
         };
         let found = format!("{} is there, but {} is missing", present.display(), missing.display());

@@ -11,6 +11,7 @@ use crate::{
         event::Action,
         ids::ImageId,
         image::{DeletionState, Pin},
+        time::show_utc,
     },
 };
 
@@ -64,7 +65,7 @@ async fn keep(
     let Some(row) = shared.store.reader().image(image_id).await? else { return Ok(no_image(image_id)) };
     match &row.image.deletion {
         DeletionState::Deleted { at } => {
-            let message = format!("{image_id} is deleted since {}; that cannot be taken back", at.format("%F %TZ"));
+            let message = format!("{image_id} is deleted since {}; that cannot be taken back", show_utc(*at));
             return Ok(Reply::Failed { message });
         }
         // An image that may be deleted cannot be promised.
@@ -72,7 +73,7 @@ async fn keep(
             let message = format!(
                 "the deletion of {image_id} was sent at {}, and whether the cloud deleted it is not known yet; it is \
                  searched for, try again in a minute",
-                sent_at.format("%F %TZ")
+                show_utc(*sent_at)
             );
             return Ok(Reply::Failed { message });
         }

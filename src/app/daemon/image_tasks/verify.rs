@@ -18,6 +18,7 @@ use crate::{
         bake::{Bake, State, hook_environment::environment},
         hooks::{HookOutcome, HookResult, Moment},
         ids::ImageId,
+        time::show_utc,
     },
 };
 
@@ -98,7 +99,7 @@ async fn one(shared: &DaemonContext, check: &DueCheck) -> Result<(), StoreError>
         CheckResult::Passed | CheckResult::Failed { .. } => {}
         CheckResult::Again { at } => {
             let last = attempts.last().and_then(|attempt| attempt.message.as_deref()).unwrap_or_default();
-            let at = at.format("%F %TZ");
+            let at = show_utc(*at);
             tracing::warn!(image, line, "v{version} of {line}, {image}, could not be checked; again at {at}: {last}");
         }
     }

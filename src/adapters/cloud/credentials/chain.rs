@@ -1,0 +1,191 @@
+//! The sources in their order, and what becomes of a recipe.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    cli_profile, environment, files, ini_file,
+    key_service::{self, MetadataService},
+    recipe::{Base, Recipe},
+    token_service::TokenService,
+    types::{Credentials, NoCredentials, NoKey, SourceName},
+    variables::Environment,
+};
+use crate::{
+    adapters::cloud::{
+        actions::TemporaryKey,
+        endpoint::{Endpoint, EndpointError},
+        http::Http,
+        signing::AccessKey,
+    },
+    domain::{api::credential_source::CredentialSource, clock::Clock, time::rfc3339_seconds},
+};
+
+/// The order of the official libraries; the credentials folder of the service manager follows the environment.
+const ORDER: [SourceName; 7] = [
+    SourceName::Environment,
+    SourceName::Files,
+    SourceName::Oidc,
+    SourceName::CliProfile,
+    SourceName::Ini,
+    SourceName::EcsRamRole,
+    SourceName::Uri,
+];
+
+/// Hosts of the services that give keys, where they are not the usual ones.
+#[derive(Debug, Clone, Default)]
+pub struct KeyHosts {
+    /// The token service.
+    pub sts: Option<Endpoint>,
+    /// The metadata service.
+    pub metadata: Option<Endpoint>,
+}
+
+/// The metadata service: a link-local address, which is the same on every ECS machine.
+const METADATA: &str = "http://100.100.100.200";
+
+impl KeyHosts {
+    /// The hosts, the metadata service by its address.
+    ///
+    /// # Errors
+    ///
+    /// `EndpointError` if that is not an address.
+    pub fn new(sts: Option<Endpoint>, metadata: Option<&str>) -> Result<Self, EndpointError> {
+        let is_usual = |text: &&str| text.trim_end_matches('/') == METADATA;
+        Ok(Self { sts, metadata: metadata.filter(|text| !is_usual(text)).map(Endpoint::parse).transpose()? })
+    }
+}
+
+/// All sources.
+pub(super) struct Chain {
+    choice: CredentialSource,
+    environment: Environment,
+    tokens: TokenService,
+    metadata: MetadataService,
+}
+
+/// A key with its end and its owner.
+struct Issued {
+    key: AccessKey,
+    expires_at: Option<DateTime<Utc>>,
+    arn: Option<String>,
+    detail: Option<String>,
+}
+
+impl Chain {
+    pub(super) fn new(
+        choice: CredentialSource,
+        environment: Environment,
+        hosts: KeyHosts,
+        http: Http,
+        clock: Arc<dyn Clock>,
+        nonce: Arc<dyn Fn() -> String + Send + Sync>,
+    ) -> Self {
+        let metadata = MetadataService {
+            http: http.clone(),
+            base: hosts.metadata.map_or_else(|| METADATA.to_owned(), |endpoint| endpoint.url("")),
+            tokens_only: environment.imds_v1_disabled,
+        };
+        Self { choice, environment, tokens: TokenService { http, clock, nonce, endpoint: hosts.sts }, metadata }
+    }
+
+    /// The source that the operator chose; `None` lets the first one win that is set up.
+    pub(super) fn chosen(&self) -> Option<SourceName> {
+        Some(match self.choice {
+            CredentialSource::Default => return None,
+            CredentialSource::Environment => SourceName::Environment,
+            CredentialSource::Oidc => SourceName::Oidc,
+            CredentialSource::Profile(_) => SourceName::CliProfile,
+            CredentialSource::Ini => SourceName::Ini,
+            CredentialSource::EcsRamRole => SourceName::EcsRamRole,
+            CredentialSource::Uri => SourceName::Uri,
+            CredentialSource::Files => SourceName::Files,
+        })
+    }
+
+    /// Credentials from `only`, or from the first source that is set up. One that is set up and fails ends the search:
+    /// the next one would sign as somebody else.
+    pub(super) async fn fetch(
+        &self,
+        only: Option<SourceName>,
+        now: DateTime<Utc>,
+    ) -> Result<Credentials, NoCredentials> {
+        let mut reasons = Vec::new();
+        for name in ORDER.into_iter().filter(|name| only.is_none_or(|only| only == *name)) {
+            match self.ask(name, now).await {
+                Ok(credentials) => return Ok(credentials),
+                Err(error) => {
+                    let is_final = only.is_some() || matches!(error, NoKey::Unusable(_));
+                    reasons.push((name, error.why()));
+                    if is_final {
+                        return Err(NoCredentials { reasons, is_final });
+                    }
+                }
+            }
+        }
+        Err(NoCredentials { reasons, is_final: false })
+    }
+
+    async fn ask(&self, source: SourceName, now: DateTime<Utc>) -> Result<Credentials, NoKey> {
+        let recipe = self.recipe(source).await?;
+        let described = recipe.detail.clone();
+        let Issued { key, expires_at, arn, detail } = self.carry_out(recipe).await?;
+        if let Some(end) = expires_at.filter(|&end| end <= now) {
+            let end = rfc3339_seconds(end);
+            return Err(NoKey::unusable(format!("its keys ended {end}; check the clock of this host")));
+        }
+        Ok(Credentials { key, expires_at, source, detail: described.or(detail), arn })
+    }
+
+    async fn recipe(&self, source: SourceName) -> Result<Recipe, NoKey> {
+        let environment = &self.environment;
+        match source {
+            SourceName::Environment => environment::key(environment),
+            SourceName::Files => files::find(environment).await,
+            SourceName::Oidc => environment::oidc(environment),
+            SourceName::CliProfile => {
+                let wanted = match &self.choice {
+                    CredentialSource::Profile(name) => Some(name.as_str()),
+                    _ => None,
+                };
+                cli_profile::find(environment, wanted).await
+            }
+            SourceName::Ini => ini_file::find(environment).await,
+            SourceName::EcsRamRole => environment::ecs_role(None, environment),
+            SourceName::Uri => environment::uri(environment),
+        }
+    }
+
+    async fn carry_out(&self, recipe: Recipe) -> Result<Issued, NoKey> {
+        // A profile that names the machine's role is set up, whatever the machine answers.
+        let is_meant = recipe.detail.is_some();
+        let mut issued = match recipe.base {
+            Base::Key(key) => Issued { key, expires_at: None, arn: None, detail: None },
+            Base::Oidc { provider_arn, token_file, role } => {
+                let assumed = self.tokens.assume_with_oidc(&role, &provider_arn, &token_file).await?;
+                Issued { arn: assumed.arn().or(Some(role.arn)), ..Issued::of(assumed.credentials) }
+            }
+            Base::EcsRole(name) => {
+                let answer = self.metadata.keys(name.as_deref()).await;
+                let (role, key) =
+                    answer.map_err(|error| if is_meant { NoKey::unusable(error.why()) } else { error })?;
+                Issued { detail: Some(format!("`{role}`")), ..Issued::of(key) }
+            }
+            Base::Uri(uri) => Issued::of(key_service::from_uri(&self.metadata.http, &uri).await?),
+        };
+        for role in recipe.roles {
+            let assumed = self.tokens.assume(&role, &issued.key).await?;
+            issued = Issued { arn: assumed.arn().or(Some(role.arn)), ..Issued::of(assumed.credentials) };
+        }
+        Ok(issued)
+    }
+}
+
+impl Issued {
+    fn of(temporary: TemporaryKey) -> Self {
+        let TemporaryKey { access_key_id, access_key_secret, security_token, expiration } = temporary;
+        let key = AccessKey { id: access_key_id, secret: access_key_secret, security_token: Some(security_token) };
+        Self { key, expires_at: Some(expiration), arn: None, detail: None }
+    }
+}
