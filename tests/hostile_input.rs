@@ -9,6 +9,7 @@ mod targets;
 mod support;
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{Read as _, Write as _},
     os::unix::net::UnixStream,
@@ -16,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use imagebaked::domain::text::is_hidden;
+use imagebaked::{adapters::config, domain::text::is_hidden};
 use serde_json::{Value, json};
 use support::{BOUND, Cloud, Host};
 
@@ -199,4 +200,58 @@ fn a_small_request_makes_no_large_reply() {
     assert_eq!(same["body"]["rows"].as_array().unwrap().len(), 1, "{same}");
     let many = ask((1..=1001).collect());
     assert_eq!(many["body"]["message"], "1001 bakes are too many to follow at once: at most 1000");
+}
+
+/// Problems of a configuration with this text.
+fn problems(text: &str) -> config::Problems {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("imagebaked.toml");
+    fs::write(&path, text).unwrap();
+    config::load(&path, &BTreeMap::new()).expect_err("the text is wrong")
+}
+
+#[test]
+fn a_configuration_has_bounds_and_its_problems_too() {
+    // Without bounds, each of these takes gigabytes or minutes.
+    let begun = Instant::now();
+    let newlines = problems(&"\n".repeat(15_000_000));
+    assert_eq!((newlines.0.len(), newlines.0[0].code), (1, "too-large"), "{}", newlines.render(false));
+    let brackets = problems(&format!("a = {}", "[".repeat(900_000)));
+    assert!(brackets.render(false).len() < 100_000, "{}", brackets.render(false).len());
+    let headers = problems(&"[[schedule]]\n".repeat(100_000));
+    assert_eq!((headers.0.len(), headers.0[1000].code), (1001, "too-many"));
+    // One long line with many problems: none of them has the line.
+    let one_line =
+        problems(&format!("[[schedule]]\nname = 'a'\ncron = '@daily'\ninstance_ids = [{}]\n", "1,".repeat(100_000)));
+    let text = one_line.render(false);
+    assert!(text.len() < 2_000_000 && text.contains(":4:17"), "{} bytes", text.len());
+    let long_key = problems(&format!("{} = 1\n", "k".repeat(500_000)));
+    assert!(long_key.render(false).len() < 10_000, "{}", long_key.render(false).len());
+    let ids: String = (0..50_001).map(|n| format!("\"ecd-{n}\",")).collect();
+    let schedule = |name: &str| format!("[[schedule]]\nname = '{name}'\ncron = '@daily'\ninstance_ids = [{ids}]\n");
+    let many = problems(&format!("{}{}{}", schedule("a"), schedule("b"), schedule("c")));
+    assert_eq!(many.0.iter().map(|problem| problem.code).collect::<Vec<_>>(), ["too-many-instances"]);
+    assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn all_files_together_have_one_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("imagebaked.toml");
+    fs::write(&path, "").unwrap();
+    fs::create_dir(folder.path().join("conf.d")).unwrap();
+    let comments = format!("{}\n", "#".repeat(900_000));
+    for n in 0..20 {
+        fs::write(folder.path().join(format!("conf.d/{n:02}.toml")), &comments).unwrap();
+    }
+    let problems = config::load(&path, &BTreeMap::new()).expect_err("18 MB in all");
+    let codes: Vec<&str> = problems.0.iter().map(|problem| problem.code).collect();
+    assert!(codes.iter().filter(|code| **code == "too-large").count() >= 1, "{codes:?}");
+}
+
+#[test]
+fn invisible_characters_of_a_configuration_are_named() {
+    let found = problems("[daemon]\nowner = \"o\\u001b[2J\"\n");
+    assert_eq!(found.0[0].code, "hidden-character");
+    assert!(found.0[0].message.contains("U+001B"), "{}", found.0[0].message);
 }

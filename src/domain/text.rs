@@ -48,7 +48,7 @@ pub fn clean_lines(text: &str, longest: usize) -> Cow<'_, str> {
     bounded(text, longest, |c| matches!(c, '\n' | '\t'))
 }
 
-/// Cleans every string of a JSON value in place. Tokens (`NextToken`) keep their length: a shortened one is another.
+/// Cleans every string and name of a JSON value in place. Tokens (`NextToken`) keep their length: a shortened one is another.
 pub fn clean_json(value: &mut Value, longest: usize) {
     clean_strings(value, longest, clean);
 }
@@ -67,6 +67,10 @@ fn clean_strings(value: &mut Value, longest: usize, clean: fn(&str, usize) -> Co
         }
         Value::Array(values) => values.iter_mut().for_each(|value| clean_strings(value, longest, clean)),
         Value::Object(fields) => {
+            if fields.keys().any(|name| name.contains(is_hidden)) {
+                let entries = std::mem::take(fields).into_iter();
+                *fields = entries.map(|(name, value)| (clean(&name, longest).into_owned(), value)).collect();
+            }
             for (name, value) in fields {
                 clean_strings(value, if name.ends_with("Token") { usize::MAX } else { longest }, clean);
             }
@@ -124,10 +128,10 @@ mod tests {
 
     #[test]
     fn a_json_value_is_cleaned_inside_and_keeps_its_tokens() {
-        let mut value = json!({"a": ["x\u{7}", {"b": "中".repeat(20)}], "NextToken": "t".repeat(20), "n": 1});
+        let mut value = json!({"a": ["x\u{7}", {"b": "中".repeat(20)}], "NextToken": "t".repeat(20), "n\u{1b}": 1});
         clean_json(&mut value, 5);
         // An escape is kept whole or left out.
-        assert_eq!(value, json!({"a": ["x…", {"b": "中中中中…"}], "NextToken": "t".repeat(20), "n": 1}));
+        assert_eq!(value, json!({"a": ["x…", {"b": "中中中中…"}], "NextToken": "t".repeat(20), "n…": 1}));
     }
 
     proptest! {

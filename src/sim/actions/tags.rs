@@ -11,7 +11,7 @@ const IMAGES: &str = "CenterImageId";
 const MOST_IMAGES: usize = 50;
 const MOST_TAGS: usize = 20;
 
-fn images<'a>(params: &'a Params) -> Result<Vec<&'a str>, SimFailure> {
+fn images(params: &Params) -> Result<Vec<&str>, SimFailure> {
     if params.require("ResourceType")? != IMAGES {
         return Err(SimFailure::invalid("ResourceType"));
     }
