@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::time::rfc3339_seconds;
 
 mod codes;
+pub mod late;
 pub mod lines;
 pub mod outage;
 pub mod quota;

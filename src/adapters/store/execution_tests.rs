@@ -315,6 +315,8 @@ async fn bakes(store: &Store) {
     assert!(!reader.counts(day(0), &["succeeded"]).await.unwrap().is_empty());
     assert!(!reader.versions().await.unwrap().is_empty());
     reader.durations().await.unwrap();
+    reader.durations_of(&["golden".into()]).await.unwrap();
+    assert!(!reader.images_in_progress().await.unwrap().is_empty());
     assert!(!reader.open_bakes().await.unwrap().is_empty());
     assert_eq!(reader.pending_restarts().await.unwrap().len(), 1);
     assert!(!store.due(day(4)).await.unwrap().is_empty());

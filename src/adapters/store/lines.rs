@@ -29,7 +29,8 @@ ORDER BY l.line_id LIMIT ?1"
 pub(super) const LAST_DURATIONS: &str = "
 SELECT b.line_id, max(0, b.finished_at - (SELECT min(a.started_at) FROM attempts a
                                           WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create'))) AS took
-FROM lines l JOIN bakes b ON b.id IN (
+FROM (SELECT line_id FROM lines WHERE ?2 IS NULL OR line_id IN (SELECT value FROM json_each(?2))) l
+JOIN bakes b ON b.id IN (
     SELECT g.id FROM bakes g
     WHERE g.line_id = l.line_id AND g.state = 'succeeded'
       AND EXISTS (SELECT 1 FROM attempts a WHERE a.bake_id = g.id AND a.stage IN ('stop', 'create'))
@@ -98,8 +99,22 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn durations(&self) -> Result<Durations, StoreError> {
+        self.last_durations(None).await
+    }
+
+    /// The same for `lines` alone.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn durations_of(&self, lines: &[LineId]) -> Result<Durations, StoreError> {
+        self.last_durations(Some(serde_json::to_string(lines).map_err(StoreError::Encode)?)).await
+    }
+
+    async fn last_durations(&self, lines: Option<String>) -> Result<Durations, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(LAST_DURATIONS)
             .bind(LEARNED_FROM)
+            .bind(lines)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read how long bakes took"))?;

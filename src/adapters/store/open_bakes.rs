@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Reader, StoreError, failed};
 use crate::domain::{
     bake::State,
+    health::late::ImageInProgress,
     ids::{BakeId, InstanceId, LineId},
 };
 
@@ -26,6 +27,14 @@ pub(super) const PENDING_RESTARTS: &str = "
 SELECT id, schedule, instance_id, progress FROM bakes INDEXED BY bakes_open
 WHERE finished_at IS NULL AND progress ->> '$.work.restart_pending'
 ORDER BY id";
+
+/// Bakes whose image the cloud makes, or may be making, with their first call.
+pub(super) const IMAGES_IN_PROGRESS: &str = "
+SELECT b.id, b.schedule, b.line_id, (SELECT min(a.started_at) FROM attempts a
+                                     WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create')) AS begun_at
+FROM bakes b INDEXED BY bakes_open
+WHERE b.finished_at IS NULL AND b.state IN ('unknown', 'building')
+ORDER BY b.id";
 
 /// An open bake, for a forecast.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +115,25 @@ impl Reader {
                     OpenStage::Begun { at: begun_at.and_then(DateTime::from_timestamp_millis) }
                 };
                 OpenBake { line: line.into(), instance: instance.into(), region, slot, stage }
+            })
+            .collect())
+    }
+
+    /// Bakes whose image is being made, or may be, in the order of their ids.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn images_in_progress(&self) -> Result<Vec<ImageInProgress>, StoreError> {
+        let rows: Vec<(i64, String, String, Option<i64>)> = sqlx::query_as(IMAGES_IN_PROGRESS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read which images are being made"))?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(bake, schedule, line, begun_at)| {
+                let begun_at = DateTime::from_timestamp_millis(begun_at?)?;
+                Some(ImageInProgress { bake: BakeId(bake), schedule, line: line.into(), begun_at })
             })
             .collect())
     }

@@ -74,7 +74,7 @@ pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
         BAKE_OF_SLOT
     }
     open_bakes {
-        HAS_OPEN_BAKE, OPEN_BAKES, PENDING_RESTARTS
+        HAS_OPEN_BAKE, OPEN_BAKES, PENDING_RESTARTS, IMAGES_IN_PROGRESS
     }
     outbox {
         INSERT_EVENTS, EVENTS, NEWEST_EVENT, PRUNE_EVENTS

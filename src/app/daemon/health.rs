@@ -19,7 +19,7 @@ use crate::{
     domain::{
         bake::State,
         health::{
-            Problem, ProblemCode, Severity, Subject, SubjectKind,
+            Problem, ProblemCode, Severity, Subject, SubjectKind, late,
             lines::{self, Line},
             one_line,
             outage::Outage,
@@ -69,6 +69,7 @@ impl DaemonContext {
         problems.extend(backup_failed(&self.housekeeping, self.config().daemon.backup.as_ref(), now));
         problems.extend(schedules_auto_paused(&engine.pauses, now));
         problems.extend(instances_not_running(reader, now).await?);
+        problems.extend(images_late(reader, now).await?);
         problems.extend(scan_failed(reader, now).await?);
         problems.extend(replicas_failed(reader).await?);
         problems.extend(super::image_tasks::prune::list_problems(reader).await?);
@@ -209,6 +210,16 @@ async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Ve
         ));
     }
     Ok(problems)
+}
+
+async fn images_late(reader: &Reader, now: DateTime<Utc>) -> Result<Vec<Problem>, StoreError> {
+    let images = reader.images_in_progress().await?;
+    if images.is_empty() {
+        return Ok(Vec::new());
+    }
+    let lines: Vec<_> = images.iter().map(|image| image.line.clone()).collect();
+    let durations = reader.durations_of(&lines).await?;
+    Ok(images.iter().filter_map(|image| late::problem(image, durations.of_line(&image.line)?, now)).collect())
 }
 
 async fn scan_failed(reader: &Reader, now: DateTime<Utc>) -> Result<Option<Problem>, StoreError> {

@@ -47,7 +47,7 @@ codes! {
         "An image was not finished within `build_deadline`. The cloud may still make it, and it holds a builder meanwhile.",
         "Check it in the console; `imagebaked show BAKE` has the request ids for a ticket.";
     ImageLate = "image_late":
-        "An image takes longer than it should.",
+        "An image is not finished after three times the usual duration of its line, and at least 30 minutes more than that.",
         "`imagebaked show BAKE`.";
     ImageNotInHistory = "image_not_in_history":
         "The cloud has an image with our tags that is not in the history: a second daemon, or an older history.",

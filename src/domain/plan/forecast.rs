@@ -55,9 +55,14 @@ impl Durations {
         self.learned(line).unwrap_or(ASSUMED)
     }
 
+    /// Median of the line's own bakes.
+    pub fn of_line(&self, line: &LineId) -> Option<Duration> {
+        self.lines.get(line).copied()
+    }
+
     /// The same, but `None` instead of the assumed duration.
     pub fn learned(&self, line: &LineId) -> Option<Duration> {
-        self.lines.get(line).copied().or(self.overall)
+        self.of_line(line).or(self.overall)
     }
 
     /// Whether no bake has succeeded yet.
