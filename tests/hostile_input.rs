@@ -28,7 +28,9 @@ fn run(name: &str, limit: Duration, target: impl Fn(&[u8])) {
     files.sort();
     let corpus: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
     assert!(!corpus.is_empty(), "{}", folder.display());
-    corpus.iter().for_each(|input| target(input));
+    for input in &corpus {
+        target(input);
+    }
     let seed = support::number("SEED", 1);
     let (mut random, begun, mut runs) = (fastrand::Rng::with_seed(seed), Instant::now(), 0);
     while begun.elapsed() < limit {
@@ -176,7 +178,9 @@ fn idle_clients_keep_nobody_out() {
     let socket = host.path("control.sock");
     let idle: Vec<_> = (0..300).map(|_| UnixStream::connect(&socket).unwrap()).collect();
     // Half a request is no request.
-    idle.iter().for_each(|mut stream| drop(stream.write_all(b"{\"protocol\"")));
+    for mut stream in &idle {
+        let _ = stream.write_all(b"{\"protocol\"");
+    }
     host.expect(0, &["status"]);
     drop(idle);
 }
@@ -207,7 +211,7 @@ fn problems(text: &str) -> config::Problems {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("imagebaked.toml");
     fs::write(&path, text).unwrap();
-    config::load(&path, &BTreeMap::new()).expect_err("the text is wrong")
+    config::load(&path, &BTreeMap::new()).unwrap_err()
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! The first rule is that there is no panic. The others stand in each function.
 
 #![allow(dead_code, reason = "each fuzz target uses one of them")]
+#![expect(clippy::expect_used, reason = "a target that cannot run is a failure")]
 
 use std::{collections::BTreeMap, io::Cursor, time::Duration};
 
