@@ -253,9 +253,11 @@ impl Diagnostics {
         }
     }
 
-    /// Whether no further error would be kept: reading on is useless.
-    pub(super) fn is_full(&self) -> bool {
-        self.errors >= MOST_ERRORS
+    /// Whether no further error would be kept: the rest is left out, and the report says so.
+    pub(super) fn is_full(&mut self) -> bool {
+        let full = self.errors >= MOST_ERRORS;
+        self.cut |= full;
+        full
     }
 
     /// Number of problems; unchanged means that nothing was wrong in between.
