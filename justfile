@@ -40,7 +40,7 @@ snapshots:
 
 # See it work on the simulator.
 demo:
-    cargo run --locked --release -- demo
+    cargo run --locked -- demo
 
 # Run the simulator of the cloud alone.
 sim *ARGS:

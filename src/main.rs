@@ -2,8 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
-use imagebaked::app::{cli::Cli, commands};
+use clap::{FromArgMatches as _, error::ErrorKind};
+use imagebaked::{
+    adapters::config::closest,
+    app::{
+        cli::{self, Cli},
+        commands,
+    },
+};
 
 fn main() -> ExitCode {
     let folder = std::env::current_dir().ok();
@@ -12,10 +18,16 @@ fn main() -> ExitCode {
         Ok(false) => {}
         Err(error) => return report_usage(&error),
     }
-    let cli = match Cli::try_parse() {
+    let parsed = cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
-            let code = report_usage(&error);
+            let code = if error.kind() == ErrorKind::MissingSubcommand { show_help() } else { report_usage(&error) };
+            if error.kind() == ErrorKind::InvalidSubcommand
+                && let Some(tip) = tip(&error)
+            {
+                eprintln!("  tip: {tip}");
+            }
             let verbose = std::env::args_os().any(|argument| argument == "--verbose");
             if verbose && error.kind() == ErrorKind::DisplayVersion {
                 commands::version_details();
@@ -24,7 +36,7 @@ fn main() -> ExitCode {
         }
     };
     if cli.verbose {
-        let misplaced = Cli::command().error(ErrorKind::ArgumentConflict, "`--verbose` goes with `--version` alone");
+        let misplaced = cli::command().error(ErrorKind::ArgumentConflict, "`--verbose` goes with `--version` alone");
         return report_usage(&misplaced);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
@@ -35,6 +47,21 @@ fn main() -> ExitCode {
         }
     };
     runtime.block_on(commands::dispatch(cli))
+}
+
+/// The help on standard error, for a command line without a command.
+fn show_help() -> ExitCode {
+    eprint!("{}", cli::command().render_help());
+    ExitCode::from(2)
+}
+
+/// The nearest command, for `help` of one that is not there: clap names it only for commands.
+fn tip(error: &clap::Error) -> Option<String> {
+    let wanted = std::env::args().skip_while(|word| word != "help").nth(1)?;
+    let command = cli::command();
+    let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let near = closest(&wanted, names.iter().copied()).filter(|_| !error.to_string().contains("tip:"))?;
+    Some(format!("imagebaked help {near}"))
 }
 
 /// Help and version are no failures; clap knows which stream and code.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{Cloud, Host, eventually, exchange, imagebaked};
+use support::{Cloud, Host, Running, eventually, exchange, imagebaked, signal};
 
 const FILE: &str = r#"
 [[schedule]]
@@ -111,11 +111,11 @@ fn the_plan_follows_the_configuration() {
         .collect();
     // `--from` is exclusive, `--until` is inclusive.
     let wanted = [
-        "farm ws-1 2027-03-02T04:30:00Z farm-20270302-0430-v1",
-        "farm ws-2 2027-03-02T04:30:00Z farm-20270302-0430-v1",
+        "farm ws-1 2027-03-02T04:30:00Z farm-ws-1-20270302-0430-v1",
+        "farm ws-2 2027-03-02T04:30:00Z farm-ws-2-20270302-0430-v1",
         "golden ecd-1 2027-03-02T19:00:00Z golden-20270303-0300-v1",
-        "farm ws-1 2027-03-03T04:30:00Z farm-20270303-0430-v2",
-        "farm ws-2 2027-03-03T04:30:00Z farm-20270303-0430-v2",
+        "farm ws-1 2027-03-03T04:30:00Z farm-ws-1-20270303-0430-v2",
+        "farm ws-2 2027-03-03T04:30:00Z farm-ws-2-20270303-0430-v2",
         "golden ecd-1 2027-03-03T19:00:00Z golden-20270304-0300-v2",
     ];
     assert_eq!(report, wanted);
@@ -166,7 +166,7 @@ fn people_can_pause_resume_retry_and_cancel() {
     );
     host.expect(0, &["resume", "golden"]);
     let (_, err) = host.expect(1, &["resume", "golden"]);
-    assert!(err.contains("golden is not paused"), "{err}");
+    assert!(err.contains("golden is not paused by a command"), "{err}");
     host.expect(3, &["pause", "silver"]);
 
     let error = "[[fault]]\naction = \"CreateImageByInstance\"\ninstance_id = \"ecd-wrong\"\ncode = \"Instance.ImageUnsupported\"\n";
@@ -256,6 +256,7 @@ macro_rules! same_words {
             (r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)? [+-]\d\d:\d\d", "[time]"),
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", "[local]"),
             (r"\b(now|(in )?\d+[dhms]+( \d+[hms])?( ago)?)  ", "[span]  "),
+            (r"\bv(\d+), \d+[dhms]+( \d+[hms])? old", "v$1, [span] old"),
             (r"started (now|\d+\w+ ago)", "started [span]"),
             (r"scan of the cloud, (now|\d+\w+ ago)", "scan of the cloud, [span]"),
             (r"/\S+/(imagebaked\.toml|keys)", "[folder]/$1"),
@@ -370,12 +371,45 @@ fn slots_of_a_pause_are_recorded_with_its_reason() {
 #[test]
 fn the_demo_keeps_its_promises() {
     let begun = Instant::now();
-    let output = imagebaked().arg("demo").env("TMPDIR", std::env::temp_dir()).output().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let output = imagebaked().arg("demo").arg("--dir").arg(folder.path()).output().unwrap();
     let out = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{out}\n{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(out.matches(". kept: ").count(), 4, "{out}");
     assert!(!out.contains('\u{1b}'), "no colours into a pipe");
     assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    assert!(!out.contains("[[schedule]]") && out.contains("Instance.ImageUnsupported"), "{out}");
+    assert!(out.contains("v4 -> v3") || out.contains("prod of win11-golden"), "{out}");
+    // It ends with three commands that work.
+    let (_, last) = out.split_once("Now you:\n").unwrap();
+    let commands: Vec<&str> = last.lines().take_while(|line| line.starts_with("  ")).collect();
+    assert_eq!(commands.len(), 3, "{last}");
+    for line in &commands[..2] {
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let output = imagebaked().args(&words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("cad"), "{words:?}");
+    }
+    assert!(commands[2].ends_with(" demo --dir trial --stay"), "{last}");
+}
+
+#[test]
+fn a_trial_goes_on_until_it_is_stopped_and_then_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("imagebaked.toml");
+    let on = |args: &[&str]| imagebaked().arg("--config").arg(&config).args(args).output().unwrap();
+    for bakes in 1..=2 {
+        let mut command = imagebaked();
+        command.arg("demo").arg("--dir").arg(folder.path()).arg("--stay").stdout(Stdio::null());
+        let mut trial = Running(command.spawn().unwrap());
+        eventually("the daemon answers", || on(&["status"]).status.success().then_some(()));
+        assert!(on(&["bake", "--instance", "ecd-sim0001"]).status.success());
+        let history = String::from_utf8(on(&["history", "--json", "win11-golden"]).stdout).unwrap();
+        assert!(history.matches("\"trigger\":\"manual\"").count() >= bakes, "{history}");
+        signal(trial.0.id(), "TERM");
+        assert!(eventually("it has stopped", || trial.0.try_wait().unwrap()).success());
+    }
+    assert!(folder.path().join("cloud.json").exists());
 }
 
 #[test]
@@ -414,6 +448,6 @@ fn the_release_of_the_time_zone_rules_is_shown() {
     let status = host.json(0, &["status"]);
     assert_eq!(status["daemon"]["zones"]["release"], release.version());
     assert_eq!(status["daemon"]["zones"]["source"], "built in");
-    let (text, _) = host.expect(0, &["status"]);
+    let (text, _) = host.expect(0, &["status", "--all"]);
     assert!(text.contains(&format!("time zones   {release}")), "{text}");
 }

@@ -9,7 +9,7 @@ use imagebaked::{
     adapters::{
         cloud::{CloudClient, CloudOptions, Environment, actions::ListImage, random_nonces},
         config,
-        control::{Reply, Request, client},
+        control::{BakeSelection, Reply, Request, client},
     },
     app::daemon::{self, Asked, Setup},
     domain::{
@@ -20,6 +20,11 @@ use imagebaked::{
 };
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+
+/// A bake of the schedule.
+fn golden() -> BakeSelection {
+    BakeSelection { schedules: vec!["golden".into()], ..BakeSelection::default() }
+}
 
 #[tokio::test]
 async fn a_clock_that_is_off_is_noticed_and_forgotten_when_it_is_right() {
@@ -99,7 +104,7 @@ impl World {
         };
         let (stop, asked) = mpsc::channel(1);
         let daemon = tokio::spawn(async move { daemon::run(setup, asked).await.unwrap() });
-        while client::ask(&socket, &Request::Status).await.is_err() {
+        while client::ask(&socket, &Request::Status { all: false }).await.is_err() {
             assert!(!daemon.is_finished());
             tokio::task::yield_now().await;
         }
@@ -118,7 +123,7 @@ impl World {
 
     /// Makes one more image.
     async fn bake(&self) {
-        let Reply::Bakes { bakes } = self.ask(Request::Bake { schedule: "golden".into() }).await else { panic!() };
+        let Reply::Bakes { bakes } = self.ask(Request::Bake(golden())).await else { panic!() };
         let mut seen = 0;
         loop {
             match self.ask(Request::Follow { bakes: bakes.clone(), seen }).await {
@@ -162,7 +167,7 @@ async fn nothing_is_deleted_by_a_clock_that_the_cloud_contradicts() {
         let (problem, _) = world.prune().await;
         let side = if off > 0 { "ahead of" } else { "behind" };
         assert!(problem.as_ref().is_some_and(|why| why.contains(side)), "{problem:?}");
-        let Reply::Status(status) = world.ask(Request::Status).await else { panic!() };
+        let Reply::Status(status) = world.ask(Request::Status { all: false }).await else { panic!() };
         assert!(format!("{:?}", status.health).contains(side), "{:?}", status.health);
         world.clock.step(truth);
     }
@@ -179,12 +184,12 @@ async fn a_time_stamp_that_is_refused_is_a_problem_of_the_clock_and_ends_when_th
     world.bake().await;
     let truth = world.cloud.now();
     world.clock.step(truth - TimeDelta::minutes(20));
-    let Reply::Bakes { bakes } = world.ask(Request::Bake { schedule: "golden".into() }).await else { panic!() };
+    let Reply::Bakes { bakes } = world.ask(Request::Bake(golden())).await else { panic!() };
     let state = async || match world.ask(Request::Follow { bakes: bakes.clone(), seen: 0 }).await {
         Reply::Rows { rows, .. } => rows[0].clone(),
         other => panic!("{other:?}"),
     };
-    let health = async || match world.ask(Request::Status).await {
+    let health = async || match world.ask(Request::Status { all: false }).await {
         Reply::Status(status) => format!("{:?}", status.health),
         other => panic!("{other:?}"),
     };

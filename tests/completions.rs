@@ -6,7 +6,7 @@ mod support;
 
 use std::{fs, path::Path, process::Command};
 
-use support::imagebaked;
+use support::{Cloud, Host, imagebaked};
 
 fn script(shell: &str) -> String {
     let output = imagebaked().args(["completions", shell]).output().unwrap();
@@ -74,6 +74,26 @@ fn bash_completes_commands_and_schedules() {
     assert_eq!(offers(&["history", "--state", "fail"]), ["failed"]);
     assert_eq!(offers(&["check", "c."]), ["c.toml"]);
     assert_eq!(offered(folder.path(), &["imagebaked", "--config=c.toml", "bake", "fa"]), ["farm"]);
+    assert_eq!(offers(&["history", "--instance", "ws"]), ["ws-1"]);
+    assert_eq!(offers(&["rollback", "win10-old", "la"]), ["latest"]);
+    assert_eq!(offers(&["bake", "win11-golden", "fa"]), ["farm"], "several schedules");
     // Without a file there are no schedules, and no error.
     assert_eq!(offered(folder.path(), &["imagebaked", "--config", "none.toml", "bake", "f"]), [""]);
+}
+
+#[test]
+fn bash_completes_bakes_and_images_of_the_history() {
+    let cloud = Cloud::start();
+    let mut host =
+        Host::new(cloud.addr, "[[schedule]]\nname = \"golden\"\ninstance_id = \"ecd-1\"\ncron = \"0 3 1 1 *\"\n");
+    host.start();
+    cloud.add_faults("[[fault]]\naction = \"CreateImageByInstance\"\ncode = \"Instance.ImageUnsupported\"\n");
+    host.bake("golden");
+    let image = host.bake("golden")["image_id"].as_str().unwrap().to_owned();
+    fs::write(host.path("script"), script("bash")).unwrap();
+    let config = ["imagebaked", "--config", "imagebaked.toml"];
+    let offers = |words: &[&str]| offered(&host.path(""), &[&config, words].concat());
+    assert_eq!(offers(&["show", ""])[..2], ["2", "1"], "the newest first");
+    assert_eq!(offers(&["retry", ""])[0], "1", "the one that failed");
+    assert_eq!(offers(&["pin", "imgc"]), [image]);
 }

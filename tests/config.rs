@@ -90,7 +90,7 @@ fn every_mistake_is_reported_at_its_place() {
         "secret-in-file 15:1..18",
         "open-listen 18:10..24",
         "bad-type 19:16..22",
-        "bad-value 20:13..15",
+        "bad-path 20:13..15",
         "secret-in-file 21:10..30",
         "unknown-section 23:2..8",
         "bad-zone 27:12..26",
@@ -172,6 +172,42 @@ fn what_is_not_toml_is_answered_with_the_line_to_write() {
         assert!(hints.contains(&hint), "{line}: {}", problems.render(false));
         assert_eq!(problems.0[0].place.spot.as_ref().unwrap().line, 5, "{line}");
     }
+}
+
+#[test]
+fn a_value_of_another_shape_is_answered_with_the_value_to_write() {
+    let schedule = |line: &str| format!("{GOOD}{line}\n");
+    let daemon = |line: &str| format!("[daemon]\n{line}\n{GOOD}");
+    for (text, hint) in [
+        (schedule("keep = 7"), "write `keep = { last = 7 }`"),
+        (schedule("retry = 3"), "write `retry = { attempts = 3 }`"),
+        (schedule("hooks = '/bin/true'"), "write `hooks = { before = [\"/bin/true\"] }`"),
+        (schedule("tags = ['team=it']"), "write `tags = { \"team\" = \"it\" }`"),
+        (schedule("channels = ['stable']"), "write `channels = { stable = {} }`"),
+        (schedule("not_after = '7am'"), "write \"07:00\""),
+        (schedule("regions = ['hangzhou']"), "did you mean `cn-hangzhou`?"),
+        (schedule("timezone = 'Beijing time'"), "did you mean `Asia/Shanghai`?"),
+        (schedule("image_name = '{slot:YYYYMMDD}-v{version}'"), "use strftime: `{slot:%Y%m%d}`"),
+        (
+            GOOD.replace("ecd-1", "ecd-1, ecd-2"),
+            "several instances are a list: `instance_ids = [\"ecd-1\", \"ecd-2\"]`",
+        ),
+        (GOOD.replace("ecd-1", " ecd-1"), "write \"ecd-1\", without blanks"),
+        (daemon("backup = true"), "write `backup = {}`"),
+        (daemon("listen = 8470"), "an address and a port, in quotes: \"127.0.0.1:8470\""),
+        (format!("[[daemon]]\nwatch = true\n{GOOD}"), "write `[daemon]`, in single brackets"),
+    ] {
+        let loaded = Folder::new(&text).load(&[]);
+        let problems = loaded.map_or_else(|problems| problems, |loaded| loaded.warnings);
+        assert_eq!(problems.0[0].hint.as_deref(), Some(hint), "{text}: {}", problems.render(false));
+    }
+}
+
+#[test]
+fn a_secret_in_a_table_that_is_not_read_is_reported() {
+    let problems = Folder::new(format!("[cloud.credentials]\naccess_key_secret = 'hush'\n{GOOD}")).bad();
+    assert_eq!(problems.0[0].code, "secret-in-file");
+    assert!(!problems.render(false).contains("hush"));
 }
 
 #[test]

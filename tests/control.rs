@@ -172,17 +172,19 @@ fn a_hung_daemon_is_recognised_within_seconds() {
     eventually("it is well again", || host.run(&["status"]).status.success().then_some(()));
 }
 
-/// A false daemon that answers one request with these bytes.
+/// A false daemon that answers the two requests of a command with these bytes: which daemon it is, and the command's own.
 fn false_daemon(host: &Host, answer: Vec<u8>) -> std::thread::JoinHandle<()> {
     let path = host.path("control.sock");
     let _ = fs::remove_file(&path);
     let listener = UnixListener::bind(path).unwrap();
     std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut byte = [0];
-        while stream.read(&mut byte).unwrap() == 1 && byte != *b"\n" {}
-        // The command may close the connection early.
-        let _ = stream.write_all(&answer);
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut byte = [0];
+            while stream.read(&mut byte).unwrap() == 1 && byte != *b"\n" {}
+            // The command may close the connection early.
+            let _ = stream.write_all(&answer);
+        }
     })
 }
 

@@ -60,6 +60,18 @@ fn the_file_is_what_check_accepts_and_never_overwritten() {
     }
     let text = fs::read_to_string(&file).unwrap();
     assert!(!text.contains(SECRET) && !text.contains(KEY_ID), "{text}");
+    // The choices that it offers are valid, alone and together.
+    let choices = ["stop_instance", "not_after", "keep", "channels", "auto_clean_userdata", "max_image_age"];
+    let chosen = choices.iter().fold(text.clone(), |text, key| {
+        assert!(text.contains(&format!("\n# {key} = ")), "{key}: {text}");
+        text.replace(&format!("\n# {key} = "), &format!("\n{key} = "))
+    });
+    let other = folder.path().join("chosen.toml");
+    fs::write(&other, chosen).unwrap();
+    checked(&other);
+    for next in ["check", "doctor", "run", "status"] {
+        assert!(words(&output).contains(&format!("--config {path} {next}")), "{next}: {}", words(&output));
+    }
 
     // An existing file stays as it is, whether or not its text would be the same. A dangling link stays, too.
     let output = init(&cloud, &[path]);

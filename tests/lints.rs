@@ -46,7 +46,7 @@ fn every_lint_is_reported_at_its_place() {
         })
         .collect();
     assert!(problems.0.iter().all(|problem| problem.severity == Severity::Warning));
-    assert_eq!(report.len(), 30, "{report:#?}");
+    assert_eq!(report.len(), 59, "{report:#?}");
     insta::assert_snapshot!(problems.render(false));
 }
 

@@ -291,3 +291,41 @@ fn nagios_gets_one_line_and_its_own_exit_codes() {
     fs::remove_file(host.path("conf.d/watch.toml")).unwrap();
     assert!(host.expect(3, &["status", "--check"]).0.starts_with("UNKNOWN - "));
 }
+
+#[test]
+fn commands_find_the_running_daemon_after_its_paths_were_edited() {
+    let cloud = Cloud::start();
+    let host = host(&cloud, false);
+    host.bake("golden");
+    let edit = |key: &str, from: &str, to: &str| {
+        let text = fs::read_to_string(host.path("imagebaked.toml")).unwrap();
+        let line = |name: &str| format!("{key} = \"{}\"", host.path(name).display());
+        assert!(text.contains(&line(from)), "{text}");
+        fs::write(host.path("imagebaked.toml"), text.replace(&line(from), &line(to))).unwrap();
+    };
+    let finds_all = || {
+        assert_eq!(status(&host)["daemon"]["state_dir"], host.path("state").display().to_string());
+        for args in [&["history"][..], &["show", "1"], &["images"], &["why", "golden"]] {
+            assert!(host.expect(0, args).0.contains("golden"), "{args:?}");
+        }
+    };
+    edit("control_socket", "control.sock", "moved/control.sock");
+    finds_all();
+    host.expect(0, &["reload"]);
+    finds_all();
+    // By now both differ from those in use, and only the link at the new socket leads to the daemon.
+    edit("state_dir", "state", "other-state");
+    finds_all();
+    let (out, _) = host.expect(0, &["reload"]);
+    assert!(out.contains("daemon.control_socket and daemon.state_dir apply at the next start"), "{out}");
+    finds_all();
+    let (out, _) = host.expect(5, &["status"]);
+    assert!(out.contains("restart: daemon.control_socket, daemon.state_dir"), "{out}");
+    let problem = &status(&host)["health"]["problems"][0];
+    assert_eq!(problem["code"], "restart_required");
+    // Back again: nothing is left to restart for.
+    edit("state_dir", "other-state", "state");
+    edit("control_socket", "moved/control.sock", "control.sock");
+    host.expect(0, &["reload"]);
+    host.expect(0, &["status"]);
+}

@@ -9,7 +9,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{api::mode::Mode, health::Health};
+use super::{
+    api::mode::Mode,
+    health::{Health, Severity},
+};
 
 /// The state of the daemon. Instants are RFC 3339 in UTC.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +46,10 @@ pub struct Status {
     pub paused_in_file: Vec<String>,
     /// The next slots.
     pub next: Vec<Next>,
+    /// A row per schedule: those with problems first, then those that are at work, then by their next slot. Not more than
+    /// were asked for; `daemon.schedules` is how many there are.
+    #[serde(default)]
+    pub schedules: Vec<ScheduleRow>,
     /// The image tasks, by name.
     #[serde(default)]
     pub image_tasks: Vec<ImageTask>,
@@ -85,6 +92,12 @@ pub struct Daemon {
     pub mode: Mode,
     /// Number of schedules in force.
     pub schedules: usize,
+    /// The folder of the history in use.
+    #[serde(default)]
+    pub state_dir: String,
+    /// Keys whose new values apply only at the next start, such as `daemon.listen`.
+    #[serde(default)]
+    pub restart_required: Vec<String>,
     /// Source of the credentials, once they were needed.
     pub credentials: Option<String>,
     /// Id of the key in use, masked.
@@ -197,6 +210,59 @@ pub struct Next {
     pub slot: String,
     /// The slot in the schedule's zone.
     pub local: String,
+}
+
+/// A schedule in one row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleRow {
+    /// Its name.
+    pub schedule: String,
+    /// Its stable id.
+    pub id: String,
+    /// The highest severity of the problems about it, its lines and its instances; acknowledged ones do not count.
+    pub severity: Option<Severity>,
+    /// Its last results, the oldest first; one per slot, the worst of all instances.
+    pub results: Vec<SlotResult>,
+    /// Number of its lines.
+    pub lines: usize,
+    /// Number of its lines that have a good image.
+    pub lines_with_image: usize,
+    /// The newest good image; of several lines, the oldest of their newest ones.
+    pub image: Option<GoodImage>,
+    /// Its next slot in UTC; `None` while it is paused.
+    pub next: Option<String>,
+    /// The same in its zone.
+    pub next_local: Option<String>,
+    /// What its first open bake waits for, or until when it is paused.
+    pub waits_for: Option<String>,
+}
+
+/// What a slot came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotResult {
+    /// The bake's number.
+    pub bake: i64,
+    /// The slot.
+    pub slot: String,
+    /// The bake's state; `vetoed` for one that succeeded and whose image is vetoed.
+    pub state: String,
+    /// Reason code of an end without a good image.
+    pub reason_code: Option<String>,
+}
+
+/// A good image of a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoodImage {
+    /// The line.
+    pub line: String,
+    /// The image.
+    pub image_id: String,
+    /// Its name.
+    pub image_name: String,
+    /// Its version.
+    pub version: i64,
+    /// Since when it has been good.
+    pub since: String,
 }
 
 /// Runs of an image task since the start of the daemon.

@@ -138,7 +138,7 @@ impl FastMotion {
         let setup = setup(&path, clock.clone());
         let daemon = tokio::spawn(async move { daemon::run(setup, asked).await.unwrap() });
         let reader = loop {
-            match client::ask(&places.socket, &Request::Status).await {
+            match client::ask(&places.socket, &Request::Status { all: false }).await {
                 Ok(_) => break Reader::open(&places.state_dir).await.unwrap(),
                 Err(error) => assert!(!daemon.is_finished(), "{error}"),
             }

@@ -1,15 +1,14 @@
 //! `backup` of `[daemon]`: scheduled backups of the history.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     key::Kind,
-    reader::{Diagnostics, Item, layer},
+    layer::layer,
+    paths::{ABSOLUTE, absolute},
+    reader::{Diagnostics, Item},
     value_types::{Custom, Integer, Period},
 };
 
@@ -54,12 +53,13 @@ layer! {
         keep: u32 = Integer(1, 10_000),
         /// Folder of the backups, an absolute path that the service can write; each daemon needs its own. Default
         /// `"/var/backups/imagebaked"`.
-        dir: String = Custom(absolute, || Kind::Text("^/")),
+        dir: String = Custom(absolute, || Kind::Text(ABSOLUTE)),
     }
 }
 
 pub(super) fn backup(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<BackupLayer> {
-    let table = item.table("a table like { every = \"1d\", keep = 7, dir = \"/var/backups/imagebaked\" }", out)?;
+    let table =
+        item.table_of("backup", "a table like { every = \"1d\", keep = 7, dir = \"/var/backups/imagebaked\" }", out)?;
     let keys = BackupKeys::read(item.mark.source, table, out);
     Some(BackupLayer {
         every: keys.every.map(|at| at.value),
@@ -70,19 +70,4 @@ pub(super) fn backup(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Backup
 
 pub(super) fn backup_kind() -> Kind {
     Kind::Table(BackupKeys::keys())
-}
-
-/// Reads a path from the root: the daemon has no home and a working folder of its own.
-fn absolute(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
-    let text = item.text(out)?;
-    if Path::new(text).is_absolute() {
-        return Some(text.to_owned());
-    }
-    let hint = if text.starts_with('~') {
-        "`~` means nothing to a service: write the path from `/` on"
-    } else {
-        "write the path from `/` on, like \"/var/backups/imagebaked\""
-    };
-    out.error(item.mark, "bad-path", format!("`{text}` is not an absolute path"), Some(hint.into()));
-    None
 }

@@ -1,5 +1,5 @@
 //! The keys of the configuration as data, for editors and the reference. They are those of the reader: both come from
-//! one declaration, see `layer!` in `reader.rs`.
+//! one declaration, see `layer!` in `layer.rs`.
 
 pub use super::key::{Key, Kind};
 use super::{key::sentences, schedule_keys, settings};

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 /// Keys of other tools, with the key that means the same here, for a table that has that key.
 const FOREIGN_KEYS: &[(&[&str], &str, &str)] = &[
     (
         &["enabled", "enable", "active", "disabled", "disable", "suspend"],
         "paused",
-        "write `paused = true` to stop a schedule",
+        "leave it out: a schedule runs unless it has `paused = true`",
     ),
     (
         &[
@@ -145,6 +147,69 @@ pub(super) fn duration(text: &str) -> Option<String> {
     (!found.is_zero()).then(|| humantime::format_duration(found).to_string())
 }
 
+/// What to write where a table is expected, for the value that people write instead.
+pub(super) fn table(key: &str, value: &DeValue<'_>) -> Option<String> {
+    let texts = |value: &DeValue<'_>| {
+        let texts = value.as_array()?.iter().map(|value| value.get_ref().as_str().map(str::to_owned));
+        texts.collect::<Option<Vec<_>>>().filter(|texts| !texts.is_empty())
+    };
+    let table = match (key, value) {
+        ("keep", DeValue::Integer(number)) => format!("{{ last = {} }}", number.as_str()),
+        ("retry", DeValue::Integer(number)) => format!("{{ attempts = {} }}", number.as_str()),
+        ("hooks", DeValue::String(program)) => format!("{{ before = [{program:?}] }}"),
+        ("hooks", list) => format!("{{ before = {:?} }}", texts(list)?),
+        ("tags", list) => {
+            let texts = texts(list)?;
+            let pairs: Vec<(&str, &str)> = texts.iter().filter_map(|text| text.split_once(['=', ':'])).collect();
+            let pairs: Vec<String> =
+                pairs.iter().map(|(key, value)| format!("{:?} = {:?}", key.trim(), value.trim())).collect();
+            format!("{{ {} }}", if pairs.is_empty() { "team = \"it\"".to_owned() } else { pairs.join(", ") })
+        }
+        ("channels", DeValue::String(name)) => format!("{{ {name} = {{}} }}"),
+        ("channels", list) => {
+            let names: Vec<String> = texts(list)?.iter().map(|name| format!("{name} = {{}}")).collect();
+            format!("{{ {} }}", names.join(", "))
+        }
+        ("backup", DeValue::Boolean(true)) => "{}".to_owned(),
+        ("backup", DeValue::Boolean(false)) => return Some("leave it out: there are no backups without it".to_owned()),
+        ("backup", DeValue::String(folder)) => format!("{{ dir = {folder:?} }}"),
+        _ => return None,
+    };
+    Some(format!("write `{key} = {table}`"))
+}
+
+/// What to write for the text of an instance.
+pub(super) fn instance(text: &str) -> Option<String> {
+    let parts: Vec<&str> = text.split([',', ';', ' ']).map(str::trim).filter(|part| !part.is_empty()).collect();
+    match parts.as_slice() {
+        _ if text.contains(['$', '%', '<', '>', '…']) => {
+            Some("write the id itself: variables and placeholders mean nothing here".to_owned())
+        }
+        [only] if *only != text => Some(format!("write \"{only}\", without blanks")),
+        [_, _, ..] => Some(format!("several instances are a list: `instance_ids = {parts:?}`")),
+        _ => None,
+    }
+}
+
+/// The `HH:MM` that a text means.
+pub(super) fn time_of_day(text: &str) -> Option<String> {
+    let text = text.trim().to_ascii_lowercase();
+    let (clock, afternoon) = match (text.strip_suffix("am"), text.strip_suffix("pm")) {
+        (Some(clock), _) => (clock, Some(0)),
+        (_, Some(clock)) => (clock, Some(12)),
+        _ => (text.as_str(), None),
+    };
+    let mut parts = clock.trim().split([':', '.', 'h']);
+    let hour: u32 = parts.next()?.parse().ok()?;
+    let minute: u32 = parts.next().filter(|minute| !minute.is_empty()).map_or(Ok(0), str::parse).ok()?;
+    let hour = match afternoon {
+        Some(half) if (1..=12).contains(&hour) => hour % 12 + half,
+        Some(_) => return None,
+        None => hour,
+    };
+    (hour < 24 && minute < 60).then(|| format!("{hour:02}:{minute:02}"))
+}
+
 /// Hint for a duration without its unit.
 pub(super) fn with_units(number: &str) -> String {
     format!("add a unit: \"{number}s\", \"{number}m\" or \"{number}h\"")
@@ -193,6 +258,23 @@ mod tests {
         }
         for text in ["soon", "", "30", "1e400h", "99999999999999999999h", "1:99", "5 parsecs"] {
             assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_of_day_in_other_notations_are_understood() {
+        for (text, meant) in [
+            ("7:00", "07:00"),
+            ("07:00:00", "07:00"),
+            ("7am", "07:00"),
+            ("12 pm", "12:00"),
+            ("7h30", "07:30"),
+            ("7", "07:00"),
+        ] {
+            assert_eq!(time_of_day(text).as_deref(), Some(meant), "{text}");
+        }
+        for text in ["25:00", "", "soon", "13pm", "7:99"] {
+            assert_eq!(time_of_day(text), None, "{text}");
         }
     }
 

@@ -25,8 +25,10 @@ pub mod explain;
 mod files;
 mod hash;
 mod key;
+mod layer;
 mod lints;
 mod mistakes;
+mod paths;
 mod problem;
 mod reader;
 mod schedule_keys;
@@ -37,6 +39,7 @@ mod source_files;
 mod source_map;
 mod suggest;
 mod syntax;
+mod unknown_keys;
 mod value_types;
 
 use std::{
@@ -60,15 +63,16 @@ pub use self::{
     problem::{Place, Problem, Problems, Severity, Spot},
     settings::{CloudSettings, DaemonSettings},
     source_map::{SourceMap, WarningTarget},
-    suggest::{closest, no_schedule},
+    suggest::{closest, no_image, no_instance, no_schedule},
 };
 use self::{
     hash::hash,
-    reader::{Diagnostics, Item, Mark, Source, suggestion},
+    reader::{Diagnostics, Homes, Item, Mark, Source},
     schedules::{Schedules, SharedSettings},
     settings::{CloudLayer, DaemonLayer},
     source_files::read_files,
     source_map::SourceSpans,
+    suggest::suggestion,
 };
 use crate::domain::{
     calendar::zone::{self, Release},
@@ -90,7 +94,7 @@ const NOT_KEYS: &[&str] = &[
 const SECTIONS: [&str; 5] = ["cloud", "daemon", "defaults", "profile", "schedule"];
 
 /// Where a key belongs.
-const HOMES: &[(&str, &[&str])] =
+const HOMES: Homes =
     &[("cloud", CloudLayer::KEYS), ("daemon", DaemonLayer::KEYS), ("defaults", schedule_keys::ScheduleLayer::KEYS)];
 
 /// The effective configuration.
@@ -137,12 +141,20 @@ impl Config {
     /// Whether it differs from `other` in a key that applies only at the start of the daemon: paths, sockets, the
     /// status page, or the connection to the cloud.
     pub fn needs_restart(&self, other: &Self) -> bool {
-        let differ = |section: &str, mine: &serde_json::Map<_, _>, others: &serde_json::Map<_, _>| {
-            let mut keys = mine.keys().chain(others.keys());
-            keys.any(|key: &String| !LIVE.contains(&(section, key.as_str())) && mine.get(key) != others.get(key))
+        !self.restart_keys(other).is_empty()
+    }
+
+    /// These keys, as `daemon.listen`.
+    pub fn restart_keys(&self, other: &Self) -> Vec<String> {
+        let differing = |section: &str, mine: &serde_json::Map<_, _>, others: &serde_json::Map<_, _>| {
+            let keys: BTreeSet<&String> = mine.keys().chain(others.keys()).collect();
+            let differs =
+                |key: &&String| !LIVE.contains(&(section, key.as_str())) && mine.get(*key) != others.get(*key);
+            keys.into_iter().filter(differs).map(|key| format!("{section}.{key}")).collect::<Vec<_>>()
         };
-        differ("cloud", &table(&self.cloud), &table(&other.cloud))
-            || differ("daemon", &table(&self.daemon), &table(&other.daemon))
+        let mut keys = differing("cloud", &table(&self.cloud), &table(&other.cloud));
+        keys.extend(differing("daemon", &table(&self.daemon), &table(&other.daemon)));
+        keys
     }
 
     /// Regions where images may be in use: those of instances and copies, and that of the image service.
@@ -318,7 +330,7 @@ fn assemble(
     marks: Option<&mut SourceSpans>,
     out: &mut Diagnostics,
 ) -> Option<Config> {
-    out.homes = HOMES;
+    (out.homes, out.inner) = (HOMES, schedule_keys::INNER);
     let mut clouds = Vec::new();
     let mut daemons = Vec::new();
     let mut shared = SharedSettings::default();
@@ -378,9 +390,11 @@ fn assemble(
             schedules.add(source, item, out);
         }
     }
+    schedules.report_unused_profiles(out);
     if let Some(source) = sources.first()
         && !any
         && !out.broken
+        && !out.has_errors()
     {
         let hint = Some("add a [[schedule]] with `name`, `instance_id` and `cron`".into());
         let message = "there are no schedules, so nothing is ever baked".into();
@@ -434,7 +448,7 @@ fn unknown_section(
     let mark = source.mark(key.span());
     let tabular = value.get_ref().is_table() || value.get_ref().is_array();
     if !tabular && problem::is_secret_key(name) {
-        reader::unknown_key(mark, name, &[], out);
+        unknown_keys::unknown_key(mark, name, &[], out);
     } else if tabular {
         let hint = match name {
             "schedules" | "job" | "jobs" | "task" | "tasks" | "image" | "images" | "bake" | "bakes" => {
@@ -444,11 +458,8 @@ fn unknown_section(
         };
         out.error(mark, "unknown-section", format!("unknown section `{name}`"), Some(hint));
     } else {
-        let hint = match HOMES.iter().find(|(_, keys)| keys.contains(&name)) {
-            Some((section, _)) => format!("it belongs into [{section}]"),
-            None => mistakes::foreign_key(name, schedule_keys::ScheduleLayer::KEYS)
-                .map_or_else(|| format!("keys stand in a section: {}", SECTIONS.join(", ")), str::to_owned),
-        };
+        let hint = unknown_keys::outside(mark, name, out)
+            .unwrap_or_else(|| format!("keys stand in a section: {}", SECTIONS.join(", ")));
         out.error(mark, "unknown-key", format!("unknown key `{name}` outside of any section"), Some(hint));
     }
 }

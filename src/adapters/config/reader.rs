@@ -145,6 +145,9 @@ impl<T: Serialize> Serialize for At<'_, T> {
     }
 }
 
+/// Tables with their keys.
+pub(super) type Homes = &'static [(&'static str, &'static [&'static str])];
+
 /// The problems found so far.
 #[derive(Debug, Default)]
 pub(super) struct Diagnostics {
@@ -156,7 +159,9 @@ pub(super) struct Diagnostics {
     /// A file has syntax errors, so that missing keys may only be unreadable.
     pub broken: bool,
     /// The sections with their keys, to say where a misplaced key belongs.
-    pub homes: &'static [(&'static str, &'static [&'static str])],
+    pub homes: Homes,
+    /// Keys that are tables, with the keys in them.
+    pub inner: Homes,
 }
 
 impl Diagnostics {
@@ -173,15 +178,6 @@ impl Diagnostics {
         if !self.broken {
             self.error(mark, code, message, hint);
         }
-    }
-
-    /// Where a key belongs that its table does not have.
-    fn home(&self, key: &str) -> Hint {
-        let (section, _) = self.homes.iter().find(|(_, keys)| keys.contains(&key))?;
-        Some(match *section {
-            "defaults" => format!("`{key}` belongs into a [[schedule]], a profile or [defaults]"),
-            section => format!("`{key}` belongs into [{section}]"),
-        })
     }
 
     /// An error with a related place.
@@ -293,14 +289,6 @@ fn shown(text: &str) -> String {
 /// Hint with the most similar known word, if there is one.
 pub(super) type Hint = Option<String>;
 
-/// `did you mean …?`, or the whole list without a similar word.
-pub(super) fn suggestion(word: &str, known: &[&str]) -> String {
-    match closest(word, known.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("known here: {}", known.join(", ")),
-    }
-}
-
 /// A value of a file that is about to be read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Item<'v, 's> {
@@ -315,7 +303,7 @@ impl<'v, 's> Item<'v, 's> {
 
     fn wrong_type<T>(self, wanted: &str, hint: Hint, out: &mut Diagnostics) -> Option<T> {
         let found = match self.value {
-            DeValue::String(_) => "text",
+            DeValue::String(_) => "a string",
             DeValue::Integer(_) => "an integer",
             DeValue::Float(_) => "a number with a point",
             DeValue::Boolean(_) => "a boolean",
@@ -323,8 +311,34 @@ impl<'v, 's> Item<'v, 's> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        out.error(self.mark, "bad-type", format!("expected {wanted}, found {found}"), hint);
+        if !self.report_secrets(out) {
+            out.error(self.mark, "bad-type", format!("expected {wanted}, found {found}"), hint);
+        }
         None
+    }
+
+    /// Reports secrets inside a table or a list that is not read; whether there are any.
+    fn report_secrets(self, out: &mut Diagnostics) -> bool {
+        let source = self.mark.source;
+        let before = out.count();
+        match self.value {
+            DeValue::Table(table) => {
+                for (key, value) in table {
+                    if is_secret_key(key.get_ref()) {
+                        secret(source.mark(key.span()), "a secret does not belong in a configuration file", out);
+                    } else if value.get_ref().is_table() || value.get_ref().is_array() {
+                        Item::new(source, value).report_secrets(out);
+                    }
+                }
+            }
+            DeValue::Array(array) => {
+                for value in array.iter().filter(|value| value.get_ref().is_table()) {
+                    Item::new(source, value).report_secrets(out);
+                }
+            }
+            _ => {}
+        }
+        out.count() > before
     }
 
     /// Reads a string; rejects one that looks like a credential, or has characters that act on the text around it.
@@ -378,7 +392,17 @@ impl<'v, 's> Item<'v, 's> {
     }
 
     pub(super) fn table(self, wanted: &str, out: &mut Diagnostics) -> Option<&'v DeTable<'s>> {
-        self.value.as_table().or_else(|| self.wrong_type(wanted, None, out))
+        let single = self.mark.text().strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        let hint = single.filter(|text| text.starts_with('[')).map(|text| match text {
+            "[profile]" => "write `[profile.NAME]`, in single brackets".to_owned(),
+            text => format!("write `{text}`, in single brackets"),
+        });
+        self.value.as_table().or_else(|| self.wrong_type(wanted, hint, out))
+    }
+
+    /// Reads the table of a key that people often write as another value.
+    pub(super) fn table_of(self, key: &str, wanted: &str, out: &mut Diagnostics) -> Option<&'v DeTable<'s>> {
+        self.value.as_table().or_else(|| self.wrong_type(wanted, mistakes::table(key, self.value), out))
     }
 
     /// Reads the elements of a list.
@@ -455,7 +479,7 @@ impl<'v, 's> Item<'v, 's> {
                 DeValue::Integer(number) if number.radix() == 10 => mistakes::with_units(number.as_str()),
                 _ => "write a string with a unit, like \"15m\" or \"2h 30m\"".into(),
             };
-            return self.wrong_type("a period", Some(hint), out);
+            return self.wrong_type("a duration", Some(hint), out);
         };
         match humantime::parse_duration(text) {
             Ok(period) if period < min => {
@@ -516,7 +540,7 @@ impl<'v, 's> Item<'v, 's> {
     /// Reads a table of strings.
     pub(super) fn texts(self, out: &mut Diagnostics) -> Option<Vec<(At<'s, String>, At<'s, String>)>> {
         let source = self.mark.source;
-        let table = self.table("a table of strings", out)?;
+        let table = self.table_of("tags", "a table of strings", out)?;
         let mut texts = Vec::with_capacity(table.len());
         for (key, value) in table {
             let mark = source.mark(key.span());
@@ -532,19 +556,8 @@ impl<'v, 's> Item<'v, 's> {
     }
 }
 
-/// Reports an unknown key of its table.
-pub(super) fn unknown_key(mark: Mark<'_>, key: &str, known: &[&str], out: &mut Diagnostics) {
-    if is_secret_key(key) {
-        secret(mark, "a secret does not belong in a configuration file", out);
-    } else {
-        let foreign = mistakes::foreign_key(key, known).map(str::to_owned);
-        let near = || closest(key, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
-        let hint = foreign.or_else(|| out.home(key)).or_else(near).unwrap_or_else(|| suggestion(key, known));
-        out.error(mark, "unknown-key", format!("unknown key `{key}`"), Some(hint));
-    }
-}
-
-fn secret(mark: Mark<'_>, message: &str, out: &mut Diagnostics) {
+/// Reports a secret.
+pub(super) fn secret(mark: Mark<'_>, message: &str, out: &mut Diagnostics) {
     let hint = "remove it and replace the key, which others may have seen; credentials come from the environment, \
                 files, a profile or a role: see `credentials` of [cloud]";
     out.error(mark, "secret-in-file", message, Some(hint.into()));
@@ -554,68 +567,6 @@ fn secret(mark: Mark<'_>, message: &str, out: &mut Diagnostics) {
 pub(super) fn to_map(texts: Vec<(At<'_, String>, At<'_, String>)>) -> BTreeMap<String, String> {
     texts.into_iter().map(|(key, value)| (key.value, value.value)).collect()
 }
-
-/// Declares the keys of a table once: generates a struct of the values of one layer, its reader, and the keys as data.
-/// An entry is a description for the operator, the key, its type, and the [`ValueType`](super::value_types::ValueType)
-/// that it accepts.
-macro_rules! layer {
-    ($(#[$meta:meta])* struct $name:ident { $($(#[doc = $doc:literal])* $key:ident: $kind:ty = $form:expr,)* }) => {
-        $(#[$meta])*
-        #[derive(Debug, Default, Clone)]
-        pub(super) struct $name<'s> {
-            $($(#[doc = $doc])* pub $key: Option<$crate::adapters::config::reader::At<'s, $kind>>,)*
-        }
-
-        impl<'s> $name<'s> {
-            /// Names of the keys, in the usual order.
-            pub(super) const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
-
-            /// The keys as data.
-            pub(super) fn keys() -> Vec<$crate::adapters::config::key::Key> {
-                vec![$($crate::adapters::config::key::Key {
-                    name: stringify!($key),
-                    text: $crate::adapters::config::key::sentences(&[$($doc),*]),
-                    kind: $crate::adapters::config::value_types::ValueType::<'s, $kind>::kind(&$form),
-                }),*]
-            }
-
-            /// Reads one key; `None` for an unknown name.
-            pub(super) fn set(
-                &mut self,
-                key: &str,
-                item: $crate::adapters::config::reader::Item<'_, 's>,
-                out: &mut $crate::adapters::config::reader::Diagnostics,
-            ) -> Option<()> {
-                match key {
-                    $(stringify!($key) => {
-                        let read = $crate::adapters::config::value_types::ValueType::<'s, $kind>::read(&$form, item, out);
-                        self.$key = read.map(|value| $crate::adapters::config::reader::At { value, mark: item.mark });
-                    })*
-                    _ => return None,
-                }
-                Some(())
-            }
-
-            /// Reads a table and reports unknown keys.
-            pub(super) fn read(
-                source: &'s $crate::adapters::config::reader::Source,
-                table: &toml::de::DeTable<'s>,
-                out: &mut $crate::adapters::config::reader::Diagnostics,
-            ) -> Self {
-                let mut layer = Self::default();
-                for (key, value) in table {
-                    let item = $crate::adapters::config::reader::Item::new(source, value);
-                    if layer.set(key.get_ref(), item, out).is_none() {
-                        let mark = source.mark(key.span());
-                        $crate::adapters::config::reader::unknown_key(mark, key.get_ref(), Self::KEYS, out);
-                    }
-                }
-                layer
-            }
-        }
-    };
-}
-pub(super) use layer;
 
 #[cfg(test)]
 mod tests {

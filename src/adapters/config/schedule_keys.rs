@@ -7,7 +7,9 @@ use toml::de::DeValue;
 
 use super::{
     key::Kind,
-    reader::{At, Diagnostics, Item, Mark, layer, to_map},
+    layer::layer,
+    mistakes,
+    reader::{At, Diagnostics, Homes, Item, Mark, to_map},
     settings::{REGION, filled, region},
     suggest::closest,
     value_types::{Bool, Custom, Integer, OneOf, Period, PeriodOrNever},
@@ -39,6 +41,9 @@ const TAGS: usize = 15;
 const RESERVED: [&str; 5] = ["imagebaked:", "aliyun", "acs:", "http://", "https://"];
 /// Keys of a single schedule, which cannot be shared.
 pub(super) const OWN: [&str; 5] = ["name", "id", "profile", "instance_id", "instance_ids"];
+
+/// Keys that are tables, with the keys in them.
+pub(super) const INNER: Homes = &[("keep", KeepKeys::KEYS), ("retry", RetryKeys::KEYS), ("hooks", HookKeys::KEYS)];
 
 /// Pattern of [`name`], in ASCII: dialects disagree on other letters.
 const NAME: &str = r"^[^\x00-,/:-@\[-\^`{-\x7f\s]{1,64}$";
@@ -92,7 +97,8 @@ layer! {
         /// Time zone of `cron` and of templates, a name of the IANA database. Default `"UTC"`.
         timezone: Zone = Custom(zone, || Kind::FILLED),
         /// Template of image names. If another image has the name, the bake uses the next version; without `{version}`
-        /// in the template it fails. Default `"{name}-{slot:%Y%m%d-%H%M}-v{version}"`.
+        /// in the template it fails. Default `"{name}-{slot:%Y%m%d-%H%M}-v{version}"`; with `instance_ids` the name also
+        /// has `{instance_id}`.
         image_name: TemplateText = Custom(image_name, || Kind::FILLED),
         /// Template of image descriptions, at most 256 characters. Default: none.
         description: TemplateText = Custom(template, || Kind::Text("")),
@@ -180,8 +186,10 @@ fn zone(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Zone> {
     if zone.is_none() {
         // Often only half of a zone's name is known: `Shanghai`, `beijing`.
         let city = |name: &&str| name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(text));
-        let near = match text.to_ascii_lowercase().as_str() {
-            "beijing" | "asia/beijing" | "china" | "cst" | "utc+8" | "gmt+8" | "+08:00" => Some("Asia/Shanghai"),
+        let lower = text.to_ascii_lowercase();
+        let near = match lower.as_str() {
+            "cst" | "utc+8" | "utc+08:00" | "gmt+8" | "+08:00" | "+8" => Some("Asia/Shanghai"),
+            lower if lower.contains("beijing") || lower.contains("china") => Some("Asia/Shanghai"),
             _ => zone::names().find(city),
         };
         let near = near.or_else(|| closest(text, zone::names()));
@@ -200,8 +208,11 @@ fn time_of_day(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Option<Naive
     let text = item.text(out)?;
     let time = (text.len() == 5).then(|| NaiveTime::parse_from_str(text, "%H:%M").ok()).flatten();
     if time.is_none() {
-        let hint = Some("write hours and minutes, like `07:00`, or `never`".into());
-        out.error(item.mark, "bad-value", format!("`{text}` is not a time of day"), hint);
+        let hint = match mistakes::time_of_day(text) {
+            Some(meant) => format!("write \"{meant}\""),
+            None => "write hours and minutes, like `07:00`, or `never`".to_owned(),
+        };
+        out.error(item.mark, "bad-value", format!("`{text}` is not a time of day"), Some(hint));
     }
     time.map(Some)
 }
@@ -228,8 +239,9 @@ fn instance(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
         && text.len() <= 64
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if !sound {
-        let hint = Some("instances look like `ecd-7w78ozhjcwa3u` or `ws-0cf1d2e3`".into());
-        out.error(item.mark, "bad-instance", format!("`{text}` is not an instance's id"), hint);
+        let hint = mistakes::instance(text)
+            .unwrap_or_else(|| "instances look like `ecd-7w78ozhjcwa3u` or `ws-0cf1d2e3`".to_owned());
+        out.error(item.mark, "bad-instance", format!("`{text}` is not an instance's id"), Some(hint));
         return None;
     }
     Some(text.to_owned())
@@ -341,7 +353,7 @@ layer! {
 }
 
 fn retry(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<RetryPolicy> {
-    let table = item.table("a table of `attempts`, `base`, `cap` and `rebakes`", out)?;
+    let table = item.table_of("retry", "a table of `attempts`, `base`, `cap` and `rebakes`", out)?;
     let keys = RetryKeys::read(item.mark.source, table, out);
     let base = keys.base.as_ref().map_or(RETRY.base, |at| at.value);
     // A base above the built-in cap raises it; one above a configured cap is an error.
@@ -378,7 +390,7 @@ fn command_kind() -> Kind {
 }
 
 fn hooks(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Hooks> {
-    let table = item.table("a table of `before`, `after`, `on_failure`, `verify` and `timeout`", out)?;
+    let table = item.table_of("hooks", "a table of `before`, `after`, `on_failure`, `verify` and `timeout`", out)?;
     let keys = HookKeys::read(item.mark.source, table, out);
     let commands = |at: Option<At<'_, Vec<HookCommand>>>| at.map(|at| at.value).unwrap_or_default();
     Some(Hooks {
@@ -457,7 +469,7 @@ layer! {
 }
 
 fn keep(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Keep> {
-    let table = item.table("a table of rules like `last` and `daily`", out)?;
+    let table = item.table_of("keep", "a table of rules like `last` and `daily`", out)?;
     let before = out.count();
     let keys = KeepKeys::read(item.mark.source, table, out);
     let number = |at: Option<At<'_, u32>>| at.map_or(0, |at| at.value);
@@ -491,7 +503,7 @@ layer! {
 
 fn channels(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<Channel>> {
     let source = item.mark.source;
-    let table = item.table("a table of channels like `stable = { after = \"3d\" }`", out)?;
+    let table = item.table_of("channels", "a table of channels like `stable = { after = \"3d\" }`", out)?;
     let mut channels = Vec::with_capacity(table.len());
     for (key, value) in table {
         let mark = source.mark(key.span());

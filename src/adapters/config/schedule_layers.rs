@@ -12,16 +12,13 @@ use super::{
 use crate::domain::{
     api::instance_state::InstanceType,
     bake::{
-        naming::Values,
+        naming::{LAST_VERSION, Values},
         settings::{BakeSettings, CONNECTED_WAIT, DiskType, IfConnected, MAX_DOWNTIME, StopInstance, StoppedMode},
     },
     calendar::{Timing, zone::Zone},
     ids::InstanceId,
     schedule::Instances,
 };
-
-/// Version for the test rendering of names: as many digits as a line ever needs.
-const TRIAL_VERSION: u32 = 9999;
 
 /// The tables of a schedule; the first one with a key counts.
 #[derive(Clone, Copy)]
@@ -160,7 +157,7 @@ impl<'s> ScheduleLayers<'_, 's> {
         pick!(self, timezone, Zone::UTC)
     }
 
-    /// Renders the templates once and checks the cloud's rules for names and descriptions.
+    /// Renders the templates with their longest values and checks the cloud's rules for names and descriptions.
     pub(super) fn check_templates(
         &self,
         name: &str,
@@ -169,20 +166,21 @@ impl<'s> ScheduleLayers<'_, 's> {
         own_name: Mark<'s>,
         out: &mut Diagnostics,
     ) {
+        let ids = instances.as_slice().iter().map(InstanceId::as_str);
         let values = Values {
             name,
             id: self.own.id.as_ref().map_or(name, |at| at.value.as_str()),
-            instance_id: instances.as_slice().first().map_or("", InstanceId::as_str),
+            instance_id: ids.max_by_key(|id| id.len()).unwrap_or_default(),
             slot: DateTime::<Utc>::UNIX_EPOCH,
             zone: self.timezone(),
-            version: TRIAL_VERSION,
+            version: LAST_VERSION,
         };
         let mark = pick!(self, image_name).map_or(own_name, |at| at.mark);
-        check_image_name(&image_name.render(&values), mark, out);
+        check_image_name(&image_name.longest(&values), mark, out);
         if let Some(At { value: (_, template), mark }) = pick!(self, description) {
-            let length = template.render(&values).chars().count();
+            let length = template.longest(&values).chars().count();
             if length > 256 {
-                let message = format!("a description of {length} characters is too long");
+                let message = format!("descriptions would have up to {length} characters");
                 out.error(*mark, "bad-description", message, Some("at most 256".into()));
             }
         }
@@ -252,6 +250,15 @@ impl<'s> ScheduleLayers<'_, 's> {
             paused: pick!(self, paused).map(|at| at.mark.span()),
             max_image_age: pick!(self, max_image_age).map(|at| at.mark.span()),
             catch_up_window: pick!(self, catch_up_window).map(|at| at.mark.span()),
+            catch_up_window_is_default: self.own.catch_up_window.is_none() && self.profile.catch_up_window.is_none(),
+            zone: pick!(self, timezone).map(|at| at.mark.span()),
+            jitter: pick!(self, jitter).map(|at| at.mark.span()),
+            stop_instance: pick!(self, stop_instance).map(|at| at.mark.span()),
+            hooks: pick!(self, hooks).map(|at| at.mark.span()),
+            regions: pick!(self, regions).map(|at| at.mark.span()),
+            image_name: pick!(self, image_name).map(|at| at.mark.span()),
+            description: pick!(self, description).map(|at| at.mark.span()),
+            tags: pick!(self, tags).map(|at| at.mark.span()),
         }
     }
 }
@@ -291,8 +298,20 @@ fn type_of(
     }
     if absent {
         let message = "the prefix of these instances does not show their kind";
-        let hint = Some("add `instance_type = \"CloudDesktop\"` or `\"WuyingServer\"`".into());
-        out.error(mark, "missing-key", message, hint);
+        let has = |prefixes: &[&str]| {
+            instances.as_slice().iter().any(|id| prefixes.iter().any(|prefix| id.as_str().starts_with(prefix)))
+        };
+        let hint = if has(&["i-"]) {
+            "ids that begin with `i-` are of ECS: desktops begin with `ecd-`, workstations with `ws-`"
+        } else if has(&["p-"]) {
+            "an id that begins with `p-` is a session: write the id of its workstation (`ws-…`), and this one as \
+             `sub_instance_id`"
+        } else if has(&["imgc-", "m-", "desktopimage-"]) {
+            "this is an image: write the id of the instance that is imaged (`ecd-…` or `ws-…`)"
+        } else {
+            "add `instance_type = \"CloudDesktop\"` or `\"WuyingServer\"`"
+        };
+        out.error(mark, "missing-key", message, Some(hint.into()));
     }
     None
 }
@@ -322,7 +341,7 @@ pub(super) fn parse_cron(
 fn check_image_name(example: &str, mark: Mark<'_>, out: &mut Diagnostics) {
     let length = example.chars().count();
     if !(2..=128).contains(&length) {
-        let message = format!("image names would have {length} characters, like `{example}`");
+        let message = format!("image names would have up to {length} characters, like `{example}`");
         out.error(mark, "bad-image-name", message, Some("2 to 128".into()));
     } else if !example.starts_with(char::is_alphabetic) {
         let message = format!("image names must start with a letter, unlike `{example}`");

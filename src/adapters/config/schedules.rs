@@ -8,16 +8,18 @@
 //! error.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
 use super::{
-    reader::{Diagnostics, Item, Mark, Source, suggestion, unknown_key},
+    reader::{Diagnostics, Item, Mark, Source},
     schedule_keys::{OWN, ScheduleLayer, TemplateText},
     schedule_layers::{ScheduleLayers, parse_cron, pick},
     source_map::WrittenValue,
+    suggest::suggestion,
+    unknown_keys::unknown_key,
 };
 use crate::domain::{
     bake::{
@@ -26,10 +28,13 @@ use crate::domain::{
     },
     calendar::zone::Zone,
     catch_up::CatchUp,
-    schedule::{Overlap, Schedule},
+    schedule::{Instances, Overlap, Schedule},
 };
 
+/// Image names of a schedule with one instance, and of one with `instance_ids`, whose images of a slot must differ.
 const IMAGE_NAME: &str = "{name}-{slot:%Y%m%d-%H%M}-v{version}";
+const IMAGE_NAME_OF_MANY: &str = "{name}-{instance_id}-{slot:%Y%m%d-%H%M}-v{version}";
+
 impl<'s> ScheduleLayer<'s> {
     /// Reads a table that several schedules share: keys of a single schedule are errors, and its times are checked here
     /// because no schedule may use them.
@@ -64,6 +69,8 @@ const MOST_TARGETS: usize = 100_000;
 pub(super) struct SharedSettings<'s> {
     defaults: ScheduleLayer<'s>,
     profiles: HashMap<String, ScheduleLayer<'s>>,
+    /// Where each profile was first written.
+    profile_marks: BTreeMap<String, Mark<'s>>,
 }
 
 impl<'s> SharedSettings<'s> {
@@ -76,6 +83,7 @@ impl<'s> SharedSettings<'s> {
     pub(super) fn add_profiles(&mut self, source: &'s Source, item: Item<'_, 's>, out: &mut Diagnostics) {
         let Some(table) = item.table("tables named [profile.NAME]", out) else { return };
         for (name, value) in table {
+            self.profile_marks.entry(name.get_ref().to_string()).or_insert_with(|| source.mark(name.span()));
             let profile = self.profiles.entry(name.get_ref().to_string()).or_default();
             profile.read_shared(source, Item::new(source, value), "a profile", out);
         }
@@ -88,6 +96,8 @@ pub(super) struct Schedules<'a, 's> {
     shared: &'a SharedSettings<'s>,
     cloud_region: &'a str,
     image_name: TemplateText,
+    image_name_of_many: TemplateText,
+    used_profiles: HashSet<&'a str>,
     none: ScheduleLayer<'s>,
     names: HashMap<String, Mark<'s>>,
     ids: HashMap<String, Mark<'s>>,
@@ -110,6 +120,8 @@ impl<'a, 's> Schedules<'a, 's> {
             shared,
             cloud_region,
             image_name: (IMAGE_NAME.into(), Template::parse(IMAGE_NAME)?),
+            image_name_of_many: (IMAGE_NAME_OF_MANY.into(), Template::parse(IMAGE_NAME_OF_MANY)?),
+            used_profiles: HashSet::new(),
             none: ScheduleLayer::default(),
             names: HashMap::new(),
             ids: HashMap::new(),
@@ -125,7 +137,8 @@ impl<'a, 's> Schedules<'a, 's> {
         let Some(table) = item.table("a [[schedule]]", out) else { return };
         let own = ScheduleLayer::read(source, table, out);
         self.claim(&own, out);
-        let profile = self.profile(&own, out).unwrap_or(&self.none);
+        let profile = self.profile(&own, out);
+        let profile = profile.unwrap_or(&self.none);
         let layers = ScheduleLayers { own: &own, profile, defaults: &self.shared.defaults };
         // A present but invalid key has its problem already and is not missing.
         let is_absent = |key: &str| !table.contains_key(key);
@@ -149,7 +162,11 @@ impl<'a, 's> Schedules<'a, 's> {
             let hint = "an instance counts once for each of its schedules; a second daemon can have the others";
             out.error(own_name, "too-many-instances", message, Some(hint.into()));
         }
-        let image_name = pick!(layers, image_name).map_or(&self.image_name, |at| &at.value);
+        let built_in = match instances {
+            Instances::One(_) => &self.image_name,
+            Instances::Many(_) => &self.image_name_of_many,
+        };
+        let image_name = pick!(layers, image_name).map_or(built_in, |at| &at.value);
         layers.check_templates(name, &instances, image_name, own_name, out);
         let settings = layers.settings(instance_type, machine_keys, image_name, self.cloud_region);
         layers.warn_of_unused_waits(&settings, out);
@@ -175,10 +192,12 @@ impl<'a, 's> Schedules<'a, 's> {
     }
 
     /// Profile of the schedule; an unknown one is an error.
-    fn profile(&self, own: &ScheduleLayer<'s>, out: &mut Diagnostics) -> Option<&'a ScheduleLayer<'s>> {
+    fn profile(&mut self, own: &ScheduleLayer<'s>, out: &mut Diagnostics) -> Option<&'a ScheduleLayer<'s>> {
         let profile = own.profile.as_ref()?;
-        let found = self.shared.profiles.get(&profile.value);
-        if found.is_none() {
+        let found = self.shared.profiles.get_key_value(&profile.value);
+        if let Some((name, _)) = found {
+            self.used_profiles.insert(name);
+        } else {
             let known: Vec<&str> = self.shared.profiles.keys().map(String::as_str).collect();
             let hint = if known.is_empty() {
                 Some(format!("there are no profiles; add [profile.{}]", profile.value))
@@ -187,7 +206,20 @@ impl<'a, 's> Schedules<'a, 's> {
             };
             out.missing(profile.mark, "unknown-profile", format!("unknown profile `{}`", profile.value), hint);
         }
-        found
+        found.map(|(_, keys)| keys)
+    }
+
+    /// Warns of profiles that no schedule of any file names. Not if a schedule may be unreadable, or name it wrongly.
+    pub(super) fn report_unused_profiles(&self, out: &mut Diagnostics) {
+        if out.broken || out.has_errors() {
+            return;
+        }
+        let unused = |name: &&String| !self.used_profiles.contains(name.as_str());
+        for (name, mark) in self.shared.profile_marks.iter().filter(|(name, _)| unused(name)) {
+            let message = format!("no schedule has the profile `{name}`: its keys have no effect");
+            let hint = format!("write `profile = \"{name}\"` in a [[schedule]], or remove the profile");
+            out.warning(*mark, "unused-profile", message, Some(hint));
+        }
     }
 
     /// Checks that name and id are unique in all files. An id must not be another schedule's name if that serves as its
@@ -226,8 +258,9 @@ mod tests {
 
     #[test]
     fn the_built_in_name_is_sound() {
-        let template = Template::parse(IMAGE_NAME).expect("sound");
-        assert!(template.is_unique_per_slot());
+        for text in [IMAGE_NAME, IMAGE_NAME_OF_MANY] {
+            assert!(Template::parse(text).expect("sound").is_unique_per_slot());
+        }
         assert!(Schedules::new(&SharedSettings::default(), "cn-shanghai", false).is_ok());
     }
 }

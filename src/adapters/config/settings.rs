@@ -8,7 +8,10 @@ use toml::de::DeValue;
 use super::{
     backup_keys::{BackupLayer, BackupSettings, backup, backup_kind},
     key::Kind,
-    reader::{Diagnostics, Item, layer, suggestion},
+    layer::layer,
+    paths::{ABSOLUTE, absolute, socket},
+    reader::{Diagnostics, Item},
+    suggest::suggestion,
     value_types::{Bool, Custom, Integer, OneOf, Period, Positive},
 };
 use crate::domain::{
@@ -46,6 +49,9 @@ pub(super) const REGIONS: [&str; 23] = [
     "cn-hangzhou-finance",
     "cn-shanghai-finance-1",
 ];
+
+/// Regions with a public host of the image service.
+const IMAGE_HOSTS: [&str; 2] = ["cn-shanghai", "ap-southeast-1"];
 
 /// Pattern of [`region`].
 pub(super) const REGION: &str = "^[a-z0-9-]+$";
@@ -223,7 +229,7 @@ layer! {
         timeout: Duration = Period(MILLISECOND),
         requests_per_second: f64 = Positive(1000.0),
         credentials: CredentialSource = Custom(credential_source, || Kind::Text(CREDENTIALS)),
-        credentials_dir: String = Custom(filled, || Kind::FILLED),
+        credentials_dir: String = Custom(absolute, || Kind::Text(ABSOLUTE)),
         poll_interval: Duration = Period(Duration::from_millis(10)),
         lookup_window: Duration = Period(MILLISECOND),
         in_use: Vec<UserKind> = Custom(user_kinds, user_kinds_kind),
@@ -234,12 +240,12 @@ layer! {
     /// [`DaemonSettings`] of one layer.
     #[derive(Serialize)]
     struct DaemonLayer {
-        state_dir: String = Custom(filled, || Kind::FILLED),
+        state_dir: String = Custom(absolute, || Kind::Text(ABSOLUTE)),
         max_builders: u32 = Integer(1, 1000),
         max_builders_per_region: u32 = Integer(1, 1000),
         pause_after_failures: u32 = Integer(0, 1000),
         listen: String = Custom(listen_address, || Kind::Text(LISTEN)),
-        control_socket: String = Custom(filled, || Kind::FILLED),
+        control_socket: String = Custom(socket, || Kind::Text(ABSOLUTE)),
         owner: String = Custom(owner, || Kind::FILLED),
         drain: Duration = Period(Duration::ZERO),
         prune_interval: Duration = Period(Duration::from_millis(100)),
@@ -265,21 +271,34 @@ pub(super) fn filled(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String
 pub(super) fn region(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
     let text = filled(item, out)?;
     if !text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
-        let hint = Some("regions look like `cn-shanghai`".into());
-        out.error(item.mark, "bad-region", format!("`{text}` is not a region"), hint);
+        let hint = near_region(&text).unwrap_or_else(|| "regions look like `cn-shanghai`".into());
+        out.error(item.mark, "bad-region", format!("`{text}` is not a region"), Some(hint));
         return None;
     }
     if !REGIONS.contains(&text.as_str()) {
-        out.warning(item.mark, "unknown-region", format!("unknown region `{text}`"), Some(suggestion(&text, &REGIONS)));
+        let hint = near_region(&text).unwrap_or_else(|| suggestion(&text, &REGIONS));
+        out.warning(item.mark, "unknown-region", format!("unknown region `{text}`"), Some(hint));
     }
     Some(text)
+}
+
+/// The known region that ends with this city, in any spelling.
+fn near_region(text: &str) -> Option<String> {
+    let plain = text.trim().to_ascii_lowercase().replace(['_', ' '], "-");
+    let near = REGIONS.iter().find(|region| **region == plain).or_else(|| {
+        REGIONS.iter().find(|region| region.strip_suffix(plain.as_str()).is_some_and(|front| front.ends_with('-')))
+    })?;
+    Some(format!("did you mean `{near}`?"))
 }
 
 fn endpoint(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
     let text = filled(item, out)?;
     let scheme = text.split_once("://").map_or("https", |(scheme, _)| scheme);
     let (code, message, hint) = match Endpoint::parse(&text) {
-        Ok(_) => return Some(text),
+        Ok(endpoint) => {
+            warn_of_unknown_host(&endpoint, item, out);
+            return Some(text);
+        }
         Err(EndpointError::NotEncrypted(_)) => {
             let hint = format!("write `https://{}`", text.trim_start_matches("http://").trim_end_matches('/'));
             ("insecure-endpoint", "http is allowed on loopback addresses only".to_owned(), hint)
@@ -297,6 +316,20 @@ fn endpoint(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
     };
     out.error(item.mark, code, message, Some(hint));
     None
+}
+
+/// Warns of a region's host of the image service that there is not.
+fn warn_of_unknown_host(endpoint: &Endpoint, item: Item<'_, '_>, out: &mut Diagnostics) {
+    let name = endpoint.authority().split(':').next().unwrap_or_default();
+    if let Some(region) = name.strip_prefix("appstream-center.").and_then(|rest| rest.strip_suffix(".aliyuncs.com"))
+        && REGIONS.contains(&region)
+        && !IMAGE_HOSTS.contains(&region)
+    {
+        let message = format!("the image service has no public host in {region}");
+        let hint =
+            "its hosts are in cn-shanghai and ap-southeast-1, for instances of all regions: leave `endpoint` out";
+        out.warning(item.mark, "unknown-endpoint", message, Some(hint.into()));
+    }
 }
 
 /// Reads the address of the metadata service; the usual one is the only one outside of this host without TLS.
@@ -354,13 +387,19 @@ fn user_kinds_kind() -> Kind {
 }
 
 fn listen_address(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
+    if let DeValue::Integer(port) = item.value {
+        let hint = format!("an address and a port, in quotes: \"127.0.0.1:{}\"", port.as_str());
+        out.error(item.mark, "bad-type", "expected a string, found an integer", Some(hint));
+        return None;
+    }
     let text = item.text(out)?;
     if text.is_empty() {
         return Some(String::new());
     }
     let Ok(address) = text.parse::<SocketAddr>() else {
-        let hint = Some("an IP address and a port, like \"127.0.0.1:8470\"; \"\" turns the status page off".into());
-        out.error(item.mark, "bad-listen", format!("`{text}` is not an address to listen on"), hint);
+        let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok()).unwrap_or(8470);
+        let hint = format!("an IP address and a port, like \"127.0.0.1:{port}\"; \"\" turns the status page off");
+        out.error(item.mark, "bad-listen", format!("`{text}` is not an address to listen on"), Some(hint));
         return None;
     };
     if !address.ip().is_loopback() {

@@ -83,6 +83,11 @@ fn read_file(path: &Path, left: &mut u64, sources: &mut Vec<Source>, print: &mut
 fn unreadable(index: usize, path: &Path, error: &io::Error, out: &mut Diagnostics) {
     out.broken = true;
     let (code, message, hint) = match error.kind() {
+        io::ErrorKind::NotFound if path.is_symlink() => (
+            "no-file",
+            "this link leads to a file that does not exist".to_owned(),
+            "create that file, or remove the link",
+        ),
         io::ErrorKind::NotFound => {
             let hint = "create it; config/imagebaked.toml of the distribution is a commented example";
             ("no-file", "there is no such file".to_owned(), hint)

@@ -25,6 +25,16 @@ pub(super) struct WrittenValue {
     pub paused: Option<Span>,
     pub max_image_age: Option<Span>,
     pub catch_up_window: Option<Span>,
+    /// The window is that of [defaults].
+    pub catch_up_window_is_default: bool,
+    pub zone: Option<Span>,
+    pub jitter: Option<Span>,
+    pub stop_instance: Option<Span>,
+    pub hooks: Option<Span>,
+    pub regions: Option<Span>,
+    pub image_name: Option<Span>,
+    pub description: Option<Span>,
+    pub tags: Option<Span>,
 }
 
 /// Texts of the files, the places in them, and the problems found so far.

@@ -13,6 +13,18 @@ pub(super) fn hint(mark: Mark<'_>) -> Option<String> {
     if code.starts_with("//") || code.starts_with(';') || code.starts_with("--") {
         return Some("a comment begins with `#`".into());
     }
+    if code.starts_with('{') {
+        return Some("this looks like JSON; write TOML: `[[schedule]]`, and below it `name = \"…\"`".into());
+    }
+    if code.starts_with("- ") || (code.ends_with(':') && is_key(code.trim_end_matches(':'))) {
+        return Some("this looks like YAML; write TOML: `[[schedule]]`, and below it `name = \"…\"`".into());
+    }
+    if let Some((section, name)) = code.strip_prefix('[').and_then(|code| code.strip_suffix("\"]")?.split_once(" \"")) {
+        return Some(match section {
+            "profile" => format!("write `[profile.{name}]`"),
+            _ => format!("write `[[schedule]]`, and below it `name = \"{name}\"`"),
+        });
+    }
     if let Some(header) = code.strip_prefix('[') {
         let doubled = header.starts_with('[') && !code.ends_with("]]");
         let closing = if doubled { "]]" } else { "]" };
@@ -79,6 +91,9 @@ pub(super) fn first_place(mark: Mark<'_>) -> Option<Mark<'_>> {
     let text = &mark.source.text;
     let line = line_at(text, mark.start)?.trim();
     let before = text.get(..mark.start)?;
+    if let Some(open) = inline_table(before) {
+        return first_in_table(mark, open);
+    }
     let header = line.starts_with('[');
     let key = mark.text().trim().trim_matches(['"', '\'']);
     let from = if header { 0 } else { before.rfind("\n[").map_or(0, |newline| newline + 1) };
@@ -93,6 +108,37 @@ pub(super) fn first_place(mark: Mark<'_>) -> Option<Mark<'_>> {
             return Some(mark.source.mark(start + indent..start + indent + length));
         }
         start += other.len();
+    }
+    None
+}
+
+/// Where the inline table begins whose inside `before` ends in; none outside of such a table.
+fn inline_table(before: &str) -> Option<usize> {
+    let line = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let mut closed = 0;
+    for (at, c) in before[line..].char_indices().rev() {
+        match c {
+            '}' => closed += 1,
+            '{' if closed == 0 => return Some(line + at + 1),
+            '{' => closed -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The first place of the key at `mark` in the inline table that begins at `open`.
+fn first_in_table(mark: Mark<'_>, open: usize) -> Option<Mark<'_>> {
+    let key = mark.text().trim().trim_matches(['"', '\'']);
+    let inside = mark.source.text.get(open..mark.start)?;
+    let mut start = open;
+    for part in inside.split_inclusive(',') {
+        let name = part.split('=').next().unwrap_or("").trim().trim_matches(['"', '\'']);
+        if name == key && !key.is_empty() {
+            let at = start + part.find(key)?;
+            return Some(mark.source.mark(at..at + key.len()));
+        }
+        start += part.len();
     }
     None
 }
@@ -125,6 +171,10 @@ mod tests {
             ("name = \"golden\" x", "nothing but a comment may follow the value"),
             ("name =", "write a value after `name =`"),
             ("// nightly", "a comment begins with `#`"),
+            ("{ \"schedule\": [] }", "this looks like JSON; write TOML: `[[schedule]]`, and below it `name = \"…\"`"),
+            ("schedule:", "this looks like YAML; write TOML: `[[schedule]]`, and below it `name = \"…\"`"),
+            ("- name: x", "this looks like YAML; write TOML: `[[schedule]]`, and below it `name = \"…\"`"),
+            ("[schedule \"x\"]", "write `[[schedule]]`, and below it `name = \"x\"`"),
             ("[cloud", "a section's name ends with `]`"),
             ("[[schedule]", "a section's name ends with `]]`"),
         ] {
@@ -134,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_first_place_of_a_key_is_found() {
-        let text = "[cloud]\nregion = \"a\"\n[daemon]\nwatch = true\n watch = false\n[cloud]\n";
+        let text = "[cloud]\nregion = \"a\"\n[daemon]\nwatch = true\n watch = false\n[cloud]\nk = { a = 1, last = 2, last = 3 }\n";
         let source = Source::new(0, Path::new("x"), text.into(), false);
         let first = |what: &str| {
             let at = text.rfind(what).unwrap();
@@ -143,5 +193,6 @@ mod tests {
         assert_eq!(first("watch"), Some((30, 35)));
         assert_eq!(first("cloud"), Some((0, 7)));
         assert_eq!(first("region"), None);
+        assert_eq!(first("last").map(|(start, end)| &text[start - 2..end]), Some(", last"));
     }
 }

@@ -1,10 +1,13 @@
 //! Client of the control socket.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use tokio::net::UnixStream;
 
-use super::{ControlError, Envelope, MAX_ANSWER, PROTOCOL, Reply, Request, read, write};
+use super::{ControlError, Envelope, MAX_ANSWER, PROTOCOL, Reply, Request, canonical, read, write};
 
 /// Sends a request to the daemon behind `socket`.
 ///
@@ -36,4 +39,29 @@ pub async fn ask(socket: &Path, request: &Request) -> Result<Reply, ControlError
             ControlError::OtherVersion { theirs: envelope.version, ours }
         }
     })
+}
+
+/// The running daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// Where it answers.
+    pub socket: PathBuf,
+    /// The folder of its history.
+    pub state_dir: PathBuf,
+}
+
+/// The daemon that answers at `socket`; `None` from one of another configuration than `of`, if that is given, and from one
+/// of another version.
+///
+/// # Errors
+///
+/// `ControlError` if no daemon answers.
+pub async fn locate(socket: &Path, of: Option<&Path>) -> Result<Option<Located>, ControlError> {
+    let Reply::Located { config_path, control_socket, state_dir } = ask(socket, &Request::Locate).await? else {
+        return Ok(None);
+    };
+    let is_wanted = of.is_none_or(|of| canonical(of) == config_path);
+    // The daemon may know its own socket by a path that is another one here.
+    let socket = if control_socket.exists() { control_socket } else { socket.to_owned() };
+    Ok(is_wanted.then_some(Located { socket, state_dir }))
 }

@@ -3,7 +3,11 @@
 //! Every message has the versions of protocol and program, so that a client and a daemon of different versions get a
 //! clear error. Sizes are bounded on both sides.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -35,6 +39,14 @@ pub const MOST_FOLLOWED: usize = 1000;
 /// Advice for different versions.
 pub const OUTDATED: &str = "after an upgrade, restart the daemon (systemctl restart imagebaked)";
 
+/// Name of the link to the control socket in the state directory.
+pub const SOCKET_LINK: &str = "control.link";
+
+/// A path by which two processes compare a file; as it is if the file is not there.
+pub fn canonical(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// A message with the version of its sender.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Envelope<T> {
@@ -51,12 +63,15 @@ pub struct Envelope<T> {
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Request {
     /// Report the status.
-    Status,
-    /// Bake a schedule now.
-    Bake {
-        /// Name or id.
-        schedule: String,
+    Status {
+        /// With the rows of all schedules.
+        #[serde(default)]
+        all: bool,
     },
+    /// Report which daemon this is.
+    Locate,
+    /// Bake schedules now.
+    Bake(BakeSelection),
     /// Reply when one of these bakes may have changed, or after a few seconds.
     Follow {
         /// The bakes, at most [`MOST_FOLLOWED`].
@@ -197,6 +212,18 @@ pub enum Request {
     },
 }
 
+/// Selection of schedules and instances to bake.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BakeSelection {
+    /// Names or ids of schedules; none: those that have the instances.
+    pub schedules: Vec<String>,
+    /// Only these instances; none: all of the schedules.
+    pub instances: Vec<InstanceId>,
+    /// Every schedule.
+    pub all: bool,
+}
+
 /// Selection of images to adopt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -212,7 +239,7 @@ pub enum Wanted {
 impl Request {
     /// Whether it changes nothing: then it is irrelevant whether it arrived.
     pub fn only_asks(&self) -> bool {
-        matches!(self, Self::Status | Self::Follow { .. })
+        matches!(self, Self::Status { .. } | Self::Locate | Self::Follow { .. })
     }
 
     /// Timeout of the reply; `Follow` is answered within half of it. Listing all images of an account takes long.
@@ -223,7 +250,8 @@ impl Request {
             // They wait for a running pass.
             Self::Pin { .. } | Self::Undelete { .. } => Duration::from_mins(2),
             // A status that hangs is reported soon.
-            Self::Status => Duration::from_secs(5),
+            Self::Status { .. } => Duration::from_secs(5),
+            Self::Locate => Duration::from_secs(1),
             _ => Duration::from_secs(20),
         }
     }
@@ -235,6 +263,15 @@ impl Request {
 pub enum Reply {
     /// To `Status`.
     Status(Box<Status>),
+    /// To `Locate`: what the daemon was started with.
+    Located {
+        /// Its configuration.
+        config_path: PathBuf,
+        /// Its control socket.
+        control_socket: PathBuf,
+        /// The folder of its history.
+        state_dir: PathBuf,
+    },
     /// To `Bake`.
     Bakes {
         /// One bake number per instance.

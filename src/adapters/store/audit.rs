@@ -2,9 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{FromRow, QueryBuilder, Sqlite};
+use sqlx::{QueryBuilder, Sqlite};
 
-use super::{Store, StoreError, failed, json_instants::instant, reader::Reader, writer::WriteTransaction};
+use super::{
+    Store, StoreError, failed, from_row::from_row, json_instants::instant, reader::Reader, writer::WriteTransaction,
+};
 use crate::domain::event::AuditLine;
 
 /// One more line of the audit.
@@ -14,7 +16,7 @@ pub(super) const INSERT_AUDIT: &str = "INSERT INTO audit (at, who, action, detai
 pub(super) const AUDIT: &str = "SELECT id, at, who, action, detail FROM audit";
 
 /// One line of the audit; the field names are those of `audit --json`.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AuditRow {
     /// Its number.
     pub id: i64,
@@ -28,6 +30,8 @@ pub struct AuditRow {
     /// Object and details of the action.
     pub detail: String,
 }
+
+from_row!(AuditRow { id, at, who, action, detail });
 
 /// Filter of the audit, newest line first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

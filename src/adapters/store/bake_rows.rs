@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{FromRow, QueryBuilder, Sqlite};
+use sqlx::{QueryBuilder, Sqlite};
 
 use super::{
     Reader, StoreError, failed,
+    from_row::from_row,
     json_instants::{instant, maybe_instant},
 };
 use crate::domain::{bake::Trigger, ids::BakeId, plan::explain::Record};
@@ -52,7 +53,7 @@ pub(super) const COUNTS_SINCE: &str = "
 SELECT state, count(*) AS n FROM bakes WHERE state IN (SELECT value FROM json_each(?2)) AND slot >= ?1 GROUP BY state";
 
 /// One row of the history; the field names are those of `history --json`.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BakeRow {
     /// The bake's number.
     pub id: i64,
@@ -110,8 +111,35 @@ pub struct BakeRow {
     pub config_hash: String,
 }
 
+from_row!(BakeRow {
+    id,
+    schedule_id,
+    schedule,
+    instance_id,
+    line_id,
+    slot,
+    trigger,
+    slot_count,
+    first_slot,
+    state,
+    reason,
+    reason_code,
+    cause,
+    version,
+    image_name,
+    image_id,
+    version_id,
+    task_id,
+    attempts,
+    wake_at,
+    created_at,
+    finished_at,
+    requested_by,
+    config_hash
+});
+
 /// One call of a bake.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AttemptRow {
     /// `stop`, `create`, `build`, `start`, …
     pub stage: String,
@@ -134,6 +162,8 @@ pub struct AttemptRow {
     /// Description of the result.
     pub message: Option<String>,
 }
+
+from_row!(AttemptRow { stage, call, started_at, finished_at, outcome, code, http_status, request_id, message });
 
 /// Filter of the history, newest slot first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

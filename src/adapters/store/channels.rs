@@ -7,13 +7,14 @@ use std::{collections::HashMap, fmt};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::{
     ITSELF, Reader, Store, StoreError,
     audit::audit,
     deletions::UNMARK_IMAGE,
     failed,
+    from_row::from_row,
     images::{ImageRow, PRESENT_IMAGES_OF},
     json_instants::maybe_instant,
     writer::WriteTransaction,
@@ -186,7 +187,7 @@ fn channel_of(channel: &str, line: &LineId) -> Subject {
 }
 
 /// Current or former target of a channel; the field names are those of `channels --json`.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChannelRow {
     /// The line.
     #[serde(rename = "line")]
@@ -209,6 +210,8 @@ pub struct ChannelRow {
     /// Why.
     pub why: Option<String>,
 }
+
+from_row!(ChannelRow { line_id, channel, image_id, image_name, version_id, version, since, who, why });
 
 impl Reader {
     /// Current targets of all channels, or of those of one schedule by name or id.

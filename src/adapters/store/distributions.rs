@@ -4,12 +4,13 @@ use std::{fmt, sync::PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use sqlx::{FromRow, Row, sqlite::SqliteRow};
+use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{
     Reader, Store, StoreError,
     audit::audit,
     failed,
+    from_row::from_row,
     json_instants::{instant, maybe_instant},
     transitions::INSERT_ATTEMPTS,
     transitions::{Attempt, AttemptJson},
@@ -116,7 +117,7 @@ pub struct CopyStep {
 }
 
 /// A copy, with the field names that `show --json` promises.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CopyRow {
     /// Where to.
     pub region: String,
@@ -140,6 +141,8 @@ pub struct CopyRow {
     #[serde(serialize_with = "maybe_instant")]
     pub finished_at: Option<i64>,
 }
+
+from_row!(CopyRow { region, state, tries, progress, reason, task_id, wake_at, created_at, finished_at });
 
 /// A bake whose image could not be copied everywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -386,6 +386,14 @@ async fn checks_and_health(store: &Store) {
     let check = store.reader().check_of_image("golden-1").await.unwrap().unwrap();
     assert_eq!(check.verify.as_deref(), Some("failed"));
     assert!(!store.reader().lines(9).await.unwrap().is_empty());
+    assert!(store.reader().usual_duration(&"golden".into()).await.unwrap().is_some());
+    assert!(!store.reader().instance_words().await.unwrap().is_empty());
+    let newest_bake = store.reader().newest_bake().await.unwrap().unwrap();
+    store.reader().give_up_at(newest_bake).await.unwrap();
+    let newest = store.reader().newest_rows(&["golden", "none"], 2).await.unwrap();
+    assert!(newest.len() == 2 && newest[0].slot() > newest[1].slot(), "{newest:?}");
+    let good = store.reader().newest_good_images(&["golden", "none"]).await.unwrap();
+    assert!(good.len() == 1 && good[0].line_id == "golden", "{good:?}");
     // A line whose only image failed its check, and which failed since.
     succeed(store, "vetoed", 0, 1).await;
     let due = store.due_checks(day(20)).await.unwrap();

@@ -10,6 +10,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     StoreError, failed,
+    from_row::from_row,
     lock_file::{LockFile, Marker},
 };
 
@@ -77,13 +78,15 @@ impl Lineage {
 }
 
 /// The row of the database.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Row {
     run: String,
     steps: i64,
     stopped: bool,
     unsettled: String,
 }
+
+from_row!(Row { run, steps, stopped, unsettled });
 
 fn classify(marker: Option<&Marker>, row: Option<&Row>, is_empty: bool) -> Lineage {
     let found = match (marker, row) {

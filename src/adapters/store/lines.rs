@@ -36,6 +36,17 @@ JOIN bakes b ON b.id IN (
       AND EXISTS (SELECT 1 FROM attempts a WHERE a.bake_id = g.id AND a.stage IN ('stop', 'create'))
     ORDER BY g.version DESC LIMIT ?1)";
 
+/// The same of one line.
+pub(super) const LAST_DURATIONS_OF: &str = "
+SELECT max(0, b.finished_at - (SELECT min(a.started_at) FROM attempts a
+                               WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create'))) AS took
+FROM bakes b
+WHERE b.id IN (
+    SELECT g.id FROM bakes g
+    WHERE g.line_id = ?1 AND g.state = 'succeeded'
+      AND EXISTS (SELECT 1 FROM attempts a WHERE a.bake_id = g.id AND a.stage IN ('stop', 'create'))
+    ORDER BY g.version DESC LIMIT ?2)";
+
 /// Number of recent bakes from which a line's duration is computed: old ones made images of another size.
 const LEARNED_FROM: u32 = 10;
 
@@ -91,6 +102,23 @@ impl Reader {
                 channels: serde_json::from_str(&channels).unwrap_or_default(),
             })
             .collect())
+    }
+
+    /// How long a bake of this line takes, from the last ten that succeeded; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn usual_duration(&self, line: &LineId) -> Result<Option<Duration>, StoreError> {
+        let took: Vec<i64> = sqlx::query_scalar(LAST_DURATIONS_OF)
+            .bind(line.as_str())
+            .bind(LEARNED_FROM)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read how long bakes of a line took"))?;
+        let sound = took.into_iter().filter_map(|took| u64::try_from(took).ok().filter(|took| *took > 0));
+        let samples = sound.map(|took| (line.clone(), Duration::from_millis(took)));
+        Ok(Durations::learn(samples).learned(line))
     }
 
     /// Durations of the last ten successful bakes of each line.

@@ -1,9 +1,8 @@
 //! The problems that stand, and their acknowledgements. Each change is one transaction with its event.
 
 use chrono::{DateTime, Utc};
-use sqlx::FromRow;
 
-use super::{Reader, Store, StoreError, audit::insert_audit, failed, writer::WriteTransaction};
+use super::{Reader, Store, StoreError, audit::insert_audit, failed, from_row::from_row, writer::WriteTransaction};
 use crate::{
     adapters::failpoint,
     domain::{
@@ -37,7 +36,6 @@ UPDATE problems
 SET acknowledged_by = ?4, acknowledged_at = ?5, acknowledged_until = ?6, acknowledged_reason = ?7
 WHERE code = ?1 AND subject_kind = ?2 AND subject_id = ?3";
 
-#[derive(FromRow)]
 struct Row {
     code: String,
     subject_kind: String,
@@ -51,6 +49,20 @@ struct Row {
     acknowledged_until: Option<String>,
     acknowledged_reason: Option<String>,
 }
+
+from_row!(Row {
+    code,
+    subject_kind,
+    subject_id,
+    since,
+    severity,
+    message,
+    command,
+    acknowledged_by,
+    acknowledged_at,
+    acknowledged_until,
+    acknowledged_reason
+});
 
 impl Row {
     /// `None` for words of a later version: such a problem is found anew.

@@ -1,10 +1,10 @@
 //! Schema of the history: its migrations, and the comparison of a database with them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use sqlx::{
-    SqliteConnection,
-    migrate::{MigrateError, Migrator},
+    SqlSafeStr as _, SqliteConnection,
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 
@@ -18,8 +18,16 @@ pub(super) const SCHEMA_OBJECTS: &str = "
 SELECT type, name, sql FROM sqlite_schema
 WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite^_%' ESCAPE '^' AND name <> '_sqlx_migrations'";
 
+/// Version, name and text of each file of `migrations`, by the build script.
+const FILES: &[(i64, &str, &str)] = &include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
+
 /// All migrations of this version.
-pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+pub(super) static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
+        Migration::new(*version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(FILES.iter().map(migration).collect())
+});
 
 /// The last migration of this version.
 pub(super) fn last_migration() -> i64 {

@@ -65,7 +65,7 @@ pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
         LINEAGE, IS_EMPTY, BEGIN_RUN, COUNT_STEP, END_RUN, FORGET_RUN
     }
     lines {
-        ALL_VERSIONS, LINES, LAST_DURATIONS
+        ALL_VERSIONS, LINES, LAST_DURATIONS, LAST_DURATIONS_OF
     }
     log_binding {
         CHECKPOINT, RANDOM_NUMBER
@@ -95,6 +95,9 @@ pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
     schema {
         APPLIED_MIGRATIONS, SCHEMA_OBJECTS
     }
+    schedule_rows {
+        NEWEST_ROWS, NEWEST_GOOD_IMAGES
+    }
     slots {
         INSERT_BAKES, INSERT_SETTINGS, UPDATE_ACCOUNTED, SLOTS_WITH_ROWS, OPEN_INSTANCES
     }
@@ -106,7 +109,7 @@ pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
         TABLE_NAMES, MIGRATION, COLUMNS_OF
     }
     targets {
-        UPSERT_TARGETS, REMOVE_TARGETS, ALL_TARGETS, SEEN_OF, SCHEDULE_WORDS
+        UPSERT_TARGETS, REMOVE_TARGETS, ALL_TARGETS, SEEN_OF, SCHEDULE_WORDS, INSTANCE_WORDS
     }
     transitions {
         UPDATE_BAKES, RAISE_VERSIONS, INSERT_ATTEMPTS, DUE_BAKES, OVERDUE_QUEUED, NEXT_QUEUED, OPEN_BAKE, NEXT_WAKE,
@@ -114,7 +117,7 @@ pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
         INSERT_DISTRIBUTIONS
     }
     waits {
-        AT_WORK, QUEUE_DETAILS
+        AT_WORK, QUEUE_DETAILS, GIVE_UP_AT
     }
 };
 

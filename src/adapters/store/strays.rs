@@ -3,9 +3,8 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::FromRow;
 
-use super::{Reader, Store, StoreError, failed, instant};
+use super::{Reader, Store, StoreError, failed, from_row::from_row, instant};
 use crate::domain::ids::{BakeId, ImageId, InstanceId, LineId, ScheduleId};
 
 /// Images that the list shows as CREATE_FAILED.
@@ -109,7 +108,7 @@ pub struct UnrecordedSighting {
 }
 
 /// A CREATE_FAILED image.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedImageRow {
     /// The image.
     pub image_id: String,
@@ -130,7 +129,6 @@ pub struct FailedImageRow {
     /// Last of these lists.
     pub last_seen: Option<i64>,
     /// State of its deletion: `kept`, `deleting` or `refused`.
-    #[sqlx(rename = "deletion_state")]
     pub deletion: String,
     /// Delete calls so far.
     pub tries: i64,
@@ -141,6 +139,8 @@ pub struct FailedImageRow {
     /// Its bake; `None` if the history does not have it.
     pub bake_id: Option<i64>,
 }
+
+from_row!(FailedImageRow { image_id, line_id, schedule_id, instance_id, version, image_name, slot, first_seen, last_seen, deletion = "deletion_state", tries, delete_after, refused, bake_id });
 
 /// An image without a row.
 #[derive(Debug, Clone, PartialEq, Eq)]

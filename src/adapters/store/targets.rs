@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::FromRow;
 
 use super::{
     Reader, Store, StoreError,
     batch::execute,
     clock_steps::{RowAhead, give_up_slots},
-    failed, instant,
+    failed,
+    from_row::from_row,
+    instant,
     slots::{NewRow, insert_rows},
 };
 use crate::{
@@ -51,8 +52,11 @@ ORDER BY schedule_id, instance_id";
 /// Every name and id of a schedule that was ever seen.
 pub(super) const SCHEDULE_WORDS: &str = "SELECT schedule FROM targets UNION SELECT schedule_id FROM targets";
 
+/// Every instance that was ever seen.
+pub(super) const INSTANCE_WORDS: &str = "SELECT DISTINCT instance_id FROM targets";
+
 /// An instance of a schedule in the history.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetRow {
     /// The schedule's stable id.
     pub schedule_id: String,
@@ -66,6 +70,8 @@ pub struct TargetRow {
     known_since: i64,
     removed_at: Option<i64>,
 }
+
+from_row!(TargetRow { schedule_id, schedule, instance_id, timing, processed_until, known_since, removed_at });
 
 impl TargetRow {
     /// Start, progress and end.
@@ -99,6 +105,17 @@ impl Reader {
     /// `StoreError` if the query fails.
     pub async fn schedule_words(&self) -> Result<Vec<String>, StoreError> {
         sqlx::query_scalar(SCHEDULE_WORDS).fetch_all(&self.pool).await.map_err(failed("read the names of schedules"))
+    }
+}
+
+impl Reader {
+    /// All instances of schedules in the history.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn instance_words(&self) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar(INSTANCE_WORDS).fetch_all(&self.pool).await.map_err(failed("read the known instances"))
     }
 }
 

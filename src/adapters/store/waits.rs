@@ -32,7 +32,24 @@ WHERE b.id IN (SELECT value FROM json_each(?1))
 /// What the row of a bake does not show: region, deadline, zone, the bake before it in the queue.
 type Details = (i64, String, Option<i64>, String, Option<i64>);
 
+/// Until when a bake begins at the latest.
+pub(super) const GIVE_UP_AT: &str = "SELECT give_up_at FROM bakes WHERE id = ?1";
+
 impl Reader {
+    /// Until when a bake begins at the latest; afterwards it is skipped. `None` for a row that is none.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn give_up_at(&self, bake: BakeId) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let at: Option<Option<i64>> = sqlx::query_scalar(GIVE_UP_AT)
+            .bind(bake.0)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("read the deadline of a bake"))?;
+        Ok(at.flatten().map(instant))
+    }
+
     /// The rows with the reasons of those that wait for something outside of them.
     pub(super) async fn with_waits(&self, mut rows: Vec<BakeRow>) -> Result<Vec<BakeRow>, StoreError> {
         let waits: Vec<i64> = rows.iter().filter(|row| waits_outside(row)).map(|row| row.id).collect();

@@ -226,6 +226,8 @@ impl Source for Fake {
                     config_on_disk: OnDisk::InForce,
                     mode: Mode::Act,
                     schedules: 6,
+                    state_dir: "/var/lib/imagebaked".into(),
+                    restart_required: Vec::new(),
                     credentials: Some("the RAM role of this ECS instance".into()),
                     credentials_key_id: Some("STS.…a1b2".into()),
                     credentials_identity: Some("acs:ram::1:assumed-role/baker/imagebaked".into()),
@@ -246,6 +248,7 @@ impl Source for Fake {
                     coming("office-cn", "2027-03-02T22:16:20Z", "2027-03-03 06:16:20 CST"),
                     coming(HOSTILE, "2027-03-03T19:00:00Z", "2027-03-04 03:00:00 CST"),
                 ],
+                schedules: Vec::new(),
                 image_tasks: Vec::new(),
                 housekeeping: vec![HousekeepingJob {
                     name: "backup".into(),

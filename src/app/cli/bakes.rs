@@ -2,15 +2,28 @@
 
 use clap::{Args, ValueEnum};
 
-use super::values::bake_id;
+use super::{
+    schedule_args::{OnlySchedule, Schedules},
+    values::{bake_id, count},
+};
 use crate::domain::time::AskedTime;
 use crate::domain::{bake::State, ids::BakeId};
 
 /// `bake`.
 #[derive(Debug, Args)]
 pub struct BakeArgs {
-    /// The schedule, by name or id.
-    pub schedule: String,
+    /// Which.
+    #[command(flatten)]
+    pub schedules: Schedules,
+    /// Only this instance; may be repeated. It needs no schedule if only one has the instance.
+    #[arg(long, value_name = "ID")]
+    pub instance: Vec<String>,
+    /// Bake every schedule, after a question.
+    #[arg(long, conflicts_with_all = ["schedule", "schedule_option", "instance"])]
+    pub all: bool,
+    /// With `--all`: do not ask.
+    #[arg(long, short, requires = "all")]
+    pub yes: bool,
     /// Stay until the bakes are over and their images are verified; exits with 1 unless all are good.
     #[arg(long)]
     pub wait: bool,
@@ -19,9 +32,9 @@ pub struct BakeArgs {
 /// `history`.
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
-    /// Only this schedule, by name or id.
-    #[arg(long, value_name = "NAME")]
-    pub schedule: Option<String>,
+    /// Which.
+    #[command(flatten)]
+    pub schedule: OnlySchedule,
     /// Only this instance.
     #[arg(long, value_name = "ID")]
     pub instance: Option<String>,
@@ -38,7 +51,7 @@ pub struct HistoryArgs {
     #[arg(long, value_name = "CODE")]
     pub code: Option<String>,
     /// At most so many rows.
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = count, allow_negative_numbers = true)]
     pub limit: u32,
     /// Rows before this one: the number of the last bake of the page before.
     #[arg(long, value_name = "BAKE", value_parser = bake_id)]

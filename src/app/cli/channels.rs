@@ -2,16 +2,22 @@
 
 use clap::Args;
 
+use super::{
+    schedule_args::{OnlySchedule, ScheduleAndMore},
+    values::count,
+};
+
 /// `channels`.
 #[derive(Debug, Args)]
 pub struct ChannelsArgs {
-    /// Only this schedule, by name or id.
-    pub schedule: Option<String>,
+    /// Which.
+    #[command(flatten)]
+    pub schedule: OnlySchedule,
     /// Every assignment that ever was, the last first.
     #[arg(long)]
     pub history: bool,
     /// At most so many lines of history.
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = count, allow_negative_numbers = true)]
     pub limit: u32,
 }
 
@@ -33,10 +39,12 @@ pub struct PromoteArgs {
 /// `rollback`.
 #[derive(Debug, Args)]
 pub struct RollbackArgs {
-    /// The schedule, by name or id.
-    pub schedule: String,
+    /// Which.
+    #[command(flatten)]
+    pub schedule: ScheduleAndMore,
     /// The channel.
-    pub channel: String,
+    #[arg(required_unless_present = "schedule_option")]
+    pub channel: Option<String>,
     /// Which instance, where the schedule has several.
     #[arg(long, value_name = "ID")]
     pub instance: Option<String>,

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::schedule_args::{OneSchedule, OnlySchedule};
 use crate::adapters::telemetry::LogFormat;
 use crate::domain::time::AskedTime;
 
@@ -19,9 +20,15 @@ pub struct RunArgs {
 /// `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
+    /// Which.
+    #[command(flatten)]
+    pub schedule: OnlySchedule,
     /// Go on showing it, in place on a terminal, and into a pipe whenever it changes; ends with Ctrl-C or the daemon.
     #[arg(long)]
     pub watch: bool,
+    /// Show every schedule, not only the first 20, and all about the daemon: files, credentials, tasks, housekeeping.
+    #[arg(long, conflicts_with = "check")]
+    pub all: bool,
     /// One line for Nagios and its like, with their exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
     #[arg(long, conflicts_with = "watch")]
     pub check: bool,
@@ -30,8 +37,9 @@ pub struct StatusArgs {
 /// `pause`.
 #[derive(Debug, Args)]
 pub struct PauseArgs {
-    /// The schedule, by name or id.
-    pub schedule: String,
+    /// Which.
+    #[command(flatten)]
+    pub schedule: OneSchedule,
     /// Until this time (`tomorrow 07:00`, `2026-11-30`) or for this long (`36h`, `7d`); by default until it is resumed.
     #[arg(long, value_name = "TIME")]
     pub until: Option<AskedTime>,
@@ -43,6 +51,7 @@ pub struct PauseArgs {
 /// `resume`.
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
-    /// The schedule, by name or id.
-    pub schedule: String,
+    /// Which.
+    #[command(flatten)]
+    pub schedule: OneSchedule,
 }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::{schedule_args::OnlySchedule, values::count};
 use crate::{
     adapters::config::closest,
     domain::{
@@ -26,11 +27,14 @@ pub struct EventsArgs {
     /// Only events at least this severe: `info`, `warning` or `problem`.
     #[arg(long, value_name = "SEVERITY", value_parser = event_severity)]
     pub severity: Option<EventSeverity>,
+    /// Which.
+    #[command(flatten)]
+    pub schedule: OnlySchedule,
     /// Only events about this: a schedule, an instance, a line, an image, the number of a bake.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["schedule", "schedule_option"])]
     pub about: Option<String>,
     /// At most so many: the newest ones.
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = count, allow_negative_numbers = true)]
     pub limit: u32,
     /// After the event with this number: for programs that fetch what is new.
     #[arg(long, value_name = "ID")]

@@ -2,15 +2,20 @@
 
 use clap::Args;
 
+use super::{
+    schedule_args::{OnlySchedule, ScheduleAndMore},
+    values::count,
+};
 use crate::domain::time::AskedTime;
 
 /// `images`.
 #[derive(Debug, Args)]
 pub struct ImagesArgs {
-    /// Only this schedule, by name or id; also one that is not in the file any more.
-    pub schedule: Option<String>,
+    /// Which.
+    #[command(flatten)]
+    pub schedule: OnlySchedule,
     /// At most so many images in the table; JSON always has all.
-    #[arg(long, value_name = "N", default_value_t = 200)]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = count, allow_negative_numbers = true)]
     pub limit: u32,
     /// Only images whose line is not in the file any more.
     #[arg(long)]
@@ -73,10 +78,11 @@ pub struct ImageArgs {
 /// `adopt`.
 #[derive(Debug, Args)]
 pub struct AdoptArgs {
-    /// The schedule, by name or id.
-    pub schedule: String,
+    /// Which.
+    #[command(flatten)]
+    pub schedule: ScheduleAndMore,
     /// The images (`imgc-…`).
-    #[arg(required_unless_present_any = ["name", "tag"], conflicts_with_all = ["name", "tag"])]
+    #[arg(value_name = "IMAGE")]
     pub images: Vec<String>,
     /// All images of this name; a `*` matches any text.
     #[arg(long, value_name = "PATTERN", conflicts_with = "tag")]

@@ -8,8 +8,11 @@ mod bakes;
 mod channels;
 mod daemon;
 mod events;
+pub mod examples;
+mod help;
 mod images;
 mod records;
+mod schedule_args;
 mod setup;
 mod timetable;
 mod tools;
@@ -19,8 +22,10 @@ pub use bakes::{BakeArgs, CancelArgs, HistoryArgs, RetryArgs, RetryStage, ShowAr
 pub use channels::{ChannelsArgs, PromoteArgs, RollbackArgs, VetoArgs};
 pub use daemon::{PauseArgs, ResumeArgs, RunArgs, StatusArgs};
 pub use events::{AckArgs, EventsArgs, UnackArgs};
+pub use help::{GROUPS, command};
 pub use images::{AdoptArgs, ImageArgs, ImagesArgs, PinArgs, PruneArgs, ReconcileArgs};
 pub use records::{AuditArgs, BackupArgs, ExportArgs, ImportArgs, RestoreArgs};
+pub use schedule_args::{OneSchedule, OnlySchedule, ScheduleAndMore, Schedules};
 pub use setup::{CoverageArgs, CrontabCommand, CrontabImportArgs, DoctorArgs, InitArgs};
 pub use timetable::{CheckArgs, Deny, PlanArgs, WhyArgs};
 pub use tools::{CompletionsArgs, DemoArgs, ManArgs, Shell, SimArgs};
@@ -29,9 +34,6 @@ pub use tools::{CompletionsArgs, DemoArgs, ManArgs, Shell, SimArgs};
 pub const CONFIG: &str = "/etc/imagebaked/imagebaked.toml";
 
 /// Makes versioned images of WUYING cloud desktops and workstations on schedule.
-///
-/// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 daemon not reachable, 5 unhealthy,
-/// 6 accepted but not confirmed, 7 history unusable.
 #[derive(Debug, Parser)]
 #[command(name = "imagebaked", version, max_term_width = 110, arg_required_else_help = true)]
 pub struct Cli {
@@ -41,8 +43,8 @@ pub struct Cli {
     /// Print JSON with stable field names, for programs.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Colours: by default on a terminal, unless NO_COLOR is set.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// Colours: `auto` (on a terminal, unless NO_COLOR is set), `always` or `never`.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     pub color: ColorChoice,
     /// With `--version`: show the release of the time zone rules and its source, too.
     #[arg(long)]
@@ -68,53 +70,77 @@ pub enum ColorChoice {
 pub enum Command {
     /// Run the daemon in the foreground, as systemd does.
     Run(RunArgs),
-    /// Show a demonstration on a built-in simulator of the cloud; needs no account and no configuration.
+    /// See it work on a simulated cloud, without an account.
+    ///
+    /// Runs the simulator, the daemon and its history in one process, and shows a failure, retention and a rollback.
     Demo(DemoArgs),
     /// Check the configuration and show the next slots.
     Check(CheckArgs),
-    /// Show future slots; needs neither credentials nor a running daemon.
+    /// Show the slots to come.
+    ///
+    /// Needs neither credentials nor a running daemon.
     Plan(PlanArgs),
-    /// Bake now: one image of each instance of a schedule.
+    /// Bake now.
+    ///
+    /// Makes one image of each instance of the schedules, and records the bakes as manual.
     #[command(alias = "run-now")]
     Bake(BakeArgs),
-    /// Show the state of the daemon: health, running bakes, next slots.
+    /// Show the verdict, its problems, and a row per schedule.
+    ///
+    /// Ends with 0 if all is well, and with 5 if there is a warning or a problem.
     Status(StatusArgs),
     /// Show past and running bakes, the newest slot first.
     History(HistoryArgs),
     /// Show one bake with every call that was made for it.
     Show(ShowArgs),
-    /// Explain what happened to a schedule at some time, or why nothing did.
+    /// Explain what happened at a slot, or why nothing did.
     Why(WhyArgs),
     /// Show the images of each line, and planned deletions.
     #[command(alias = "ls")]
     Images(ImagesArgs),
-    /// Compare the history with the images in the cloud, and optionally add what only the cloud has.
+    /// Compare the history with the images in the cloud.
+    ///
+    /// Adds what only the cloud has with `--apply`. Nothing is ever deleted.
     Reconcile(ReconcileArgs),
-    /// Show the audit: who did what and when, newest first.
+    /// Show who did what and when, the newest first.
     Audit(AuditArgs),
-    /// Show events: what happened to bakes, images, channels, schedules and the daemon, oldest first.
+    /// Show what happened, the newest last.
+    ///
+    /// Events of bakes, images, channels, schedules and the daemon.
     #[command(alias = "logs")]
     Events(EventsArgs),
-    /// Acknowledge a problem: it is still listed, but does not count, until it ends or gets worse.
+    /// Acknowledge a problem, so that it does not count.
+    ///
+    /// It is still listed, until it ends or gets worse.
     Ack(AckArgs),
     /// End the acknowledgement of a problem.
     Unack(UnackArgs),
-    /// Copy the history into a file, also while the daemon runs, and verify the copy.
+    /// Copy the history into a file, and verify the copy.
+    ///
+    /// Also while the daemon runs.
     Backup(BackupArgs),
-    /// Replace the history by a backup; the daemon must not run.
+    /// Replace the history by a backup.
+    ///
+    /// The daemon must not run.
     Restore(RestoreArgs),
     /// Write the whole history as one JSON document.
     Export(ExportArgs),
-    /// Create the history from an export; the daemon must not run.
+    /// Create the history from an export.
+    ///
+    /// The daemon must not run.
     Import(ImportArgs),
     /// Convert a crontab to schedules.
     #[command(subcommand)]
     Crontab(CrontabCommand),
-    /// Check everything that a bake needs: configuration, credentials, permissions, clock, instances, disk, history.
+    /// Check everything that a bake needs.
+    ///
+    /// Configuration, credentials, permissions, clock, instances, disk, history.
     Doctor(DoctorArgs),
-    /// Write a first configuration from the instances that the account has.
+    /// Write a first configuration for the instances of the account.
     Init(InitArgs),
-    /// Show instances of the account that no schedule bakes, and schedules whose instance is not there.
+    /// Show instances without a schedule, and the reverse.
+    ///
+    /// Instances of the account that no schedule bakes, and schedules whose instance is not there.
     Coverage(CoverageArgs),
     /// Skip the slots of a schedule from now on.
     Pause(PauseArgs),
@@ -129,42 +155,51 @@ pub enum Command {
     Channels(ChannelsArgs),
     /// Point a channel to an image.
     Promote(PromoteArgs),
-    /// Point a channel to its former image, and veto the image that it leaves.
+    /// Point a channel to its former image.
+    ///
+    /// The image that it leaves is vetoed.
     Rollback(RollbackArgs),
     /// Veto an image: no channel points to it.
     Veto(VetoArgs),
     /// Remove the veto of an image.
     Unveto(ImageArgs),
-    /// Run retention: mark images that no rule of `keep` wants, and delete those whose grace has passed.
+    /// Run retention: mark images, delete those marked before.
+    ///
+    /// Marks images that no rule of `keep` wants, and deletes those whose grace has passed.
     Prune(PruneArgs),
-    /// Pin an image: it is kept whatever the rules are.
+    /// Keep an image, whatever the rules are.
     Pin(PinArgs),
     /// Remove the pin of an image.
     Unpin(ImageArgs),
-    /// Unmark an image that is marked for deletion, and pin it.
+    /// Unmark an image that is to be deleted, and pin it.
     Undelete(ImageArgs),
     /// Adopt images of the cloud for the line of a schedule.
     Adopt(AdoptArgs),
-    /// Reload the configuration of the daemon.
+    /// Make the daemon read its configuration again.
     Reload,
-    /// Run the simulator of the cloud alone, to rehearse a schedule against.
+    /// Run the simulator of the cloud alone.
+    ///
+    /// To rehearse a schedule against it.
     Sim(SimArgs),
     /// Print a JSON Schema of the configuration, for editors.
     Schema,
-    /// Print the script by which a shell completes commands, options and schedules.
+    /// Print the completion script of a shell.
+    ///
+    /// It offers commands, options, schedules, bakes, images, channels and instances.
     Completions(CompletionsArgs),
     /// Print the manual page, or write all of them.
     Man(ManArgs),
+    /// Print the version; the same as `--version`.
+    #[command(hide = true)]
+    Version,
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::values::count;
 use crate::domain::time::AskedTime;
 
 /// `audit`.
@@ -22,7 +23,7 @@ pub struct AuditArgs {
     #[arg(long, value_name = "ACTION")]
     pub action: Option<String>,
     /// At most so many lines.
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = count, allow_negative_numbers = true)]
     pub limit: u32,
     /// Lines before this one: the number of the last line of the page before.
     #[arg(long, value_name = "ID")]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::schedule_args::ScheduleAndMore;
 use crate::domain::time::AskedTime;
 
 /// `check`.
@@ -35,9 +36,9 @@ pub enum Deny {
 /// `plan`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// Only the slots of this time: `tonight` (up to tomorrow noon), `tomorrow`, `2026-11-30`
-    #[arg(value_name = "WHEN", conflicts_with_all = ["from", "until"])]
-    pub when: Option<AskedTime>,
+    /// Only the slots of this time: `tonight` (up to tomorrow noon), `tomorrow`, `2026-11-30`; or of this schedule; or both.
+    #[arg(value_name = "WHEN|SCHEDULE", num_args = 0..=2)]
+    pub words: Vec<String>,
     /// Slots after this time (`tomorrow 07:00`, `2d`, `2026-11-30`); default now.
     #[arg(long, value_name = "TIME")]
     pub from: Option<AskedTime>,
@@ -58,8 +59,12 @@ pub struct PlanArgs {
 /// `why`.
 #[derive(Debug, Args)]
 pub struct WhyArgs {
-    /// The schedule, by name or id; also one that is not in the file any more.
-    pub schedule: String,
+    /// Which.
+    #[command(flatten)]
+    pub schedule: ScheduleAndMore,
+    /// The same as `--at TIME`.
+    #[arg(value_name = "TIME", conflicts_with = "at")]
+    pub time: Option<String>,
     /// A time as any command prints it, or in the schedule's zone: `07:06`, `yesterday`, `2027-03-28 02:30`. A day explains
     /// each of its slots. By default the newest slot.
     #[arg(long, value_name = "TIME")]

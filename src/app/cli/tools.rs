@@ -4,12 +4,17 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
+use super::values::length;
+
 /// `demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Keep all files in this folder; by default a temporary one is removed.
-    #[arg(long, value_name = "DIR")]
-    pub keep: Option<PathBuf>,
+    /// The folder of all files; by default one for temporary files.
+    #[arg(long, alias = "keep", value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Keep running, as a trial: simulator, daemon and page, until Ctrl-C. With the same DIR it goes on where it was.
+    #[arg(long)]
+    pub stay: bool,
 }
 
 /// `sim`.
@@ -28,10 +33,10 @@ pub struct SimArgs {
     #[arg(long, value_name = "ID", default_value = "sim-key-id")]
     pub access_key_id: String,
     /// How long an image takes.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = length)]
     pub build_time: Duration,
     /// How long a start or a stop takes.
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = length)]
     pub power_time: Duration,
     /// How many images can be made at once.
     #[arg(long, value_name = "N", default_value_t = 10)]

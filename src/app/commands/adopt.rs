@@ -14,17 +14,23 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>, args: &AdoptArgs) -> Result {
-    let config = context.locate_daemon()?;
+    let config = context.locate_daemon().await?;
+    let images = args.schedule.others(&args.images);
+    let is_by_id = args.name.is_none() && args.tag.is_none();
+    if is_by_id == images.is_empty() {
+        let message = "adopt takes images by id, or all with --name or with --tag: imagebaked adopt SCHEDULE IMAGE";
+        return Err(Failure::new(Exit::Usage, message));
+    }
     let wanted = match (&args.name, &args.tag) {
         (Some(name), _) => Wanted::Name(name.clone()),
         (None, Some(tag)) => match tag.split_once('=') {
             Some((key, value)) => Wanted::Tag(key.to_owned(), value.to_owned()),
             None => return Err(Failure::new(Exit::Usage, format!("a tag is written KEY=VALUE, unlike {tag:?}"))),
         },
-        (None, None) => Wanted::Images(args.images.iter().map(|id| ImageId::from(id.as_str())).collect()),
+        (None, None) => Wanted::Images(images.into_iter().map(ImageId::from).collect()),
     };
     let request = Request::Adopt {
-        schedule: args.schedule.clone(),
+        schedule: args.schedule.name().to_owned(),
         instance: args.instance.as_deref().map(Into::into),
         wanted,
         dry_run: args.dry_run,

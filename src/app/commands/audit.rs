@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>, args: &AuditArgs) -> Result {
-    let config = context.locate_daemon()?;
+    let config = context.locate_daemon().await?;
     let reader = context.reader(&config).await?;
     let (now, zone) = (SystemClock.now(), context.zone());
     let filter = AuditFilter {

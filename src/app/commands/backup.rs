@@ -26,7 +26,7 @@ use crate::{
 
 pub async fn backup(context: &Context<'_>, args: &BackupArgs) -> Result {
     let begun = Instant::now();
-    let config = context.locate_daemon()?;
+    let config = context.locate_daemon().await?;
     let reader = context.reader_of_any_version(&config).await?;
     keep_off(&args.file, &config.daemon.state_dir)?;
     let file = atomic::begin(&args.file, args.force, atomic::PRIVATE)?;
@@ -47,7 +47,7 @@ pub async fn backup(context: &Context<'_>, args: &BackupArgs) -> Result {
 
 pub async fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
     let begun = Instant::now();
-    let config = context.locate_daemon()?;
+    let config = context.locate_daemon().await?;
     let who = format!("{}, without the daemon", who::oneself());
     let state_dir = &config.daemon.state_dir;
     let restored = store::restore(state_dir, &args.file, &who, SystemClock.now(), &progress).await?;

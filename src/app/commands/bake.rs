@@ -1,26 +1,67 @@
-//! `imagebaked bake SCHEDULE [--wait]`: the daemon bakes now and records the bakes as manual.
+//! `imagebaked bake SCHEDULE… [--wait]`: the daemon bakes now and records the bakes as manual.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    io::{BufRead as _, IsTerminal as _, Write as _},
+    time::Duration,
+};
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
     context::Context,
     outcome::{CommandOutput, Exit, Failure, Result, refused},
-    terminal::print_text,
+    output::short,
+    terminal::{print_text, progress_line},
 };
 use crate::{
     adapters::{
         config::Config,
-        control::{MOST_FOLLOWED, Reply, Request},
+        control::{BakeSelection, MOST_FOLLOWED, Reply, Request},
     },
     app::cli::BakeArgs,
-    domain::ids::BakeId,
+    domain::{
+        clock::{Clock, SystemClock},
+        ids::BakeId,
+    },
 };
 
 pub async fn run(context: &Context<'_>, args: &BakeArgs) -> Result {
-    let config = context.locate_daemon()?;
-    ask(context, &config, Request::Bake { schedule: args.schedule.clone() }, args.wait).await
+    let selection = BakeSelection {
+        schedules: args.schedules.names(),
+        instances: args.instance.iter().map(|id| id.as_str().into()).collect(),
+        all: args.all,
+    };
+    if !args.all && selection.schedules.is_empty() && selection.instances.is_empty() {
+        let message =
+            "bake what? imagebaked bake SCHEDULE, --instance ID or --all; `imagebaked status` lists the schedules";
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let config = context.locate_daemon().await?;
+    if args.all && !args.yes {
+        confirm(&config)?;
+    }
+    ask(context, &config, Request::Bake(selection), args.wait).await
+}
+
+/// Asks a person whether everything is to be baked.
+fn confirm(config: &Config) -> Result<()> {
+    let schedules = config.schedules.len();
+    let images: usize = config.schedules.iter().map(|schedule| schedule.instances.as_slice().len()).sum();
+    if !std::io::stdin().is_terminal() {
+        let message =
+            format!("--all makes {images} images of {schedules} schedules; add --yes to do it without a question");
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    eprint!("Make {images} images of {schedules} schedules now? [y/N] ");
+    let _ = std::io::stderr().flush();
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    if read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Failed, "nothing is baked"))
 }
 
 /// Requests bakes, and waits for their end if requested.
@@ -49,21 +90,28 @@ async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> R
     let (mut open, mut ended) = (bakes.clone(), Vec::new());
     // A bake that waits for users alternates between two states; each line is reported once.
     let mut reported: HashSet<String> = HashSet::new();
+    let mut has_begun = false;
     loop {
         let request = Request::Follow { bakes: open.iter().copied().take(MOST_FOLLOWED).collect(), seen };
-        let (rows, changes) = match context.ask(config, request).await {
+        let answer = with_progress(&last, context.ask(config, request)).await;
+        progress_line("");
+        let (rows, changes) = match answer {
             Ok(Reply::Rows { rows, changes }) => (rows, changes),
             Ok(other) => return Err(unconfirmed(context, &bakes, &last, refused(other))),
             Err(failure) => return Err(unconfirmed(context, &bakes, &last, failure)),
         };
         seen = changes;
         if !context.json {
+            if !has_begun && !rows.iter().all(is_over) {
+                eprintln!("{}", how_long(context, config, &rows));
+            }
             for line in rows.iter().map(line_of) {
                 if reported.insert(line.clone()) {
                     print_text(&format!("{line}\n"));
                 }
             }
         }
+        has_begun = true;
         let (over, running): (Vec<Value>, Vec<Value>) = rows.into_iter().partition(is_over);
         if open.len() > MOST_FOLLOWED && !over.is_empty() {
             // Others take their places, and may have changed before.
@@ -79,6 +127,62 @@ async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> R
             return Ok(CommandOutput { text, exit });
         }
     }
+}
+
+/// Until when the bakes begin at the latest, how long they take, and how to cancel them.
+fn how_long(context: &Context<'_>, config: &Config, rows: &[Value]) -> String {
+    let zones = context.zones(config);
+    let latest = rows.iter().filter_map(|row| Some((instant(row, "begins_until")?, text(row, "schedule_id"))));
+    let latest = latest.max().map(|(at, schedule)| format!("; to begin by {}", zones.show(at, schedule)));
+    let usual = rows.iter().filter_map(|row| row["usual_seconds"].as_u64()).max();
+    let usual =
+        usual.map_or_else(String::new, |seconds| format!(" It usually takes {}.", short(Duration::from_secs(seconds))));
+    let ids: Vec<String> = rows.iter().map(|row| row["id"].to_string()).collect();
+    let what = match ids.as_slice() {
+        [one] => format!("bake {one}"),
+        many => format!("{} bakes", many.len()),
+    };
+    let first = ids.first().map_or("BAKE", String::as_str);
+    format!(
+        "Waiting for {what}{}.{usual} Ctrl-C ends only the waiting; `imagebaked cancel {first}` cancels the bake.",
+        latest.unwrap_or_default()
+    )
+}
+
+/// Shows on a terminal how long the open bakes have run while the daemon is asked.
+async fn with_progress<T>(rows: &[Value], asked: impl Future<Output = T>) -> T {
+    let mut asked = std::pin::pin!(asked);
+    loop {
+        let now = SystemClock.now();
+        progress_line(
+            &rows.iter().find(|row| !is_over(row)).map_or_else(String::new, |row| progress_of(row, rows, now)),
+        );
+        tokio::select! {
+            answer = &mut asked => return answer,
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    }
+}
+
+/// `bake 7 building 4m 12s of about 28m [####------]`; with the number of further open bakes.
+fn progress_of(row: &Value, rows: &[Value], now: DateTime<Utc>) -> String {
+    let since = instant(row, "created_at").unwrap_or(now);
+    let ran = (now - since).to_std().unwrap_or_default();
+    let usual = row["usual_seconds"].as_u64().filter(|usual| *usual > 0);
+    let bar = usual.map_or_else(String::new, |usual| {
+        let tenths = usize::try_from(ran.as_secs().saturating_mul(10) / usual).unwrap_or(10).min(10);
+        let (done, left) = ("#".repeat(tenths), "-".repeat(10 - tenths));
+        format!(" of about {} [{done}{left}]", short(Duration::from_secs(usual)))
+    });
+    let others = match rows.iter().filter(|row| !is_over(row)).count() {
+        0 | 1 => String::new(),
+        open => format!(", and {} more", open - 1),
+    };
+    format!("bake {} {} {}{bar}{others}", row["id"], text(row, "state"), short(ran))
+}
+
+fn instant(row: &Value, field: &str) -> Option<DateTime<Utc>> {
+    row[field].as_str()?.parse().ok()
 }
 
 /// The bakes are recorded and continue without a client; their result is unknown here.
@@ -133,6 +237,23 @@ fn text<'a>(row: &'a Value, field: &str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn progress_is_measured_by_the_usual_duration() {
+        let now = "2026-11-26T00:05:00Z".parse().unwrap();
+        let row = |id: u64, usual: Option<u64>| {
+            json!({ "id": id, "state": "building", "created_at": "2026-11-26T00:00:00Z", "finished_at": null,
+                    "usual_seconds": usual })
+        };
+        let known = row(7, Some(1_000));
+        assert_eq!(
+            progress_of(&known, &[known.clone(), row(8, None)], now),
+            "bake 7 building 5m 0s of about 16m 40s [###-------], and 1 more"
+        );
+        assert_eq!(progress_of(&row(8, None), &[], now), "bake 8 building 5m 0s");
+        let late = row(9, Some(60));
+        assert!(progress_of(&late, &[], now).ends_with("[##########]"), "no more than all of it");
+    }
 
     #[test]
     fn a_bake_is_over_and_good_once_its_image_is() {

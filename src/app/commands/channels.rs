@@ -1,5 +1,6 @@
 //! `imagebaked channels`, `promote`, `rollback`, `veto` and `unveto`: shows and moves the channels of lines.
 
+use chrono::DateTime;
 use serde_json::json;
 
 use super::{
@@ -8,18 +9,14 @@ use super::{
     output::{NONE, Rows},
 };
 use crate::{
-    adapters::{
-        config::Config,
-        control::Request,
-        store::{ChannelRow, rfc3339},
-    },
+    adapters::{config::Config, control::Request, store::ChannelRow},
     app::cli::{ChannelsArgs, ImageArgs, PromoteArgs, RollbackArgs, VetoArgs},
 };
 
 pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
-    let config = context.locate_daemon()?;
+    let config = context.locate_daemon().await?;
     let reader = context.reader(&config).await?;
-    let schedule = args.schedule.as_deref();
+    let schedule = args.schedule.name();
     let rows = if args.history {
         reader.channel_history(schedule, args.limit).await?
     } else {
@@ -40,8 +37,12 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
         };
     }
     let since = if args.history { "AT" } else { "SINCE" };
-    let mut table = Rows::new(&["LINE", "CHANNEL", "V", "IMAGE", "NAME", since, "BY", "REASON"], context.color);
+    let mut table = Rows::new(&["LINE", "CHANNEL", "V", "IMAGE", "NAME", since, "BY", "REASON"], context.color)
+        .in_blocks(&["LINE", "CHANNEL", "V", "IMAGE"]);
+    let zones = context.zones(&config);
     for row in rows {
+        // The line of a schedule with several instances has its id before the slash.
+        let schedule = row.line_id.split('/').next().unwrap_or_default().to_owned();
         let none = || NONE.to_owned();
         table.row([
             row.line_id,
@@ -49,7 +50,7 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
             row.version.map_or_else(none, |version| version.to_string()),
             row.image_id.unwrap_or_else(none),
             row.image_name.unwrap_or_else(none),
-            row.since.map_or_else(none, rfc3339),
+            row.since.and_then(DateTime::from_timestamp_millis).map_or_else(none, |at| zones.show(at, &schedule)),
             row.who.unwrap_or_else(none),
             row.why.unwrap_or_default(),
         ]);
@@ -103,10 +104,17 @@ pub async fn promote(context: &Context<'_>, args: &PromoteArgs) -> Result {
 }
 
 pub async fn rollback(context: &Context<'_>, args: &RollbackArgs) -> Result {
+    let others = args.schedule.others(&args.channel);
+    let [channel] = others.as_slice() else {
+        return Err(Failure::new(
+            Exit::Usage,
+            "rollback takes one schedule and one channel: imagebaked rollback SCHEDULE CHANNEL",
+        ));
+    };
     let request = Request::Rollback {
-        schedule: args.schedule.clone(),
+        schedule: args.schedule.name().to_owned(),
         instance: args.instance.as_deref().map(Into::into),
-        channel: args.channel.clone(),
+        channel: (*channel).to_owned(),
         reason: args.reason.clone(),
     };
     context.print_text(request).await

@@ -38,13 +38,13 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
             let text = if context.json {
                 format!("{}\n", json!({ "ok": false, "problems": problems.to_json() }))
             } else {
-                problems.render(context.color)
+                format!("{}{}", problems.render(context.color), not_read(path))
             };
             return Ok(CommandOutput { text, exit: Exit::Usage });
         }
     };
     // A file can be checked anywhere: without a readable history there is no forecast.
-    let history = KnownHistory::read(&config.daemon.state_dir).await.unwrap_or_default();
+    let history = KnownHistory::read(&context.state_dir(&config).await).await.unwrap_or_default();
     let expected = outlasting(&config, &history, now);
     let warnings = warnings(&config, source_map, &history, &expected, now);
     let denied = args.deny.is_some() && !warnings.is_empty();
@@ -180,10 +180,13 @@ fn files(config: &Config, path: &std::path::Path) -> String {
             text.push_str(&format!("  {}\n", file.display()));
         }
     }
-    for (file, reason) in config::unread(path) {
-        text.push_str(&format!("Not read: {}: {reason}\n", file.display()));
-    }
-    text
+    text + &not_read(path)
+}
+
+/// A line for each file of conf.d that was not read.
+fn not_read(path: &Path) -> String {
+    let line = |(file, reason): (std::path::PathBuf, &str)| format!("Not read: {}: {reason}\n", file.display());
+    config::unread(path).into_iter().map(line).collect()
 }
 
 fn summary(config: &Config, path: &std::path::Path, warnings: usize, denied: bool) -> String {

@@ -1,6 +1,12 @@
 //! What all commands have in common: the options before the command, the configuration, the daemon and the history.
 
-use std::{collections::BTreeMap, fs, io::IsTerminal, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     outcome::{CommandOutput, Exit, Failure, Result, refused},
@@ -8,11 +14,14 @@ use super::{
 };
 use crate::{
     adapters::{
-        config::{self, Config, Loaded},
-        control::{ControlError, Reply, Request, client},
+        config::{self, Config, DaemonSettings, Loaded},
+        control::{
+            ControlError, Reply, Request, SOCKET_LINK,
+            client::{self, Located},
+        },
         store::{Reader, StoreError},
     },
-    domain::{calendar::zone::Zone, error::chain, schedule::Schedule},
+    domain::{calendar::zone::Zone, error::chain, ids::InstanceId, schedule::Schedule},
 };
 
 /// Common input of all commands.
@@ -35,7 +44,22 @@ impl Context<'_> {
     }
 
     /// The configuration as far as needed to find daemon and history: errors in it must not block reading the history.
-    pub(super) fn locate_daemon(&self) -> Result<Config> {
+    /// The state directory and the socket are those that the running daemon uses.
+    pub(super) async fn locate_daemon(&self) -> Result<Config> {
+        Ok(self.with_running(self.lenient_config()?).await)
+    }
+
+    /// The configuration with the state directory and the socket that the running daemon uses.
+    pub(super) async fn with_running(&self, mut config: Config) -> Config {
+        if let Some(Located { socket, state_dir }) = self.running(&config).await {
+            config.daemon.control_socket = socket;
+            config.daemon.state_dir = state_dir;
+        }
+        config
+    }
+
+    /// The valid part of the configuration.
+    fn lenient_config(&self) -> Result<Config> {
         match config::load_lenient(self.config_path, &self.environment) {
             (Some(config), problems) if !config.files.is_empty() => {
                 if problems.has_errors() {
@@ -101,9 +125,31 @@ impl Context<'_> {
         })
     }
 
+    /// The daemon of this configuration, wherever it listens: the file may have been edited since its start.
+    async fn running(&self, config: &Config) -> Option<Located> {
+        match client::locate(&config.daemon.control_socket, None).await {
+            Err(ControlError::Unreachable { .. }) => {}
+            answer => return answer.ok().flatten(),
+        }
+        let default = DaemonSettings::default();
+        let links =
+            [config.daemon.state_dir.join(SOCKET_LINK), default.control_socket, default.state_dir.join(SOCKET_LINK)];
+        for link in links.iter().filter(|link| link.exists()) {
+            if let Ok(Some(daemon)) = client::locate(link, Some(self.config_path)).await {
+                return Some(daemon);
+            }
+        }
+        None
+    }
+
+    /// The folder of the history: that of the running daemon, otherwise that of the file.
+    pub(super) async fn state_dir(&self, config: &Config) -> PathBuf {
+        self.running(config).await.map_or_else(|| config.daemon.state_dir.clone(), |daemon| daemon.state_dir)
+    }
+
     /// Sends a request to the daemon that has no result.
     pub(super) async fn order(&self, request: Request) -> Result<()> {
-        let config = self.locate_daemon()?;
+        let config = self.locate_daemon().await?;
         match self.ask(&config, request).await? {
             Reply::Done => Ok(()),
             other => Err(refused(other)),
@@ -112,7 +158,7 @@ impl Context<'_> {
 
     /// Sends a request to the daemon and returns its result.
     pub(super) async fn print_text(&self, request: Request) -> Result {
-        let config = self.locate_daemon()?;
+        let config = self.locate_daemon().await?;
         match self.ask(&config, request).await? {
             Reply::CommandOutput { sentences } if self.json => {
                 Ok(CommandOutput::done(format!("{}\n", serde_json::json!({ "done": sentences.join(" ") }))))
@@ -152,6 +198,17 @@ fn unreadable(error: &StoreError) -> Failure {
 pub(super) async fn known_schedule(config: &Config, reader: &Reader, wanted: &str) -> Result<()> {
     let known = config.schedule_words().any(|word| word == wanted) || !reader.seen(wanted).await?.is_empty();
     if known { Ok(()) } else { Err(unknown_schedule(config, Some(reader), wanted).await?) }
+}
+
+/// Fails if neither the configuration nor the history has this instance.
+pub(super) async fn known_instance(config: &Config, reader: &Reader, wanted: &str) -> Result<()> {
+    let in_file = config.schedules.iter().flat_map(|schedule| schedule.instances.as_slice()).map(InstanceId::as_str);
+    let seen = reader.instance_words().await?;
+    let mut known = in_file.chain(seen.iter().map(String::as_str));
+    if known.clone().any(|id| id == wanted) {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::NotFound, config::no_instance("the history", wanted, known.by_ref())))
 }
 
 /// Message for a schedule that neither the configuration nor the history has.

@@ -42,8 +42,9 @@ pub fn import(context: &Context<'_>, args: &CrontabImportArgs) -> Result {
         n => format!("; {n} lines left out"),
     };
     Ok(CommandOutput::done(format!(
-        "# {} from a crontab{left}. Check each, above all its `stop_instance`, `disk_type` and\n\
-         # `instance_region`, then try `imagebaked check` and take its line out of the crontab.\n\n{}",
+        "# {} from a crontab{left}. Options of the commands are kept where there is a key for them.\n\
+         # Check each schedule, above all its `stop_instance`, `disk_type` and `instance_region`, then try\n\
+         # `imagebaked check` and take its line out of the crontab.\n\n{}",
         schedules(found.len()),
         crontab::toml(&entries)
     )))

@@ -38,7 +38,7 @@ pub async fn run(
         .map_err(|problems| Failure::new(Exit::Usage, problems.render(context.color_of_stderr())))?
         .config;
     let diff = edited.diff(current, from, until);
-    let images = images_of(current, &edited).await;
+    let images = images_of(context, current, &edited).await;
     if context.json {
         let report = json!({
             "from": from.to_rfc3339(),
@@ -66,8 +66,9 @@ pub async fn run(
     if let Some(change) = &images {
         text.push_str(&self::images(context, change, limit));
     }
-    if edited.needs_restart(current) {
-        text.push_str("\nSome changes in [cloud] and [daemon] apply at the next start of the daemon.\n");
+    let keys = edited.restart_keys(current);
+    if !keys.is_empty() {
+        text.push_str(&format!("\nAt the next start of the daemon, not at a reload: {}.\n", keys.join(", ")));
     }
     Ok(CommandOutput::done(text))
 }
@@ -107,9 +108,9 @@ pub fn render(context: &Context<'_>, diff: &Diff, shown: usize) -> String {
 
 /// Effect of the change on the images of the history; `None`, with a warning on standard error, if the history is
 /// unreadable.
-async fn images_of(current: &Config, edited: &Config) -> Option<Change> {
+async fn images_of(context: &Context<'_>, current: &Config, edited: &Config) -> Option<Change> {
     let read = async {
-        let reader = match Reader::open(&current.daemon.state_dir).await {
+        let reader = match Reader::open(&context.state_dir(current).await).await {
             Ok(reader) => reader,
             Err(StoreError::Missing { .. }) => return Ok(Change::default()),
             Err(error) => return Err(error),

@@ -6,7 +6,7 @@ use chrono::DateTime;
 use serde_json::json;
 
 use super::{
-    context::Context,
+    context::{Context, known_schedule},
     outcome::{CommandOutput, Result},
     output::Rows,
     terminal::try_print_text,
@@ -27,7 +27,7 @@ const EVERY: Duration = Duration::from_millis(500);
 const AT_ONCE: u32 = 1_000;
 
 pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
-    let config = context.locate_daemon()?;
+    let config = context.locate_daemon().await?;
     let reader = context.reader(&config).await?;
     let (now, zone) = (SystemClock.now(), context.zone());
     let filter = EventFilter {
@@ -35,7 +35,7 @@ pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
         until: args.until.map(|asked| asked.instant(zone, now, Facing::Past, Edge::End)),
         kinds: args.kinds.clone(),
         severity: args.severity,
-        subject: args.about.clone(),
+        subject: args.about.clone().or_else(|| args.schedule.name().map(str::to_owned)),
         after: args.after,
         limit: args.limit,
     };
@@ -43,6 +43,9 @@ pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
         return follow(context, &reader, filter, zone).await;
     }
     let events = reader.events(&filter).await?;
+    if let (true, Some(schedule)) = (events.is_empty(), args.schedule.name()) {
+        known_schedule(&config, &reader, schedule).await?;
+    }
     reader.close().await;
     if context.json {
         return Ok(CommandOutput::done(format!("{}\n", serde_json::to_string(&json!({ "events": events }))?)));

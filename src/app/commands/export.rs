@@ -31,7 +31,7 @@ const BUFFER: usize = 1 << 16;
 
 pub async fn export(context: &Context<'_>, args: &ExportArgs) -> Result {
     let begun = Instant::now();
-    let config = context.locate_daemon()?;
+    let config = context.locate_daemon().await?;
     let reader = context.reader_of_any_version(&config).await?;
     if args.file == Path::new("-") {
         let mut out = BufWriter::with_capacity(BUFFER, io::stdout());
@@ -62,7 +62,7 @@ pub async fn export(context: &Context<'_>, args: &ExportArgs) -> Result {
 
 pub async fn import(context: &Context<'_>, args: &ImportArgs) -> Result {
     let begun = Instant::now();
-    let config = context.locate_daemon()?;
+    let config = context.locate_daemon().await?;
     let input: Box<dyn Read + Send> = if args.file == Path::new("-") {
         Box::new(io::stdin())
     } else {

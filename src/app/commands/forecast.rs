@@ -265,6 +265,9 @@ pub fn warning(
             };
             format!("is expected to be still running at {whose} {}", local_after(slot, next, zone))
         }
+        ForecastOutcome::TooLate if delayed_too_long(schedule, slot) => {
+            "will be skipped: its jitter delays it past its deadline".to_owned()
+        }
         ForecastOutcome::TooLate => {
             let deadline = short(schedule.settings.deadline);
             format!("is expected to be skipped: it would wait past its deadline, {deadline} after the slot")
@@ -275,6 +278,11 @@ pub fn warning(
         }
     };
     Some(format!("{} {what}", called(schedule, instance, slot)))
+}
+
+/// Whether the jitter alone delays the bake of a slot past its deadline.
+fn delayed_too_long(schedule: &Schedule, slot: DateTime<Utc>) -> bool {
+    schedule.timing.begin(slot, schedule.id.as_str()) > schedule.settings.give_up_at(slot, slot)
 }
 
 /// Maximum number of listed warnings.
@@ -384,6 +392,8 @@ pub fn long_night(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -
     for ((coming, place), outcome) in coming.iter().zip(&places).zip(&outcomes) {
         let Some(place) = *place else { continue };
         match *outcome {
+            // `check` reports such a jitter; the queue has no part in it.
+            ForecastOutcome::TooLate if coming.not_before > coming.give_up_at => {}
             ForecastOutcome::TooLate => too_late.push((coming.slot, place)),
             ForecastOutcome::Baked { begin, end, .. } if begin > coming.not_before => {
                 let morning = morning_after(coming.slot, config.schedules[place].timing.zone());

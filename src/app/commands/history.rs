@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{
-    context::{Context, known_schedule},
+    context::{Context, known_instance, known_schedule},
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, Zones, relative, short},
 };
@@ -20,18 +20,21 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
-    let config = context.locate_daemon()?;
+    let config = context.locate_daemon().await?;
     let reader = context.reader(&config).await?;
-    let (now, zone) = (SystemClock.now(), context.zone_of(&config, args.schedule.as_deref()));
+    let schedule = args.schedule.name();
+    let (now, zone) = (SystemClock.now(), context.zone_of(&config, schedule));
     let before = match args.before {
         None => None,
         Some(id) => match reader.bake(id).await? {
             Some(row) => Some((row.slot(), id)),
-            None => return Err(Failure::new(Exit::NotFound, format!("there is no bake {id}"))),
+            None => {
+                return Err(Failure::new(Exit::NotFound, format!("there is no bake {id}; see `imagebaked history`")));
+            }
         },
     };
     let filter = Filter {
-        schedule: args.schedule.clone(),
+        schedule: schedule.map(str::to_owned),
         instance: args.instance.clone(),
         states: args.state.clone(),
         since: args.since.map(|asked| asked.instant(zone, now, Facing::Past, Edge::Start)),
@@ -41,8 +44,13 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
         limit: args.limit,
     };
     let rows = reader.history(&filter).await?;
-    if let (true, Some(schedule)) = (rows.is_empty(), &args.schedule) {
-        known_schedule(&config, &reader, schedule).await?;
+    if rows.is_empty() {
+        if let Some(schedule) = schedule {
+            known_schedule(&config, &reader, schedule).await?;
+        }
+        if let Some(instance) = &args.instance {
+            known_instance(&config, &reader, instance).await?;
+        }
     }
     reader.close().await;
     if context.json {
@@ -64,7 +72,7 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
 pub fn table(rows: &[BakeRow], zones: &Zones, now: DateTime<Utc>, color: bool) -> String {
     let header =
         ["BAKE", "SLOT", "WHEN", "SCHEDULE", "INSTANCE", "STATE", "V", "IMAGE", "ATTEMPTS", "DURATION", "REASON"];
-    let mut table = Rows::new(&header, color).sparing(&["WHEN", "ATTEMPTS", "DURATION", "INSTANCE", "IMAGE"]);
+    let mut table = Rows::new(&header, color).in_blocks(&["BAKE", "SLOT", "SCHEDULE", "STATE"]);
     for row in rows {
         let image = row.image_id.as_deref().or(row.image_name.as_deref()).unwrap_or(NONE);
         let took = row

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     adapters::{
-        config::Config,
+        config::{Config, closest},
         store::{ImageRow, rfc3339},
     },
     app::{cli::ImagesArgs, daemon},
@@ -24,11 +24,12 @@ use crate::{
             failed::{FailedAction, FailedImage},
             report::JudgedFailed,
         },
+        schedule::LATEST,
     },
 };
 
 pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
-    let config = context.locate_daemon()?;
+    let config = context.locate_daemon().await?;
     let reader = context.reader(&config).await?;
     if args.failed {
         let failed = failed(context, args, &config, &reader).await;
@@ -38,7 +39,7 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     let rows = reader.present_images(None).await?;
     let scan = reader.last_scan().await?;
     let mut images = wanted(rows, args, &config, &reader).await?;
-    if let (true, Some(schedule)) = (images.is_empty(), &args.schedule) {
+    if let (true, Some(schedule)) = (images.is_empty(), args.schedule.name()) {
         known_schedule(&config, &reader, schedule).await?;
     }
     reader.close().await;
@@ -48,7 +49,7 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
         return Ok(CommandOutput::done(format!("{}\n", json!({ "images": images }))));
     }
     if images.is_empty() {
-        return nothing(args);
+        return nothing(args, &config);
     }
     let shown = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let more = images.len().saturating_sub(shown);
@@ -73,7 +74,7 @@ async fn failed(
 ) -> Result {
     let now = SystemClock.now();
     let mut images = daemon::failed_images(reader, config, now).await?;
-    if let Some(wanted) = &args.schedule {
+    if let Some(wanted) = args.schedule.name() {
         known_schedule(config, reader, wanted).await?;
         let seen = reader.seen(wanted).await?;
         let mut ids: HashSet<&str> = seen.iter().map(|seen| seen.schedule_id.as_str()).collect();
@@ -113,7 +114,7 @@ async fn wanted(
     config: &Config,
     reader: &crate::adapters::store::Reader,
 ) -> Result<Vec<ImageRow>> {
-    if let Some(wanted) = &args.schedule {
+    if let Some(wanted) = args.schedule.name() {
         // The id first: names can be reused, ids cannot. The history knows removed schedules.
         let seen = reader.seen(wanted).await?;
         let mut ids: HashSet<&str> = seen.iter().map(|seen| seen.schedule_id.as_str()).collect();
@@ -134,12 +135,10 @@ async fn wanted(
     Ok(rows)
 }
 
-fn nothing(args: &ImagesArgs) -> Result {
-    match &args.schedule {
+fn nothing(args: &ImagesArgs, config: &Config) -> Result {
+    match args.schedule.name() {
         _ if args.orphans => Ok(CommandOutput::done("Every image belongs to a line of the file.\n".to_owned())),
-        _ if let Some(channel) = &args.channel => {
-            Err(Failure::new(Exit::NotFound, format!("no image is in channel {channel:?}; see `imagebaked channels`")))
-        }
+        _ if let Some(channel) = &args.channel => Err(no_channel(config, channel)),
         Some(schedule) => Err(Failure::new(
             Exit::NotFound,
             format!("no good image of {schedule:?} is recorded; see `imagebaked history --schedule {schedule}`"),
@@ -148,9 +147,20 @@ fn nothing(args: &ImagesArgs) -> Result {
     }
 }
 
+/// No image is in this channel, or no schedule has it.
+fn no_channel(config: &Config, wanted: &str) -> Failure {
+    let known = config.schedules.iter().flat_map(|schedule| &schedule.channels).map(|channel| channel.name.as_str());
+    let known: Vec<&str> = known.chain([LATEST]).collect();
+    let hint = match closest(wanted, known.iter().copied()) {
+        Some(near) if !known.contains(&wanted) => format!("did you mean {near:?}?"),
+        _ => "see `imagebaked channels`".to_owned(),
+    };
+    Failure::new(Exit::NotFound, format!("no image is in channel {wanted:?}; {hint}"))
+}
+
 fn table(context: &Context<'_>, images: &[ImageRow], zones: &Zones, now: DateTime<Utc>) -> String {
     let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "AGE", "BAKE", "NOTE"], context.color)
-        .sparing(&["AGE", "BAKE", "NAME"]);
+        .in_blocks(&["LINE", "V", "IMAGE"]);
     for row in images {
         let image = &row.image;
         rows.row([

@@ -110,8 +110,11 @@ pub async fn run(context: &Context<'_>, args: &InitArgs) -> Result {
         format!("--config {} ", path.display())
     };
     Ok(CommandOutput::done(format!(
-        "{} written to {}. Review it, then:\n\n  imagebaked {config}check     shows its problems, and the next \
-         slots\n  imagebaked {config}doctor    whether credentials, permissions and instances are as they should be\n",
+        "{} written to {}. Read its three choices (stop_instance, keep, channels), then:\n\n  \
+         imagebaked {config}check     shows its problems, and the next slots\n  \
+         imagebaked {config}doctor    whether credentials, permissions and instances are as they should be\n  \
+         imagebaked {config}run       the daemon; as a service: systemctl enable --now imagebaked\n  \
+         imagebaked {config}status    what it does\n",
         schedules(planned.len()),
         path.display()
     )))
@@ -223,7 +226,7 @@ fn plan(machines: &[Machine], zone: Zone, now: DateTime<Utc>) -> Vec<Planned> {
 /// The instance's name as the name of a schedule; images are named by it, so it begins with a letter.
 fn slug(machine: &Machine) -> String {
     let name = machine.name.as_deref().unwrap_or_default().to_lowercase();
-    let name = name.replace(|c: char| !(c.is_alphanumeric() || "-_.".contains(c)), "-");
+    let name = name.replace(|c: char| !(c.is_alphanumeric() || "-_".contains(c)), "-");
     let mut slug = String::new();
     for part in name.split('-').filter(|part| !part.is_empty()) {
         if !slug.is_empty() {
@@ -289,13 +292,15 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
          #\n\
          # Made by `imagebaked init` on {}, from {} and {}.\n\
          # {rhythm}\n\
-         # Change what you like; after each edit:\n\
+         # The commands that come next:\n\
          #\n\
-         #     imagebaked check          what is wrong with it, and the next slots\n\
-         #     imagebaked plan           the slots of the next seven days\n\
-         #     imagebaked reload         once the daemon runs\n\
+         #     imagebaked check          what is wrong with this file, and the next slots; after each edit\n\
+         #     imagebaked doctor         whether credentials, permissions and instances are as they should be\n\
+         #     imagebaked run            the daemon; as a service: systemctl enable --now imagebaked\n\
+         #     imagebaked status         what it does, and whether all is as it should be\n\
+         #     imagebaked reload         after an edit, while it runs\n\
          #\n\
-         # What is commented out shows the default.\n\
+         # What is commented out shows the default, or a choice to make.\n\
          \n\
          [cloud]\n",
         now.with_timezone(&zone).format("%F"),
@@ -333,8 +338,14 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
          # Any key of a schedule but its name and instance; a schedule's own key wins.\n\
          [defaults]\n\
          timezone = {}\n\
-         # stop_instance = \"never\"          # or \"if_running\", \"required\": stopped for the image, which the cloud\n\
-         #                                  # recommends, and started afterwards\n\
+         # Three choices to make. The image of a running instance may lack what is not on its disk yet:\n\
+         # stop_instance = \"if_running\"     # stops it for the image, which the cloud recommends, and starts it again\n\
+         # not_after = \"07:00\"              # nothing is stopped after this time; late slots are skipped\n\
+         # Images cost money until they are deleted; without this key all are kept:\n\
+         # keep = {{ last = 3, daily = 7, weekly = 4, min = 2 }}   # see them first: imagebaked prune --dry-run\n\
+         # A name for the image that others use: one that was good for three days.\n\
+         # channels = {{ stable = {{ after = \"3d\" }} }}\n\
+         #\n\
          # auto_clean_userdata = true       # leave out the users' folders under C:\\Users; cloud desktops only\n\
          # catch_up = \"latest\"              # of slots missed while the daemon was down: \"skip\", \"latest\" or \"all\"\n\
          # deadline = \"4h\"                  # the cloud must have accepted the job this long after the slot\n\

@@ -5,6 +5,7 @@ use std::{io::IsTerminal, process::ExitCode};
 
 use self::{
     context::{Context, environment},
+    outcome::CommandOutput,
     terminal::{print_error, print_text},
 };
 use super::cli::{Cli, ColorChoice, Command, CrontabCommand};
@@ -48,6 +49,7 @@ mod sessions;
 mod show;
 mod sim;
 mod status;
+mod table;
 mod terminal;
 mod why;
 
@@ -56,6 +58,10 @@ pub fn version_details() {
     let environment = environment();
     tzdata::use_the_newer(&tzdata::directory(|name| environment.get(name).cloned()));
     print_text(&format!("time zones: {}\n", zone::release()));
+}
+
+fn version() -> CommandOutput {
+    CommandOutput::done(format!("imagebaked {}\n", env!("CARGO_PKG_VERSION")))
 }
 
 /// Runs the command and prints its output.
@@ -113,6 +119,7 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Schema => schema::run(),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(&context, args),
+        Command::Version => Ok(version()),
     };
     let exit = match result {
         Ok(output) => {

@@ -1,133 +1,11 @@
-//! Tables, times and colours of all commands.
+//! Times, numbers and tables of all commands.
 
 use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets::NOTHING};
 
-use crate::domain::{
-    calendar::zone::Zone,
-    text::{LONGEST_TEXT, clean},
-    time::show,
-};
-
-/// A table without lines, as wide as the terminal; unlimited into a pipe, so that `grep` finds whole rows.
-#[derive(Debug, Clone)]
-pub struct Rows {
-    header: Vec<String>,
-    rows: Vec<Vec<String>>,
-    /// Columns that a narrow terminal omits, in this order.
-    spared: Vec<&'static str>,
-    color: bool,
-}
-
-/// Minimum width of the last column, which wraps.
-const LAST: usize = 24;
-/// Between two columns.
-const GAP: u16 = 2;
-
-impl Rows {
-    pub fn new(header: &[&str], color: bool) -> Self {
-        let header = header.iter().copied().map(str::to_owned).collect();
-        Self { header, rows: Vec::new(), spared: Vec::new(), color }
-    }
-
-    /// On a narrow terminal these columns are omitted, one after the other.
-    pub fn sparing(self, spared: &[&'static str]) -> Self {
-        Self { spared: spared.to_vec(), ..self }
-    }
-
-    pub fn row<S: ToString>(&mut self, cells: impl IntoIterator<Item = S>) {
-        let cell = |cell: S| clean(&cell.to_string(), LONGEST_TEXT).into_owned();
-        self.rows.push(cells.into_iter().map(cell).collect());
-    }
-
-    /// The lines, trimmed on the right, with a line break after each.
-    pub fn render(self) -> String {
-        let width = terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.max(60));
-        self.render_to(width)
-    }
-
-    fn render_to(mut self, width: Option<u16>) -> String {
-        let mut table = Table::new();
-        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        if let Some(width) = width {
-            self.fit(usize::from(width));
-            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-        }
-        table.set_header(&self.header);
-        table.add_rows(&self.rows);
-        let last = self.header.len().saturating_sub(1);
-        let fits = width.is_some_and(|width| self.needs() <= usize::from(width));
-        for (index, column) in table.column_iter_mut().enumerate() {
-            column.set_padding((0, GAP));
-            if fits && index < last {
-                column.set_constraint(ColumnConstraint::ContentWidth);
-            }
-        }
-        let mut text = String::new();
-        for line in table.to_string().lines() {
-            text.push_str(&paint_states(line.trim_end(), self.color));
-            text.push('\n');
-        }
-        text
-    }
-
-    /// Omits columns until the rest fits.
-    fn fit(&mut self, width: usize) {
-        for spared in std::mem::take(&mut self.spared) {
-            if self.needs() <= width {
-                return;
-            }
-            if let Some(index) = self.header.iter().position(|name| name == spared) {
-                self.header.remove(index);
-                for row in &mut self.rows {
-                    row.remove(index);
-                }
-            }
-        }
-    }
-
-    /// Width of all columns without wrapping, except for the last.
-    fn needs(&self) -> usize {
-        let last = self.header.len().saturating_sub(1);
-        let column = |index: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(index)).chain(self.header.get(index));
-            let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or_default();
-            if index == last { widest.min(LAST) } else { widest + usize::from(GAP) }
-        };
-        (0..self.header.len()).map(column).sum()
-    }
-}
-
-/// Colours the first state of a line that stands between spaces.
-fn paint_states(line: &str, color: bool) -> String {
-    if !color {
-        return line.to_owned();
-    }
-    for (word, code) in [
-        ("succeeded", "32"),
-        ("failed", "31;1"),
-        ("skipped", "33"),
-        ("cancelled", "2"),
-        ("unknown", "35"),
-        ("building", "36"),
-        ("creating", "36"),
-        ("stopping", "36"),
-        ("starting", "36"),
-        ("preparing", "36"),
-        ("finishing", "36"),
-        ("ready", "36"),
-        ("queued", "2"),
-    ] {
-        let cell = format!("  {word} ");
-        if let Some(at) = line.find(&cell) {
-            let (before, after) = line.split_at(at);
-            return format!("{before}  \u{1b}[{code}m{word}\u{1b}[0m{}", &after[word.len() + 2..]);
-        }
-    }
-    line.to_owned()
-}
+pub use super::table::{NONE, Rows};
+use crate::domain::{calendar::zone::Zone, time::show};
 
 /// Zones of the schedules, by name and id; that of the host for all else.
 #[derive(Debug)]
@@ -202,9 +80,6 @@ pub fn bytes(n: u64) -> String {
     if unit == "bytes" { format!("{n} bytes") } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) }
 }
 
-/// Text for an absent value.
-pub const NONE: &str = "-";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,23 +97,5 @@ mod tests {
     fn numbers_can_be_read() {
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0, 1023, 1024, 1_572_864].map(bytes), ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 MiB"]);
-    }
-
-    #[test]
-    fn a_narrow_terminal_goes_without_what_can_be_spared_and_breaks_no_word_but_in_the_last_column() {
-        let mut rows = Rows::new(&["BAKE", "WHEN", "STATE", "REASON"], false).sparing(&["WHEN"]);
-        rows.row(["1", "3h 12m ago, which is long", "succeeded", "one two three four five six seven eight nine ten"]);
-        let whole = rows.clone().render_to(Some(72));
-        assert!(whole.contains("3h 12m ago, which is long") && whole.contains("succeeded"), "{whole}");
-        let narrow = rows.clone().render_to(Some(60));
-        assert!(!narrow.contains("WHEN") && narrow.contains("  succeeded  "), "{narrow}");
-        assert!(narrow.lines().all(|line| line.chars().count() <= 60), "{narrow}");
-        assert_eq!(rows.render_to(None).lines().count(), 2, "a pipe has whole rows");
-    }
-
-    #[test]
-    fn only_whole_cells_are_painted() {
-        assert_eq!(paint_states("1  failed  x", true), "1  \u{1b}[31;1mfailed\u{1b}[0m  x");
-        assert_eq!(paint_states("1  ended  it failed", true), "1  ended  it failed");
     }
 }

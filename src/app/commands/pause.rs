@@ -14,17 +14,19 @@ use crate::{
 };
 
 pub async fn pause(context: &Context<'_>, args: &PauseArgs) -> Result {
-    let (now, zone) = (SystemClock.now(), context.zone_of(&context.locate_daemon()?, Some(&args.schedule)));
+    let (now, zone) = (SystemClock.now(), context.zone_of(&context.locate_daemon().await?, Some(args.schedule.name())));
     let until = args.until.map(|asked| asked.instant(zone, now, Facing::Future, Edge::End));
-    let request = Request::Pause { schedule: args.schedule.clone(), until, reason: args.reason.clone() };
+    let request = Request::Pause { schedule: args.schedule.name().to_owned(), until, reason: args.reason.clone() };
     context.order(request).await?;
     let until = until.map_or_else(|| "it is resumed".to_owned(), |until| show(until, zone));
     Ok(CommandOutput::done(
-        context.done(format!("{} is paused until {until}; its slots are recorded as skipped.", args.schedule)),
+        context.done(format!("{} is paused until {until}; its slots are recorded as skipped.", args.schedule.name())),
     ))
 }
 
 pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result {
-    context.order(Request::Resume { schedule: args.schedule.clone() }).await?;
-    Ok(CommandOutput::done(context.done(format!("{} is resumed; it bakes from its next slot on.", args.schedule))))
+    context.order(Request::Resume { schedule: args.schedule.name().to_owned() }).await?;
+    Ok(CommandOutput::done(
+        context.done(format!("{} is resumed; it bakes from its next slot on.", args.schedule.name())),
+    ))
 }

@@ -1,7 +1,7 @@
 //! `imagebaked plan`: future slots. Needs neither credentials nor a daemon; versions, pauses and durations come from
 //! the history, if there is one.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     adapters::{
-        config::{Config, no_schedule},
+        config::{Config, closest, no_schedule},
         store::Reader,
     },
     app::{cli::PlanArgs, daemon},
@@ -37,7 +37,7 @@ use crate::{
             slots::{SlotAhead, count, slots_ahead},
         },
         schedule::Schedule,
-        time::{Edge, Facing, rfc3339_seconds, show},
+        time::{AskedTime, Edge, Facing, rfc3339_seconds, show},
     },
 };
 
@@ -85,8 +85,9 @@ const BLOCK: usize = 1 << 16;
 pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let config = context.config()?;
     let now = SystemClock.now();
-    let zone = context.zone_of(&config, args.schedule.as_deref());
-    let (from, until) = wanted(args, zone, now);
+    let (when, schedule) = words(args, &config)?;
+    let zone = context.zone_of(&config, schedule);
+    let (from, until) = wanted(args, when, zone, now);
     if until < from {
         let message = format!("--until ({}) lies before --from ({})", show(until, zone), show(from, zone));
         return Err(Failure::new(Exit::Usage, message));
@@ -94,7 +95,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     if let Some(file) = &args.diff {
         return diff::run(context, &config, file, (from, until), args.limit.unwrap_or(TABLE_LIMIT)).await;
     }
-    let schedules: Vec<&Schedule> = match &args.schedule {
+    let schedules: Vec<&Schedule> = match schedule {
         None => config.schedules.iter().map(|schedule| &**schedule).collect(),
         Some(wanted) => config
             .schedules
@@ -103,10 +104,11 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
             .filter(|schedule| schedule.name.as_str() == wanted || schedule.id.as_str() == wanted)
             .collect(),
     };
-    if let (true, Some(wanted)) = (schedules.is_empty(), &args.schedule) {
+    if let (true, Some(wanted)) = (schedules.is_empty(), schedule) {
         return Err(Failure::new(Exit::NotFound, no_schedule(wanted, config.schedule_words())));
     }
-    let history = KnownHistory::read(&config.daemon.state_dir).await.unwrap_or_else(|error| {
+    let state_dir = context.state_dir(&config).await;
+    let history = KnownHistory::read(&state_dir).await.unwrap_or_else(|error| {
         let error = chain(&error);
         eprintln!(
             "warning: the history cannot be read, so versions are counted from 1 and pauses are not known: {error}"
@@ -128,13 +130,13 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let more = all.saturating_sub(limit as u64);
     let rest = slots_ahead(schedules.iter().copied(), from, until).take(limit).skip(CONSIDERED);
     let rest = rest.map(|slot| Foreseen { slot, expected: None });
-    let RetentionReport { images: going, brakes, .. } = going(&config, args.schedule.as_deref(), now).await;
+    let RetentionReport { images: going, brakes, .. } = going(&config, &state_dir, schedule, now).await;
     if context.json {
         let head = json!({ "more": more, "images": going, "brakes": brakes });
         write_json(&head, shown, rest.map(|slot| maker.row(&slot)))?;
         return Ok(CommandOutput::done(String::new()));
     }
-    let mut text = ahead(&slots, args.schedule.as_deref(), &history, zone, now);
+    let mut text = ahead(&slots, schedule, &history, zone, now);
     if !text.is_empty() {
         text.push('\n');
     }
@@ -200,10 +202,40 @@ fn write_tables<'a>(
     }
 }
 
+/// The words: a time, a schedule, or both. The name of a schedule goes before a time that is written the same.
+fn words<'a>(args: &'a PlanArgs, config: &Config) -> Result<(Option<AskedTime>, Option<&'a str>)> {
+    let usage = |message: String| Err(Failure::new(Exit::Usage, message));
+    let (mut when, mut schedule) = (None, args.schedule.as_deref());
+    for word in &args.words {
+        if config.schedule_words().any(|known| known == word) {
+            if schedule.replace(word).is_some() {
+                return usage(format!("plan takes one schedule; {word} is the second"));
+            }
+        } else if let Ok(time) = word.parse::<AskedTime>() {
+            if when.replace(time).is_some() || args.from.is_some() || args.until.is_some() {
+                return usage(format!("{word:?} cannot be used with another time; `--from` and `--until` take two"));
+            }
+        } else if closest(word, TIMES).is_some() || config.schedules.is_empty() {
+            let near = closest(word, TIMES).map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+            return usage(format!("{word:?} is no time{near}"));
+        } else {
+            let message = format!("{word:?} is no time, and {}", no_schedule(word, config.schedule_words()));
+            return Err(Failure::new(Exit::NotFound, message));
+        }
+    }
+    if args.diff.is_some() && schedule.is_some() {
+        return usage("`--diff` compares all schedules; leave the schedule out".to_owned());
+    }
+    Ok((when, schedule))
+}
+
+/// Words for times that people misspell.
+const TIMES: [&str; 4] = ["tonight", "today", "tomorrow", "yesterday"];
+
 /// The first instant, exclusive, and the last one, inclusive.
-fn wanted(args: &PlanArgs, zone: Zone, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
+fn wanted(args: &PlanArgs, when: Option<AskedTime>, zone: Zone, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
     let before = |at| shifted(at, -TimeDelta::milliseconds(1));
-    if let Some(when) = &args.when {
+    if let Some(when) = when {
         let (first, after) = when.span(zone, now, Facing::Future);
         return (before(first), before(after));
     }
@@ -214,8 +246,8 @@ fn wanted(args: &PlanArgs, zone: Zone, now: DateTime<Utc>) -> (DateTime<Utc>, Da
 
 /// Images that are marked, or would be by the rules, as of the last inventory scan. None if the history is unreadable,
 /// which was reported already.
-async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> RetentionReport {
-    let Ok(reader) = Reader::open(&config.daemon.state_dir).await else { return RetentionReport::default() };
+async fn going(config: &Config, state_dir: &Path, only: Option<&str>, now: DateTime<Utc>) -> RetentionReport {
+    let Ok(reader) = Reader::open(state_dir).await else { return RetentionReport::default() };
     let report = daemon::judgement(&reader, config, false, now).await;
     reader.close().await;
     let lines: Vec<_> = config

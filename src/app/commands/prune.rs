@@ -24,7 +24,7 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
-    let config = context.locate_daemon()?;
+    let config = context.locate_daemon().await?;
     let request = Request::Prune {
         dry_run: args.dry_run,
         again: args.again,

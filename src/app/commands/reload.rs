@@ -14,7 +14,7 @@ use crate::adapters::control::{Reply, Request};
 const MAX_LISTED: usize = 20;
 
 pub async fn run(context: &Context<'_>) -> Result {
-    let config = context.locate_daemon()?;
+    let config = context.locate_daemon().await?;
     match context.ask(&config, Request::Reload).await? {
         Reply::Reloaded { config_hash, schedules, warnings, diff, images } => {
             if context.json {

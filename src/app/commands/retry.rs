@@ -19,7 +19,7 @@ pub async fn retry(context: &Context<'_>, args: &RetryArgs) -> Result {
         }
         return context.print_text(Request::RetryCopies { bake: args.bake }).await;
     }
-    let config = context.locate_daemon()?;
+    let config = context.locate_daemon().await?;
     bake::ask(context, &config, Request::Retry { bake: args.bake }, args.wait).await
 }
 

@@ -7,25 +7,29 @@ use super::{
     context::Context,
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, relative},
+    table::wrapped,
 };
 use crate::{
-    adapters::store::{AttemptRow, BakeRow, CopyRow, Reader, rfc3339},
+    adapters::store::{AttemptRow, BakeRow, CopyRow, Reader},
     app::cli::ShowArgs,
     domain::{
+        calendar::zone::Zone,
         clock::{Clock, SystemClock},
         ids::BakeId,
+        time::show,
     },
 };
 
 pub async fn run(context: &Context<'_>, args: &ShowArgs) -> Result {
-    let config = context.locate_daemon()?;
+    let config = context.locate_daemon().await?;
     let reader = context.reader(&config).await?;
     let Some(row) = reader.bake(args.bake).await? else {
         let newest = reader.newest_bake().await?;
         let hint = newest.map_or_else(|| "none is recorded yet".to_owned(), |id| format!("the last one is {id}"));
         return Err(Failure::new(Exit::NotFound, format!("there is no bake {}; {hint}", args.bake)));
     };
-    let report = BakeReport::read(&reader, row).await?;
+    let zone = context.zone_of(&config, Some(&row.schedule_id));
+    let report = BakeReport::read(&reader, row, zone).await?;
     reader.close().await;
     if context.json {
         return Ok(CommandOutput::done(format!("{}\n", report.json()?)));
@@ -39,11 +43,12 @@ pub struct BakeReport {
     attempts: Vec<AttemptRow>,
     copies: Vec<CopyRow>,
     settings: Value,
+    zone: Zone,
 }
 
 impl BakeReport {
-    /// Reads the data of `row`.
-    pub async fn read(reader: &Reader, row: BakeRow) -> Result<Self> {
+    /// Reads the data of `row`. Its times are shown in the zone of its settings; in `zone` if it has none.
+    pub async fn read(reader: &Reader, row: BakeRow, zone: Zone) -> Result<Self> {
         let bake = BakeId(row.id);
         let attempts = reader.attempts(bake).await?;
         let copies = reader.copies(bake).await?;
@@ -51,7 +56,8 @@ impl BakeReport {
             Some(json) => serde_json::from_str(&json)?,
             None => Value::Null,
         };
-        Ok(Self { row, attempts, copies, settings })
+        let zone = settings["timezone"].as_str().and_then(Zone::find).unwrap_or(zone);
+        Ok(Self { row, attempts, copies, settings, zone })
     }
 
     /// The row's fields with `settings`, `calls` and `distributions`.
@@ -67,11 +73,11 @@ impl BakeReport {
 
     /// Facts, settings, calls.
     pub fn text(&self, now: DateTime<Utc>, color: bool) -> String {
-        let mut text = facts(&self.row, now);
+        let mut text = listed(&self.row, &facts(&self.row, now, self.zone));
         if let Some(settings) = self.settings.as_object() {
             text.push_str("\nSettings\n");
             for (name, value) in settings {
-                text.push_str(&format!("  {name:<22} {value}\n"));
+                text.push_str(&wrapped(&format!("  {name:<22} {value}\n"), 25));
             }
         }
         text.push_str(&self.regions(color));
@@ -84,7 +90,8 @@ impl BakeReport {
         if self.copies.is_empty() {
             return String::new();
         }
-        let mut rows = Rows::new(&["REGION", "STATE", "PROGRESS", "ATTEMPTS", "TASK", "REASON"], color);
+        let header = ["REGION", "STATE", "PROGRESS", "ATTEMPTS", "TASK", "REASON"];
+        let mut rows = Rows::new(&header, color).in_blocks(&["REGION", "STATE"]);
         for copy in &self.copies {
             rows.row([
                 copy.region.clone(),
@@ -98,9 +105,12 @@ impl BakeReport {
         format!("\nCopies to other regions\n{}", rows.render())
     }
 
-    /// Facts and calls, without the settings.
+    /// Calls, and the facts that an explanation does not have; without the settings.
     pub fn short_text(&self, now: DateTime<Utc>, color: bool) -> String {
-        format!("{}{}", facts(&self.row, now), self.calls(color))
+        const SAID: [&str; 6] = ["state", "reason", "schedule", "instance", "slot", "configuration"];
+        let mut facts = facts(&self.row, now, self.zone);
+        facts.retain(|(name, _)| !SAID.contains(name));
+        format!("{}{}", listed(&self.row, &facts), self.calls(color))
     }
 
     fn calls(&self, color: bool) -> String {
@@ -110,10 +120,11 @@ impl BakeReport {
             return text;
         }
         let header = ["AT", "STAGE", "CALL", "OUTCOME", "HTTP", "CODE", "REQUEST ID", "MESSAGE"];
-        let mut rows = Rows::new(&header, color);
+        let mut rows = Rows::new(&header, color).in_blocks(&["AT", "CALL", "OUTCOME"]);
+        let zone = self.zone;
         for attempt in &self.attempts {
             rows.row([
-                rfc3339(attempt.started_at),
+                shown(attempt.started_at, zone),
                 attempt.stage.clone(),
                 attempt.call.clone(),
                 attempt.outcome.clone(),
@@ -132,9 +143,15 @@ fn or_none(value: Option<&String>) -> String {
     value.cloned().unwrap_or_else(|| NONE.to_owned())
 }
 
-fn facts(row: &BakeRow, now: DateTime<Utc>) -> String {
-    let time =
-        |at| format!("{} ({})", rfc3339(at), relative(DateTime::from_timestamp_millis(at).unwrap_or_default(), now));
+/// Milliseconds since 1970 in a zone, to the second.
+fn shown(millis: i64, zone: Zone) -> String {
+    show(DateTime::from_timestamp_millis(millis).unwrap_or_default(), zone)
+}
+
+fn facts(row: &BakeRow, now: DateTime<Utc>, zone: Zone) -> Vec<(&'static str, String)> {
+    let time = |at| {
+        format!("{} ({})", shown(at, zone), relative(DateTime::from_timestamp_millis(at).unwrap_or_default(), now))
+    };
     let mut facts = vec![
         ("state", row.state.clone()),
         ("reason", or_none(row.reason.as_ref())),
@@ -158,15 +175,18 @@ fn facts(row: &BakeRow, now: DateTime<Utc>) -> String {
         ("configuration", row.config_hash.clone()),
     ];
     if row.slot_count > 1 {
-        let range = format!("{} slots from {} to {}", row.slot_count, rfc3339(row.first_slot), rfc3339(row.slot));
+        let range =
+            format!("{} slots from {} to {}", row.slot_count, shown(row.first_slot, zone), shown(row.slot, zone));
         facts.insert(6, ("slots", range));
     }
     if let Some(who) = &row.requested_by {
         facts.insert(7, ("requested by", who.clone()));
     }
-    let mut text = format!("Bake {}\n", row.id);
-    for (name, value) in facts {
-        text.push_str(&format!("  {name:<14} {value}\n"));
-    }
-    text
+    facts.retain(|(_, value)| value != NONE);
+    facts
+}
+
+fn listed(row: &BakeRow, facts: &[(&str, String)]) -> String {
+    let lines = facts.iter().map(|(name, value)| wrapped(&format!("  {name:<14} {value}\n"), 17));
+    format!("Bake {}\n{}", row.id, lines.collect::<String>())
 }

@@ -15,6 +15,15 @@ pub(super) fn progress(step: &str) {
     }
 }
 
+/// Shows a line in place of the last one on a terminal; an empty one removes it. Nothing elsewhere.
+pub(super) fn progress_line(line: &str) {
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        // Nobody reads a terminal that is gone.
+        let _ = write!(stderr, "\r\u{1b}[K{line}").and_then(|()| stderr.flush());
+    }
+}
+
 /// Prints; a closed output, as in `imagebaked history | head`, is no error.
 pub(super) fn print_text(text: &str) {
     try_print_text(text);

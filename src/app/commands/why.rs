@@ -11,10 +11,11 @@ use super::{
     outcome::{CommandOutput, Exit, Failure, Result},
     output::relative,
     show::BakeReport,
+    table::wrapped,
 };
 use crate::{
     adapters::{
-        config::{Config, closest},
+        config::{self, Config},
         store::{BakeRow, Filter, Reader, StoreError, TargetRow},
     },
     app::{cli::WhyArgs, daemon::StoredTiming},
@@ -57,7 +58,8 @@ struct InstanceExplanation {
 }
 
 pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
-    let config = context.locate_daemon()?;
+    let asked = asked_time(args)?;
+    let config = context.locate_daemon().await?;
     let now = SystemClock.now();
     let reader = match Reader::open(&config.daemon.state_dir).await {
         Ok(reader) => Some(reader),
@@ -66,7 +68,7 @@ pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
         Err(error) => return Err(error.into()),
     };
     let subject = subject(&config, reader.as_ref(), args).await?;
-    let (moments, more) = subject.moments(reader.as_ref(), args.at, now).await?;
+    let (moments, more) = subject.moments(reader.as_ref(), asked, now).await?;
     let mut explanations = Vec::new();
     for moment in moments {
         for instance in &subject.instances {
@@ -86,8 +88,22 @@ pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
     Ok(CommandOutput::done(text))
 }
 
+/// The time after the schedule, or that of `--at`.
+fn asked_time(args: &WhyArgs) -> Result<Option<AskedTime>> {
+    let usage = |message: String| Err(Failure::new(Exit::Usage, message));
+    match args.schedule.others(&args.time).as_slice() {
+        [] => Ok(args.at),
+        [_, other, ..] => usage(format!("{other:?} is one word too many: imagebaked why SCHEDULE [TIME]")),
+        [_] if args.at.is_some() => usage("`--at` has the time already".to_owned()),
+        [word] => match word.parse() {
+            Ok(time) => Ok(Some(time)),
+            Err(error) => usage(format!("{word:?}: {error}")),
+        },
+    }
+}
+
 async fn subject<'a>(config: &'a Config, reader: Option<&Reader>, args: &WhyArgs) -> Result<Subject<'a>> {
-    let wanted = args.schedule.as_str();
+    let wanted = args.schedule.name();
     let by_id = config.schedules.iter().find(|schedule| schedule.id.as_str() == wanted);
     let in_file = by_id.or_else(|| config.schedules.iter().find(|schedule| schedule.name.as_str() == wanted));
     let in_file = in_file.map(|schedule| &**schedule);
@@ -116,9 +132,8 @@ async fn subject<'a>(config: &'a Config, reader: Option<&Reader>, args: &WhyArgs
     let mut instances: BTreeSet<String> = of_file.chain(seen.iter().map(|seen| seen.instance_id.clone())).collect();
     if let Some(only) = &args.instance {
         if !instances.contains(only) {
-            let near = closest(only.as_str(), instances.iter().map(String::as_str));
-            let hint = near.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
-            let message = format!("the schedule {wanted:?} has no instance {only:?}, nor had it{hint}");
+            let whose = format!("the schedule {wanted:?}");
+            let message = config::no_instance(&whose, only, instances.iter().map(String::as_str));
             return Err(Failure::new(Exit::NotFound, message));
         }
         instances.retain(|instance| instance == only);
@@ -236,7 +251,7 @@ impl Subject<'_> {
         // A row that covers the instant but is not of its slot says nothing about it.
         let bears = |row: &BakeRow| answer.slot.is_some() || row.slot() == moment.at;
         let report = match (reader, row.filter(bears)) {
-            (Some(reader), Some(row)) => Some(BakeReport::read(reader, row).await?),
+            (Some(reader), Some(row)) => Some(BakeReport::read(reader, row, self.timing.zone()).await?),
             _ => None,
         };
         let image_name = match planned.filter(|_| answer.will_run) {
@@ -329,14 +344,8 @@ fn as_text(subject: &Subject<'_>, explanations: &[InstanceExplanation], now: Dat
     let rule: Vec<String> = subject.timing.expressions().map(|text| format!("{text:?}")).collect();
     let mut text = format!("{}: {} in {zone}\n", subject.name, rule.join(", "));
     for one in explanations {
-        text.push_str(&format!(
-            "\n{}, {} ({}, {})\n  {}\n",
-            one.instance,
-            show(one.moment.at, zone),
-            rfc3339(one.moment.at),
-            relative(one.moment.at, now),
-            one.words()
-        ));
+        let (at, when) = (show(one.moment.at, zone), relative(one.moment.at, now));
+        text.push_str(&wrapped(&format!("\n{}, {at} ({when})\n  {}\n", one.instance, one.words()), 2));
         if let Some(report) = &one.report {
             text.push_str(&format!("\n{}", report.short_text(now, color)));
         }

@@ -16,6 +16,7 @@ use tokio::sync::{
 use super::{
     engine::{EngineRequest, EngineStatus, RequestError},
     housekeeping::board::Board,
+    signposts::Signposts,
     standing::Standing,
     task_reports::{TaskReport, TaskReports},
 };
@@ -53,6 +54,8 @@ pub(super) struct DaemonContext {
     // Held during a comparison, so that two never commit the same change.
     pub(super) standing: tokio::sync::Mutex<Standing>,
     pub(super) reloading: tokio::sync::Mutex<()>,
+    // Links to the control socket.
+    pub(super) signposts: Signposts,
     /// Wall clock and time since boot at the start.
     pub(super) started: (DateTime<Utc>, Duration),
 }

@@ -41,5 +41,6 @@ pub async fn context(folder: &Path, clock: &ManualClock, daemon: &str) -> Daemon
         on_disk: Mutex::default(),
         standing: tokio::sync::Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
+        signposts: super::signposts::Signposts::new(folder),
     }
 }

@@ -25,9 +25,10 @@ use crate::{
     },
     domain::{
         error::chain,
-        ids::BakeId,
+        ids::{BakeId, LineId},
         image::Pin,
         text::{LONGEST_TEXT, clean, clean_json},
+        time::rfc3339,
     },
 };
 
@@ -82,6 +83,11 @@ impl ControlSocket {
                 // One that is too busy to accept is live too.
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(open(error)),
                 _ => return Err(SocketError::InUse { path: path.to_owned() }),
+            },
+            // A link of a former daemon, see `signposts`.
+            Ok(found) if found.file_type().is_symlink() => match UnixStream::connect(path).await {
+                Ok(_) => return Err(SocketError::InUse { path: path.to_owned() }),
+                Err(_) => std::fs::remove_file(path).map_err(open)?,
             },
             Ok(_) => return Err(SocketError::NotOurs { path: path.to_owned() }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -186,12 +192,17 @@ fn not_understood(theirs: &str, error: &serde_json::Error) -> String {
 
 async fn answer(request: Request, who: String, shared: &DaemonContext, clients: &Clients) -> Reply {
     match request {
-        Request::Status => match shared.status().await {
+        Request::Status { all } => match shared.status(all).await {
             Ok(status) => Reply::Status(Box::new(status)),
             Err(error) => Reply::Failed { message: chain(&error) },
         },
-        Request::Bake { schedule } => {
-            let asked = shared.order(|reply| EngineRequest::Bake { schedule, who, reply }).await;
+        Request::Locate => Reply::Located {
+            config_path: control::canonical(&shared.config_path),
+            control_socket: shared.started_with.daemon.control_socket.clone(),
+            state_dir: shared.started_with.daemon.state_dir.clone(),
+        },
+        Request::Bake(selection) => {
+            let asked = shared.order(|reply| EngineRequest::Bake { selection, who, reply }).await;
             to_reply(asked, |bakes| Reply::Bakes { bakes })
         }
         Request::Retry { bake } => {
@@ -284,7 +295,8 @@ async fn follow(mut bakes: Vec<BakeId>, seen: u64, shared: &DaemonContext, clien
     }
 }
 
-/// Bakes as rows of the history, each with `verify` and `veto` of its image: a bake is good only if its image is.
+/// Bakes as rows of the history, each with `verify` and `veto` of its image: a bake is good only if its image is. An open
+/// one has `begins_until` and `usual_seconds`.
 async fn rows(bakes: &[BakeId], shared: &DaemonContext) -> Result<Vec<serde_json::Value>, StoreError> {
     let reader = shared.store.reader();
     let mut rows = Vec::with_capacity(bakes.len());
@@ -294,10 +306,15 @@ async fn rows(bakes: &[BakeId], shared: &DaemonContext) -> Result<Vec<serde_json
             Some(image) => reader.check_of_image(image).await?,
             None => None,
         };
+        let open_line = (!row.is_ended()).then(|| LineId::from(row.line_id.as_str()));
         let mut json = serde_json::to_value(row).map_err(StoreError::Encode)?;
         let (verify, veto) = check.map(|check| (check.verify, check.veto)).unwrap_or_default();
         json["verify"] = verify.into();
         json["veto"] = veto.into();
+        if let Some(line) = open_line {
+            json["begins_until"] = reader.give_up_at(bake).await?.map(rfc3339).into();
+            json["usual_seconds"] = reader.usual_duration(&line).await?.map(|usual| usual.as_secs()).into();
+        }
         rows.push(json);
     }
     Ok(rows)

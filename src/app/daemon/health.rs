@@ -12,7 +12,7 @@ use super::{
     history_problems::history_problems,
     housekeeping::problems::{backup_failed, housekeeping_stalled},
     image_tasks::inventory_scan::scan_problem,
-    reload::Files,
+    reload::{Files, applies},
 };
 use crate::{
     adapters::store::{FailedCopies, PendingRestart, Reader, StoreError},
@@ -82,13 +82,13 @@ impl DaemonContext {
     /// Keys that a reload does not apply.
     fn restart_required(&self) -> Option<Problem> {
         let since = self.restart_required_since()?;
+        let keys = self.restart_keys();
         Some(Problem::new(
             ProblemCode::RestartRequired,
             Severity::Warning,
             Subject::only(SubjectKind::Configuration),
             since,
-            "the configuration was reloaded, but some of its keys in [cloud] and [daemon] apply only at the next start"
-                .to_owned(),
+            format!("the configuration was reloaded, but {} only at the next start of the daemon", applies(&keys)),
             Some("systemctl restart imagebaked".to_owned()),
         ))
     }

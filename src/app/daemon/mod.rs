@@ -20,7 +20,7 @@ use crate::{
     adapters::{
         cloud::CloudError,
         config::Config,
-        failpoint,
+        control, failpoint,
         store::{ITSELF, Store, StoreError},
         systemd,
         web::http::{PageError, Source, StatusPage},
@@ -45,8 +45,10 @@ mod problems;
 mod reconcile;
 mod reload;
 mod remote_images;
+mod schedule_rows;
 mod service_status;
 mod signals;
+mod signposts;
 mod slot_lists;
 mod standing;
 mod status;
@@ -64,7 +66,9 @@ pub use self::engine::{Engine, EngineRequest, EngineStatus, PlannedLine, Request
 pub use self::image_tasks::{edit::change_of_images, prune::judgement, strays::failed_images};
 pub use self::planner::StoredTiming;
 pub use self::reconcile::{ReconcileError, compare_history};
+pub use self::schedule_rows::{Circumstances, schedule_rows};
 pub use self::signals::{Asked, Signals};
+use self::signposts::Signposts;
 
 /// Length of the engine's request queue; further senders wait.
 const ORDERS: usize = 256;
@@ -122,6 +126,13 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     failpoint::hit("start", "engine");
     let socket = control_server::ControlSocket::bind(&config.daemon.control_socket).await?;
     failpoint::hit("start", "socket");
+    let signposts = Signposts::new(&config.daemon.control_socket);
+    if let Err(error) = signposts.put(&config.daemon.state_dir.join(control::SOCKET_LINK)) {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the state directory has no link to the control socket"
+        );
+    }
     let page = StatusPage::bind(config.daemon.listen).await?;
 
     let (orders, received) = mpsc::channel(ORDERS);
@@ -145,6 +156,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         on_disk: Mutex::default(),
         standing: tokio::sync::Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
+        signposts,
         started,
     });
     let engine_stop = CancellationToken::new();

@@ -11,10 +11,9 @@ use crate::domain::calendar::zone::Zone;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    adapters::store::{Adoption, ITSELF, NewRow, Span, Store, StoreError, StoredTarget},
+    adapters::store::{Adoption, ITSELF, Span, Store, StoreError, StoredTarget},
     domain::{
         api::mode::Mode,
-        bake::{State, Trigger},
         catch_up::{ProcessedSlots, SlotPolicy, process_slots},
         clock::{ON_TIME, STEP_BACK, shifted},
         event::{Event, EventSeverity, EventType},
@@ -26,11 +25,13 @@ use crate::{
 };
 
 mod old_rules;
+mod selection;
 mod spans;
 mod target;
 
 pub use self::old_rules::StoredTiming;
 use self::old_rules::{Ahead, end_old_rule, rows_of_old_rules, slots_given_up_while_down};
+pub use self::selection::NotSelected;
 use self::spans::{around, by_target, give_up_rows};
 use self::target::PlannedTarget;
 
@@ -360,22 +361,6 @@ impl Planner {
                 }
             })
             .collect()
-    }
-
-    /// Rows for a bake of every instance of a schedule, now. `None` for an unknown schedule; `text` is its name or id.
-    pub fn manual(&self, text: &str, now: DateTime<Utc>) -> Option<Vec<NewRow>> {
-        // The history counts in milliseconds; the slot of the row must equal the instant in its tag.
-        let slot = DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now);
-        let rows: Vec<_> = self
-            .entries
-            .iter()
-            .filter(|entry| entry.schedule.name.as_str() == text || entry.schedule.id.as_str() == text)
-            .map(|entry| {
-                let state = State::Queued { not_before: slot, suspended: None };
-                entry.new_row(slot, Trigger::Manual, Some(Arc::clone(&entry.schedule.settings)), state)
-            })
-            .collect();
-        (!rows.is_empty()).then_some(rows)
     }
 
     /// The schedule with this name or id.

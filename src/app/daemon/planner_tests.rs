@@ -13,7 +13,10 @@ use crate::{
             call::MadeImage,
             identity::{ImageStatus, RemoteImage},
         },
-        bake::state::{BakeWork, End},
+        bake::{
+            State,
+            state::{BakeWork, End},
+        },
         image::reconcile::{Comparison, Rebuilt, Tagged},
     },
 };

@@ -104,9 +104,11 @@ async fn take_over(shared: &DaemonContext, who: &str) -> Reply {
     };
     let mut warnings = if loaded.warnings.is_empty() { String::new() } else { loaded.warnings.render(false) };
     let old = shared.config();
-    let needs_restart = loaded.config.needs_restart(&shared.started_with);
+    let restart_keys = loaded.config.restart_keys(&shared.started_with);
+    let needs_restart = !restart_keys.is_empty();
     if needs_restart {
-        warnings.push_str("warning: changes in [cloud] and [daemon] apply at the next start of the daemon\n");
+        let applies = applies(&restart_keys);
+        warnings.push_str(&format!("warning: {applies} at the next start: systemctl restart imagebaked\n"));
     }
     let config = loaded.config;
     let (config_hash, schedules) = (config.hash.clone(), config.schedules.len());
@@ -120,6 +122,13 @@ async fn take_over(shared: &DaemonContext, who: &str) -> Reply {
     let images = Box::new(meaning(shared, &old, &config, now).await.shortened(MAX_LISTED));
     match shared.order(|reply| EngineRequest::ApplyConfig { config: Box::new(config.clone()), reply }).await {
         Ok(()) => {
+            // Commands search at the new path; at a path where nothing can be made, they find the state directory.
+            if let Err(error) = shared.signposts.put(&config.daemon.control_socket) {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "no link leads from the new control_socket to the one in use"
+                );
+            }
             shared.replace_config(Arc::new(config));
             if let Some(change) = zones {
                 note(shared, who, Action::Zones, change).await;
@@ -132,6 +141,15 @@ async fn take_over(shared: &DaemonContext, who: &str) -> Reply {
             Reply::Reloaded { config_hash, schedules, warnings, diff, images }
         }
         Err(error) => error.to_reply(),
+    }
+}
+
+/// `cloud.region and daemon.listen apply`.
+pub(super) fn applies(keys: &[String]) -> String {
+    match keys {
+        [] => "some keys of [cloud] and [daemon] apply".to_owned(),
+        [only] => format!("{only} applies"),
+        [before @ .., last] => format!("{} and {last} apply", before.join(", ")),
     }
 }
 
@@ -169,6 +187,11 @@ async fn meaning(shared: &DaemonContext, old: &Config, new: &Config, now: DateTi
 impl DaemonContext {
     fn on_disk(&self) -> MutexGuard<'_, Tried> {
         self.on_disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keys of the configuration in force that apply only at the next start.
+    pub(super) fn restart_keys(&self) -> Vec<String> {
+        self.config().restart_keys(&self.started_with)
     }
 
     /// Instant from which keys are in force only in the files.

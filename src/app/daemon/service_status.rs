@@ -44,7 +44,7 @@ pub(super) async fn line(shared: &DaemonContext) -> String {
         );
         format!("{} schedules, {next}", engine.schedules)
     };
-    match shared.status().await {
+    match shared.status(false).await {
         Ok(status) => {
             let (running, queued) = (status.running.len(), status.queued);
             format!("{}; {running} bakes running, {queued} queued; {next}", status.health.headline())

@@ -8,6 +8,7 @@ use super::{
     housekeeping::board::{BackupReport, JobReport, RETENTION},
     problems::Judgement,
     reload::Files,
+    schedule_rows::{Circumstances, schedule_rows},
 };
 use crate::{
     adapters::{
@@ -29,7 +30,7 @@ use crate::{
 
 impl Source for DaemonContext {
     fn status(&self) -> StatusFuture<'_> {
-        Box::pin(Self::status(self))
+        Box::pin(Self::status(self, false))
     }
 
     fn reader(&self) -> &Reader {
@@ -46,8 +47,8 @@ impl Source for DaemonContext {
 }
 
 impl DaemonContext {
-    /// The status, from the history and the engine.
-    pub(super) async fn status(&self) -> Result<Status, StoreError> {
+    /// The status, from the history and the engine; with the rows of all schedules if wanted.
+    pub(super) async fn status(&self, all: bool) -> Result<Status, StoreError> {
         let now = self.clock.now();
         let engine = self.engine.borrow().clone();
         let config = self.config();
@@ -56,7 +57,7 @@ impl DaemonContext {
         let credentials = self.cloud.credentials_in_use();
         let files = self.compare_files();
         let Judgement { health, no_image_yet } = self.judge(&engine, files, now).await?;
-        Ok(Status {
+        let mut status = Status {
             daemon: Daemon {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
@@ -70,6 +71,8 @@ impl DaemonContext {
                 },
                 mode: self.cloud.mode(),
                 schedules: engine.schedules,
+                state_dir: self.started_with.daemon.state_dir.display().to_string(),
+                restart_required: self.restart_keys(),
                 credentials: credentials.as_ref().map(|in_use| in_use.source.clone()),
                 credentials_key_id: credentials.as_ref().map(|in_use| in_use.key_id.clone()),
                 credentials_identity: credentials.as_ref().and_then(|in_use| in_use.identity.clone()),
@@ -112,6 +115,7 @@ impl DaemonContext {
                     local: show(next.slot, next.zone),
                 })
                 .collect(),
+            schedules: Vec::new(),
             image_tasks: self
                 .task_reports()
                 .into_iter()
@@ -127,7 +131,10 @@ impl DaemonContext {
             housekeeping: self.housekeeping_jobs(now),
             backup: self.housekeeping.backups().map(|report| backups(&report, now)),
             last_day,
-        })
+        };
+        let about = Circumstances::of(&status);
+        status.schedules = schedule_rows(self.store.reader(), &config, about, all, now).await?;
+        Ok(status)
     }
 
     fn housekeeping_jobs(&self, now: DateTime<Utc>) -> Vec<HousekeepingJob> {

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 
 use super::{inner_tables, takes};
 use crate::{
     adapters::config::definitions::{Key, definitions},
-    app::cli::Cli,
+    app::cli::{command, examples::examples},
     domain::{
         api::{
             call::ErrorClass,
@@ -84,7 +84,7 @@ fn row(page: &mut String, cells: &[&str]) {
 
 /// `docs/commands.md`.
 pub fn commands() -> String {
-    let mut whole = Cli::command().disable_help_subcommand(true);
+    let mut whole = command().disable_help_subcommand(true);
     whole.build();
     let mut page = String::from(
         "# Commands\n\n\
@@ -108,6 +108,11 @@ pub fn commands() -> String {
         if !own.is_empty() {
             page.push('\n');
             arguments(&mut page, &own);
+        }
+        let examples = examples(command.get_name());
+        if !examples.is_empty() {
+            let lines = examples.iter().map(|(line, what)| format!("{line}    # {what}\n"));
+            let _ = write!(page, "\n```sh\n{}```\n", lines.collect::<String>());
         }
     }
     page

@@ -13,6 +13,11 @@ use chrono::{
 /// Format of `{slot}` without a format.
 const SLOT_FORMAT: &str = "%Y%m%d-%H%M%S";
 
+/// A version with as many digits as any line needs.
+pub const LAST_VERSION: u32 = 999_999;
+/// Slots with long names of month and weekday, in summer and winter: abbreviations of zones differ in them.
+const LONG_SLOTS: [i64; 2] = [1_821_614_400, 1_827_057_600];
+
 /// All placeholders, for hints.
 const PLACEHOLDERS: [&str; 5] = ["name", "id", "instance_id", "slot", "version"];
 
@@ -130,6 +135,13 @@ impl Template {
         self.segments.iter().any(|segment| matches!(segment, Segment::Version(_)))
     }
 
+    /// Renders the longest name that these values, other slots and later versions can have.
+    pub fn longest(&self, values: &Values<'_>) -> String {
+        let slots = LONG_SLOTS.into_iter().filter_map(|second| DateTime::from_timestamp(second, 0));
+        let rendered = slots.map(|slot| self.render(&Values { slot, version: LAST_VERSION, ..*values }));
+        rendered.max_by_key(|name| name.chars().count()).unwrap_or_default()
+    }
+
     /// Renders the name of one bake.
     pub fn render(&self, values: &Values<'_>) -> String {
         let mut out = String::new();
@@ -197,13 +209,49 @@ fn slot_format(format: &str, span: Range<usize>) -> Result<Segment, TemplateErro
             "use strftime: `%Y%m%d-%H%M` is year, month, day, hour and minute",
         ));
     }
+    if StrftimeItems::new(format).all(|item| matches!(item, Item::Literal(_) | Item::Space(_))) {
+        let meant = strftime_of(format);
+        let hint = if meant == format { "%Y%m%d-%H%M" } else { meant.as_str() };
+        return Err(TemplateError::new(
+            span,
+            format!("`{format}` shows nothing of the slot"),
+            format!("use strftime: `{{slot:{hint}}}`"),
+        ));
+    }
     Ok(Segment::Slot(format.into()))
+}
+
+/// Names of other tools for the placeholders.
+const ALIASES: &[(&[&str], &str)] = &[
+    (&["schedule", "job", "task", "title"], "name"),
+    (&["date", "time", "datetime", "timestamp", "now", "day"], "slot"),
+    (&["instance", "desktop", "machine", "desktop_id", "host"], "instance_id"),
+    (&["ver", "v", "number", "n", "seq", "count", "counter"], "version"),
+];
+
+/// The strftime format that letters such as `YYYY-MM-DD` mean.
+fn strftime_of(letters: &str) -> String {
+    const LETTERS: [(&str, &str); 8] = [
+        ("YYYY", "%Y"),
+        ("yyyy", "%Y"),
+        ("YY", "%y"),
+        ("MM", "%m"),
+        ("DD", "%d"),
+        ("dd", "%d"),
+        ("HH", "%H"),
+        ("hh", "%H"),
+    ];
+    let format = LETTERS.iter().fold(letters.to_owned(), |format, (from, to)| format.replace(from, to));
+    format.replace("mm", "%M").replace("ss", "%S").replace("SS", "%S")
 }
 
 /// Hint with the placeholder whose beginning is most like `word`, and all placeholders.
 fn suggestion(word: &str) -> String {
+    let lower = word.to_ascii_lowercase();
+    let alias = ALIASES.iter().find(|(names, _)| names.contains(&lower.as_str())).map(|(_, name)| *name);
     let common = |name: &str| word.bytes().zip(name.bytes()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
-    let nearest = PLACEHOLDERS.iter().max_by_key(|name| common(name)).filter(|name| common(name) > 0);
+    let nearest = PLACEHOLDERS.into_iter().max_by_key(|name| common(name)).filter(|name| common(name) > 0);
+    let nearest = alias.or(nearest);
     let list = PLACEHOLDERS.map(|name| format!("`{{{name}}}`")).join(", ");
     match nearest {
         Some(nearest) => format!("did you mean `{{{nearest}}}`? There are {list}"),
@@ -299,6 +347,13 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_name_has_the_longest_words() {
+        let longest = |text: &str| Template::parse(text).unwrap().longest(&Values { zone: Zone::UTC, ..values() });
+        assert_eq!(longest("{slot:%A %-d %B %H} {version}"), "Wednesday 22 September 12 999999");
+        assert_eq!(longest("{name}"), "win11-golden");
+    }
+
+    #[test]
     fn errors_point_at_the_place() {
         assert_eq!(api_error("a{slot:%Y").0, "{slot:%Y");
         assert_eq!(api_error("ä}b").0, "}");
@@ -310,6 +365,9 @@ mod tests {
         let (place, message, hint) = api_error("x-{ver}");
         assert_eq!((place, message.as_str()), ("ver", "there is no placeholder `ver`"));
         assert!(hint.starts_with("did you mean `{version}`?"), "{hint}");
+        assert!(api_error("{schedule}").2.starts_with("did you mean `{name}`?"));
+        let (place, _, hint) = api_error("{slot:YYYY-MM-DD HH:mm}");
+        assert_eq!((place, hint.as_str()), ("YYYY-MM-DD HH:mm", "use strftime: `{slot:%Y-%m-%d %H:%M}`"));
         assert!(api_error("{Instance}").2.contains("did you mean `{instance_id}`"));
         assert!(api_error("{}").2.starts_with("there are `{name}`"));
     }

@@ -179,21 +179,22 @@ impl Timing {
     /// The longest time between two consecutive slots, with the first of them, among the slots of eight days and the
     /// one after them; at most `most` slots are compared.
     pub fn longest_gap(&self, now: DateTime<Utc>, most: usize) -> Option<(DateTime<Utc>, Duration)> {
-        let end = now.checked_add_signed(TimeDelta::days(8))?;
-        let mut longest = None;
-        let mut slot = self.next_after(now)?;
-        for _ in 0..most {
-            let next = self.next_after(slot)?;
-            let gap = (next - slot).to_std().unwrap_or_default();
-            if longest.is_none_or(|(_, known)| gap > known) {
-                longest = Some((slot, gap));
-            }
-            if next > end {
-                break;
-            }
-            slot = next;
-        }
-        longest
+        self.gaps(now, most).reduce(|known, other| if other.1 > known.1 { other } else { known })
+    }
+
+    /// The shortest, likewise.
+    pub fn shortest_gap(&self, now: DateTime<Utc>, most: usize) -> Option<(DateTime<Utc>, Duration)> {
+        self.gaps(now, most).reduce(|known, other| if other.1 < known.1 { other } else { known })
+    }
+
+    /// The slots of eight days, at most `most`, each with the time to the next one.
+    fn gaps(&self, now: DateTime<Utc>, most: usize) -> impl Iterator<Item = (DateTime<Utc>, Duration)> {
+        let end = now.checked_add_signed(TimeDelta::days(8)).unwrap_or(now);
+        let first = self.next_after(now);
+        let with_next = |slot: DateTime<Utc>| Some((slot, self.next_after(slot)?));
+        iter::successors(first.and_then(with_next), move |(_, next)| with_next(*next).filter(|_| *next <= end))
+            .take(most)
+            .map(|(slot, next)| (slot, (next - slot).to_std().unwrap_or_default()))
     }
 }
 

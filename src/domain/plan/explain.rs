@@ -228,10 +228,18 @@ fn by_the_rule(moment: PointInTime, timing: &Timing) -> (bool, Option<String>) {
 
 impl Record {
     fn words(&self, zone: Zone) -> String {
-        let reason = self.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        // Messages of the cloud end with a full stop of their own.
+        let reason =
+            self.reason.as_deref().map_or_else(String::new, |reason| format!(": {}", reason.trim_end_matches('.')));
+        let reason = if reason.ends_with(".)") { reason.replace(".)", ")") } else { reason };
         let (bake, state) = (self.bake, &self.state);
+        let verb = match state.as_str() {
+            "succeeded" | "failed" => "",
+            "skipped" | "cancelled" => "was ",
+            _ => "is ",
+        };
         if self.manual {
-            return format!("A person asked for bake {bake} at this moment; it is {state}{reason}.");
+            return format!("A person asked for bake {bake} at this moment; it {verb}{state}{reason}.");
         }
         if self.count > 1 {
             return format!(
@@ -241,7 +249,7 @@ impl Record {
                 show(self.last, zone)
             );
         }
-        format!("Bake {bake} is the one of this slot, {}; it is {state}{reason}.", show(self.last, zone))
+        format!("Bake {bake} is the one of this slot, {}; it {verb}{state}{reason}.", show(self.last, zone))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Plans: forecasts, explanations of single slots, differences of two configurations, and lints of clock changes.
+//! Plans: forecasts, explanations of single slots, differences of two configurations, and lints of valid rules.
 //!
 //! ```
 //! use imagebaked::domain::{calendar::Zone, plan::explain::moments};
@@ -10,6 +10,7 @@
 //! ```
 
 pub mod clock_change_lints;
+pub mod day_lints;
 pub mod diff;
 pub mod explain;
 pub mod forecast;

@@ -135,6 +135,20 @@ async fn when_nothing_is_set_up_each_source_has_its_reason() {
     assert!(error.to_string().chars().count() < 500, "{error}");
 }
 
+#[tokio::test]
+async fn a_file_that_is_no_key_is_named() {
+    let host = Host::new();
+    key_folder(host.home.path(), "id");
+    let environment = Environment { credentials_directory: Some(host.home.path().to_owned()), ..host.environment() };
+    for (text, fault) in
+        [("LTAI x", "has a blank inside the value"), ("\u{feff}\n", "is empty"), ("'id'", "has quotes")]
+    {
+        host.put("access_key_id", text);
+        let error = provider("files", environment.clone()).get().await.unwrap_err();
+        assert!(error.is_final && error.to_string().contains(&format!("/access_key_id {fault}")), "{text:?}: {error}");
+    }
+}
+
 /// The next source would sign as somebody else.
 #[tokio::test]
 async fn what_is_half_set_up_ends_the_search() {

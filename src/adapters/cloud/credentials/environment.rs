@@ -1,6 +1,9 @@
 //! A key or a role from variables alone.
 
+use secrecy::{ExposeSecret as _, SecretString};
+
 use super::{
+    plain_value,
     recipe::{Base, Recipe, RoleFields},
     types::NoKey,
     variables::Environment,
@@ -11,15 +14,31 @@ use crate::adapters::cloud::signing::AccessKey;
 pub(super) fn key(environment: &Environment) -> Result<Recipe, NoKey> {
     match (&environment.access_key_id, &environment.access_key_secret, &environment.security_token) {
         (Some(id), Some(secret), token) => Ok(Recipe::of(Base::Key(AccessKey {
-            id: id.clone(),
-            secret: secret.clone(),
-            security_token: token.clone(),
+            id: value("ALIBABA_CLOUD_ACCESS_KEY_ID", id)?,
+            secret: secret_value("ALIBABA_CLOUD_ACCESS_KEY_SECRET", secret)?,
+            security_token: match token {
+                Some(token) => Some(secret_value("ALIBABA_CLOUD_SECURITY_TOKEN", token)?),
+                None => None,
+            },
         }))),
         (None, None, None) => Err(NoKey::not_set_up("ALIBABA_CLOUD_ACCESS_KEY_ID is not set")),
         (Some(_), None, _) => Err(half("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET")),
         (None, Some(_), _) => Err(half("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_ACCESS_KEY_ID")),
         (None, None, Some(_)) => Err(half("ALIBABA_CLOUD_SECURITY_TOKEN", "ALIBABA_CLOUD_ACCESS_KEY_ID")),
     }
+}
+
+/// The value of a variable, without what a file of variables may add.
+fn value(name: &str, text: &str) -> Result<String, NoKey> {
+    match plain_value::of_text(text) {
+        Ok(value) if value.is_empty() => Err(NoKey::unusable(format!("{name} is empty"))),
+        Ok(value) => Ok(value),
+        Err(fault) => Err(NoKey::unusable(format!("{name} {fault}"))),
+    }
+}
+
+fn secret_value(name: &str, text: &SecretString) -> Result<SecretString, NoKey> {
+    value(name, text.expose_secret()).map(SecretString::from)
 }
 
 /// The role for an OIDC token, as a cluster gives it to a pod (RRSA).

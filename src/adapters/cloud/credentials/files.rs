@@ -5,6 +5,7 @@ use std::path::Path;
 use secrecy::SecretString;
 
 use super::{
+    plain_value,
     recipe::{Base, Recipe},
     text_file,
     types::NoKey,
@@ -18,7 +19,14 @@ pub(super) async fn find(environment: &Environment) -> Result<Recipe, NoKey> {
     };
     let id = part(folder, "access_key_id").await?;
     let secret = part(folder, "access_key_secret").await?;
-    let missing = |name: &str| format!("no {name} in {}", folder.display());
+    let missing = |name: &str| {
+        let path = folder.join(name);
+        if path.exists() {
+            format!("{} is empty", path.display())
+        } else {
+            format!("no {name} in {}", folder.display())
+        }
+    };
     match (id, secret) {
         (Some(id), Some(secret)) => Ok(Recipe::of(Base::Key(AccessKey {
             id,
@@ -32,8 +40,10 @@ pub(super) async fn find(environment: &Environment) -> Result<Recipe, NoKey> {
     }
 }
 
-/// The file's text without the line end that editors add; `None` where it is missing or empty.
+/// The value in the file; `None` where it is missing or empty.
 async fn part(folder: &Path, name: &str) -> Result<Option<String>, NoKey> {
-    let text = text_file::read(&folder.join(name)).await?;
-    Ok(text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
+    let path = folder.join(name);
+    let Some(text) = text_file::read(&path).await? else { return Ok(None) };
+    let value = plain_value::of_text(&text).map_err(|fault| NoKey::unusable(format!("{} {fault}", path.display())))?;
+    Ok(Some(value).filter(|value| !value.is_empty()))
 }

@@ -16,6 +16,7 @@ mod files;
 mod ini_file;
 mod key_service;
 mod modes;
+mod plain_value;
 mod provider;
 mod recipe;
 mod text_file;

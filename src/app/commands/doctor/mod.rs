@@ -33,6 +33,7 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     report.add(host::configuration(context.config_path, &config, &problems));
     report.add(host::config_permissions(&config));
     report.add(host::credential_permissions(context, &config));
+    let config = context.with_running(config).await;
     let daemon = service::uid_of_daemon(&config, &context.environment).await;
     report.add(host::state_permissions(&config.daemon.state_dir, daemon));
     report.add(host::hook_permissions(&config));

@@ -82,7 +82,7 @@ pub(super) async fn database(state_dir: &Path) -> Check {
 pub(super) async fn daemon(config: &Config, broken: bool) -> Check {
     let name = "daemon";
     let socket = &config.daemon.control_socket;
-    let status = match client::ask(socket, &Request::Status).await {
+    let status = match client::ask(socket, &Request::Status { all: false }).await {
         Ok(Reply::Status(status)) => status,
         Ok(Reply::Failed { message }) => return Check::fail(name, message, "see its log: journalctl -t imagebaked"),
         Ok(_) => {

@@ -7,10 +7,10 @@ use super::{Engine, limits, pace, shared};
 use crate::{
     adapters::{
         config::{self, Config},
-        control::Reply,
+        control::{BakeSelection, Reply},
         store::{ITSELF, ManualBake, NewImage, StoreError},
     },
-    app::daemon::planner::Planner,
+    app::daemon::planner::{NotSelected, Planner},
     domain::{
         bake::{
             State,
@@ -30,8 +30,8 @@ use crate::{
 pub enum EngineRequest {
     /// Bake now; returns the numbers of the bakes.
     Bake {
-        /// Name or id of the schedule.
-        schedule: String,
+        /// What.
+        selection: BakeSelection,
         /// Requester, for the audit.
         who: String,
         /// Receiver of the response.
@@ -124,6 +124,15 @@ pub struct NotCompared {
     pub credentials: Option<String>,
 }
 
+impl From<NotSelected> for RequestError {
+    fn from(error: NotSelected) -> Self {
+        match error {
+            NotSelected::Unknown(message) => Self::NotFound(message),
+            NotSelected::Ambiguous(message) => Self::Conflict(message),
+        }
+    }
+}
+
 /// Why a request failed, or its result is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
@@ -177,9 +186,9 @@ impl Engine {
                 self.take_comparison(outcome);
                 self.turn().await;
             }
-            EngineRequest::Bake { schedule, who, reply } => {
+            EngineRequest::Bake { selection, who, reply } => {
                 // A dropped receiver means that the client has gone; the bake remains.
-                let _ = reply.send(self.record_manual(&schedule, who).await);
+                let _ = reply.send(self.record_manual(&selection, who).await);
                 self.turn().await;
             }
             EngineRequest::Rebuild { found, who, reply } => {
@@ -231,10 +240,14 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) async fn record_manual(&mut self, schedule: &str, who: String) -> Result<Vec<BakeId>, RequestError> {
+    pub(super) async fn record_manual(
+        &mut self,
+        selection: &BakeSelection,
+        who: String,
+    ) -> Result<Vec<BakeId>, RequestError> {
         self.refuse_to_observe()?;
         let now = self.clock.now();
-        let Some(rows) = self.planner.manual(schedule, now) else { return Err(self.no_schedule(schedule)) };
+        let rows = self.planner.manual(selection, now)?;
         let asked: Vec<_> = rows.into_iter().map(|row| ManualBake { row, who: who.clone(), retry_of: None }).collect();
         Ok(self.store.record_manual(&asked, &self.config_hash, now).await?)
     }
@@ -250,8 +263,12 @@ impl Engine {
             let word = format!("bake {id} succeeded; `imagebaked bake {}` makes another image", row.schedule);
             return Err(RequestError::Conflict(word));
         }
-        let rows = self.planner.manual(&row.schedule_id, now).unwrap_or_default();
-        let Some(row) = rows.into_iter().find(|new| new.instance_id.as_str() == row.instance_id) else {
+        let selection = BakeSelection {
+            schedules: vec![row.schedule_id.clone()],
+            instances: vec![row.instance_id.as_str().into()],
+            all: false,
+        };
+        let Some(row) = self.planner.manual(&selection, now).ok().and_then(|rows| rows.into_iter().next()) else {
             let word = format!("{} on {} is no longer in the configuration", row.schedule, row.instance_id);
             return Err(RequestError::NotFound(word));
         };
@@ -305,7 +322,8 @@ impl Engine {
         let now = self.clock.now();
         let Some(schedule_id) = self.planner.find(schedule) else { return Err(self.no_schedule(schedule)) };
         if !self.planner.is_paused(&schedule_id, now) {
-            let word = format!("{schedule} is not paused; `paused = true` in the file is resumed there");
+            let word =
+                format!("{schedule} is not paused by a command; a pause in the file (`paused = true`) is ended there");
             return Err(RequestError::Conflict(word));
         }
         // Slots up to now were paused.

@@ -8,6 +8,7 @@ use super::inventory_scan::is_ours;
 use crate::{
     adapters::{
         cloud::actions::{Image, ImageStatus, ListImage},
+        config,
         control::{Reply, Wanted},
         store::NewImage,
     },
@@ -71,21 +72,22 @@ pub(super) fn target(
     schedule: &str,
     instance: Option<&InstanceId>,
 ) -> Result<AdoptionTarget, Reply> {
-    let config = shared.config();
+    let in_force = shared.config();
     let named = |one: &&std::sync::Arc<crate::domain::schedule::Schedule>| {
         one.name.as_str() == schedule || one.id.as_str() == schedule
     };
-    let Some(found) = config.schedules.iter().find(named) else {
-        return Err(Reply::NotFound {
-            message: crate::adapters::config::no_schedule(schedule, config.schedule_words()),
-        });
+    let Some(found) = in_force.schedules.iter().find(named) else {
+        return Err(Reply::NotFound { message: config::no_schedule(schedule, in_force.schedule_words()) });
     };
     let instance = match (&found.instances, instance) {
         (Instances::One(one), None) => one,
-        (instances, Some(wanted)) => match instances.as_slice().iter().find(|one| *one == wanted) {
-            Some(one) => one,
-            None => return Err(Reply::NotFound { message: format!("{schedule} has no instance {wanted}") }),
-        },
+        (instances, Some(wanted)) => {
+            let known = instances.as_slice().iter();
+            let unknown = || Reply::NotFound {
+                message: config::no_instance(schedule, wanted.as_str(), known.clone().map(InstanceId::as_str)),
+            };
+            known.clone().find(|one| *one == wanted).ok_or_else(unknown)?
+        }
         (Instances::Many(many), None) => {
             let many: Vec<&str> = many.iter().map(InstanceId::as_str).collect();
             let message =

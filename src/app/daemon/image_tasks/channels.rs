@@ -154,7 +154,7 @@ async fn on_image(
     who: &str,
 ) -> Result<Reply, StoreError> {
     match shared.store.reader().image(&image).await? {
-        None => Ok(no_image(&image)),
+        None => no_image(shared, &image).await,
         Some(row) => order(shared, &row.image.line, channel, &make(image), who).await,
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     adapters::{
+        config,
         control::Reply,
         store::{ImageRow, StoreError},
     },
@@ -25,7 +26,7 @@ pub async fn unpin(shared: &DaemonContext, image_id: &ImageId, who: &str) -> Rep
     to_reply(
         async {
             match shared.store.reader().image(image_id).await? {
-                None => Ok(no_image(image_id)),
+                None => no_image(shared, image_id).await,
                 Some(_) if shared.store.unpin_image(image_id, who, shared.clock.now()).await? => Ok(Reply::Done),
                 Some(_) => Ok(Reply::Failed { message: format!("{image_id} is not pinned") }),
             }
@@ -62,7 +63,7 @@ async fn keep(
         return Ok(Reply::Failed { message: "the pin would be over already".to_owned() });
     }
     let _one_at_a_time = shared.image_lock.lock().await;
-    let Some(row) = shared.store.reader().image(image_id).await? else { return Ok(no_image(image_id)) };
+    let Some(row) = shared.store.reader().image(image_id).await? else { return no_image(shared, image_id).await };
     match &row.image.deletion {
         DeletionState::Deleted { at } => {
             let message = format!("{image_id} is deleted since {}; that cannot be taken back", show_utc(*at));
@@ -86,8 +87,10 @@ async fn keep(
     Ok(Reply::Done)
 }
 
-pub(super) fn no_image(image_id: &ImageId) -> Reply {
-    Reply::NotFound { message: format!("no line has an image {image_id}; `imagebaked images` lists them") }
+pub(super) async fn no_image(shared: &DaemonContext, image_id: &ImageId) -> Result<Reply, StoreError> {
+    let images = shared.store.reader().present_images(None).await?;
+    let known = images.iter().map(|row| (row.image.image_id.as_str(), row.image.name.as_str()));
+    Ok(Reply::NotFound { message: config::no_image(image_id.as_str(), known) })
 }
 
 pub(super) fn to_reply(reply: Result<Reply, StoreError>) -> Reply {

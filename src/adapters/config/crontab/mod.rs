@@ -1,13 +1,18 @@
 //! Converts a crontab to `[[schedule]]` tables: the lines that name instances become schedules, the others are listed
-//! with a reason. Pure; the result is text for an operator to read before it is used.
+//! with a reason. Options of a command become keys, and each that has no key is named. Pure; the result is text for an
+//! operator to read before it is used.
+
+mod options;
+mod shell;
+mod texts;
 
 use std::{collections::HashSet, time::Duration};
 
-use crate::domain::calendar::zone::Zone;
 use serde::Serialize;
 
-use super::problem::{is_secret_key, mask};
-use crate::domain::calendar::Timing;
+pub use self::options::NotKept;
+use self::texts::{instances, without_secrets};
+use crate::domain::calendar::{Timing, zone::Zone};
 
 /// Maximum length of a name in a configuration.
 const LONGEST_NAME: usize = 64;
@@ -42,6 +47,13 @@ pub struct Found {
     pub timezone: String,
     /// The command, without secrets.
     pub command: String,
+    /// Other keys, from the options of the command.
+    pub keys: serde_json::Map<String, serde_json::Value>,
+    /// The same as TOML, in the order of the command.
+    #[serde(skip)]
+    pub lines: Vec<(String, String)>,
+    /// Options that have no key.
+    pub not_kept: Vec<NotKept>,
     /// Warnings.
     pub note: Option<String>,
 }
@@ -76,15 +88,17 @@ pub fn toml(entries: &[Entry]) -> String {
             }
             Entry::Schedule(found) => {
                 text.push_str(&format!("# was line {}: {}\n", found.line, found.command));
+                for NotKept { option, reason } in &found.not_kept {
+                    text.push_str(&format!("# not kept: {option}\n#   {reason}\n"));
+                }
                 if let Some(note) = &found.note {
                     text.push_str(&format!("# {note}\n"));
                 }
-                text.push_str(&format!("[[schedule]]\nname = {:?}\n", found.name));
-                match found.instance_ids.as_slice() {
-                    [one] => text.push_str(&format!("instance_id = {one:?}\n")),
-                    many => text.push_str(&format!("instance_ids = {many:?}\n")),
+                text.push_str(&head(&found.name, &found.instance_ids, &found.cron, &found.timezone));
+                for (key, value) in &found.lines {
+                    text.push_str(&format!("{key} = {value}\n"));
                 }
-                text.push_str(&format!("cron = {:?}\ntimezone = {:?}\n\n", found.cron, found.timezone));
+                text.push('\n');
             }
         }
     }
@@ -92,6 +106,15 @@ pub fn toml(entries: &[Entry]) -> String {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.dedup_by(|one, before| one.is_empty() && before.is_empty());
     format!("{}\n", lines.join("\n").trim_end())
+}
+
+/// The keys that each schedule has.
+fn head(name: &str, instance_ids: &[String], cron: &str, timezone: &str) -> String {
+    let instances = match instance_ids {
+        [one] => format!("instance_id = {one:?}"),
+        many => format!("instance_ids = {many:?}"),
+    };
+    format!("[[schedule]]\nname = {name:?}\n{instances}\ncron = {cron:?}\ntimezone = {timezone:?}\n")
 }
 
 /// Variables of the preceding lines.
@@ -150,17 +173,24 @@ impl Crontab {
         // A schedule has one kind of instance.
         let (desktops, workstations): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| id.starts_with("ecd-"));
         let kinds = [desktops, workstations].into_iter().filter(|ids| !ids.is_empty());
-        Ok(kinds
-            .map(|ids| Found {
+        let found = |ids: Vec<String>| {
+            let name = self.name(&ids, command);
+            let options = options::read(command, &head(&name, &ids, &cron, zone.name()));
+            let notes: Vec<String> = note.iter().cloned().chain(options.note).collect();
+            Found {
                 line: number,
-                name: self.name(&ids, command),
+                name,
                 instance_ids: ids,
                 cron: cron.clone(),
                 timezone: zone.name().to_owned(),
                 command: without_secrets(command),
-                note: note.clone(),
-            })
-            .collect())
+                keys: options.keys,
+                lines: options.lines,
+                not_kept: options.not_kept,
+                note: (!notes.is_empty()).then(|| notes.join("; ")),
+            }
+        };
+        Ok(kinds.map(found).collect())
     }
 
     /// The zone of a line, with its warning.
@@ -224,23 +254,6 @@ fn split_words(line: &str, n: usize) -> (Vec<&str>, &str) {
     (words, rest)
 }
 
-/// Instances that a command names, without duplicates.
-fn instances(command: &str) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    for run in command.split(|c: char| !word(c)) {
-        let id = run.trim_start_matches('-').trim_end_matches(['-', '_']);
-        let Some((kind, rest)) = id.split_once('-') else { continue };
-        let plain = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-        // Words such as `ws-proxy` are no ids; ids have digits.
-        let known = kind == "ecd" || (kind == "ws" && rest.bytes().any(|byte| byte.is_ascii_digit()));
-        if plain && known && !found.iter().any(|other| other == id) {
-            found.push(id.to_owned());
-        }
-    }
-    found
-}
-
 /// Name of a command, as a schedule's name.
 fn program(command: &str) -> String {
     let base = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
@@ -249,21 +262,6 @@ fn program(command: &str) -> String {
     let stem = word.split('.').next().unwrap_or_default();
     let name: String = stem.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect();
     if name.is_empty() { "crontab".to_owned() } else { name }
-}
-
-/// The text without the values of `--access-key-secret` and similar options, and without key ids.
-fn without_secrets(text: &str) -> String {
-    let mut shown = mask(text);
-    let words: Vec<String> = shown.split_whitespace().map(str::to_owned).collect();
-    for pair in words.windows(2) {
-        if let [option, value] = pair
-            && option.starts_with('-')
-            && is_secret_key(option)
-        {
-            shown = shown.replace(value.as_str(), "***");
-        }
-    }
-    shown
 }
 
 #[cfg(test)]

@@ -1,0 +1,35 @@
+//! What a text of a crontab names: instances, and secrets that must not be shown.
+
+use crate::adapters::config::problem::{is_secret_key, mask};
+
+/// Instances that a command names, without duplicates.
+pub(super) fn instances(command: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    for run in command.split(|c: char| !word(c)) {
+        let id = run.trim_start_matches('-').trim_end_matches(['-', '_']);
+        let Some((kind, rest)) = id.split_once('-') else { continue };
+        let plain = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        // Words such as `ws-proxy` are no ids; ids have digits.
+        let known = kind == "ecd" || (kind == "ws" && rest.bytes().any(|byte| byte.is_ascii_digit()));
+        if plain && known && !found.iter().any(|other| other == id) {
+            found.push(id.to_owned());
+        }
+    }
+    found
+}
+
+/// The text without the values of `--access-key-secret` and similar options, and without key ids.
+pub(super) fn without_secrets(text: &str) -> String {
+    let mut shown = mask(text);
+    let words: Vec<String> = shown.split_whitespace().map(str::to_owned).collect();
+    for pair in words.windows(2) {
+        if let [option, value] = pair
+            && option.starts_with('-')
+            && is_secret_key(option)
+        {
+            shown = shown.replace(value.as_str(), "***");
+        }
+    }
+    shown
+}

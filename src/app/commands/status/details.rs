@@ -1,0 +1,121 @@
+//! What `status` shows of the daemon itself: its configuration, credentials, backups, tasks and housekeeping.
+
+use std::{fmt::Write as _, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use super::super::{
+    context::Context,
+    output::{NONE, Rows, bytes, relative, schedules, short},
+};
+use crate::domain::status::{Backups, Daemon, FailingBackups, GoodBackup, HousekeepingJob, OnDisk, Status, Zones};
+
+/// What differs from the usual: one line each.
+pub(super) fn state_of_configuration(status: &Status) -> String {
+    let mut text = String::new();
+    match status.daemon.config_on_disk {
+        OnDisk::InForce => {}
+        OnDisk::Edited => text.push_str("The configuration was edited since, not reloaded: `imagebaked reload`\n"),
+        OnDisk::Refused => text.push_str("The configuration was edited since, and refused: `imagebaked check`\n"),
+    }
+    let keys = &status.daemon.restart_required;
+    if !keys.is_empty() {
+        let _ = writeln!(text, "Not in force before a restart: {} (systemctl restart imagebaked)", keys.join(", "));
+    }
+    if status.daemon.mode.is_observe() {
+        text.push_str("Mode observe: no call changes the cloud, slots are recorded and not baked.\n");
+    }
+    if text.is_empty() { text } else { format!("\n{text}") }
+}
+
+/// One line about the process.
+pub(super) fn brief(status: &Status, now: DateTime<Utc>) -> String {
+    let mut text = process(&status.daemon, now);
+    if let Some(backups) = status.backup.as_ref().filter(|backups| backups.failing.is_some()) {
+        text.push_str(&last_backup(backups, now));
+    }
+    text
+}
+
+/// All about the process.
+pub(super) fn whole(context: &Context<'_>, status: &Status, now: DateTime<Utc>) -> String {
+    let daemon = &status.daemon;
+    let mut text = process(daemon, now);
+    let _ = writeln!(text, "  read from    {}", daemon.config_files.join(", "));
+    let _ = writeln!(text, "  history      {}", daemon.state_dir);
+    let credentials = daemon.credentials.as_deref().unwrap_or("not needed yet");
+    let expiry = daemon.credentials_expire_at.as_ref().map(|at| format!(", until {at}")).unwrap_or_default();
+    let _ = writeln!(text, "  credentials  {credentials}{expiry}");
+    if let Some(key_id) = &daemon.credentials_key_id {
+        let identity = daemon.credentials_identity.as_ref().map(|arn| format!(", {arn}")).unwrap_or_default();
+        let _ = writeln!(text, "               key {key_id}{identity}");
+    }
+    if let Some(Zones { release, source }) = &daemon.zones {
+        let _ = writeln!(text, "  time zones   release {release} ({source})");
+    }
+    if let Some(backups) = &status.backup {
+        text.push_str(&last_backup(backups, now));
+    }
+    text.push_str(&image_tasks(context, status, now));
+    text.push_str(&housekeeping(context, &status.housekeeping, now));
+    text
+}
+
+fn process(daemon: &Daemon, now: DateTime<Utc>) -> String {
+    let since = daemon.started_at.parse().map(|at| relative(at, now)).unwrap_or_default();
+    format!(
+        "\nimagebaked {}, pid {}, started {since}; {}, configuration {}\n",
+        daemon.version,
+        daemon.pid,
+        schedules(daemon.schedules),
+        daemon.config_hash
+    )
+}
+
+fn image_tasks(context: &Context<'_>, status: &Status, now: DateTime<Utc>) -> String {
+    if status.image_tasks.is_empty() {
+        return String::new();
+    }
+    let mut rows = Rows::new(&["TASK", "LAST RUN", "NEXT RUN", "LAST ERROR"], context.color);
+    let when = |at: Option<&String>| at.and_then(|at| at.parse().ok()).map(|at| relative(at, now));
+    for task in &status.image_tasks {
+        let last = when(task.last_run.as_ref()).unwrap_or_else(|| NONE.to_owned());
+        let next = when(task.next_run.as_ref()).unwrap_or_else(|| "after a change".to_owned());
+        let error = task.last_error.as_ref();
+        let error = error.map(|error| format!("{}: {}", error.at, error.message)).unwrap_or_default();
+        rows.row([&task.name, &last, &next, &error]);
+    }
+    format!("\nImage tasks\n{}", rows.render())
+}
+
+fn last_backup(backups: &Backups, now: DateTime<Utc>) -> String {
+    let when = |at: &str| at.parse().map(|at| relative(at, now)).unwrap_or_default();
+    let last = match &backups.last_good {
+        Some(GoodBackup { file, at, bytes: size, .. }) => format!("{}, {}: {file}", when(at), bytes(*size)),
+        None => format!("none in {} yet", backups.dir),
+    };
+    let mut text = format!("  last backup  {last}\n");
+    if let Some(FailingBackups { since, .. }) = &backups.failing {
+        let _ = writeln!(text, "               failing since {since}");
+    }
+    text
+}
+
+fn housekeeping(context: &Context<'_>, jobs: &[HousekeepingJob], now: DateTime<Utc>) -> String {
+    if jobs.is_empty() {
+        return String::new();
+    }
+    let mut rows = Rows::new(&["JOB", "LAST RUN", "DURATION", "NEXT RUN", "ERROR"], context.color);
+    for job in jobs {
+        let when = |at: &Option<String>| at.as_ref()?.parse().ok().map(|at| relative(at, now));
+        let last = match &job.running_since {
+            Some(_) => format!("running, began {}", when(&job.running_since).unwrap_or_default()),
+            None => when(&job.last_run).unwrap_or_else(|| NONE.to_owned()),
+        };
+        let took = job.last_run_seconds.and_then(|took| Duration::try_from_secs_f64(took).ok()).map(short);
+        let next = when(&job.next_run).unwrap_or_else(|| NONE.to_owned());
+        let error = job.standing_error().map(|error| format!("{}: {}", error.at, error.message));
+        rows.row([&job.name, &last, &took.unwrap_or_else(|| NONE.to_owned()), &next, &error.unwrap_or_default()]);
+    }
+    format!("\nHousekeeping\n{}", rows.render())
+}
