@@ -508,7 +508,7 @@ async fn role_keys_are_fetched_anew_before_they_expire() {
     let server = Server::start(replies).await;
     let hosts = KeyHosts::new(None, Some(&server.url)).unwrap();
     let clock = ManualClock::at(Utc.with_ymd_and_hms(2026, 3, 1, 0, 0, 0).unwrap());
-    let http = Http::new(Duration::from_secs(1)).unwrap();
+    let http = Http::new(Duration::from_secs(1), None).unwrap();
     let credential_provider = CredentialProvider::new(
         CredentialSource::EcsRamRole,
         Environment::read(|_| None),

@@ -134,7 +134,7 @@ fn every_mistake_is_reported_at_its_place() {
         "unknown-key 114:89..94",
         "no-effect 120:16..22",
         "bad-type 121:20..31",
-        "bad-hook 121:60..70",
+        "hidden-character 121:60..70",
         "bad-hook 121:73..75",
         "out-of-range 121:88..92",
         "missing-key 123:1..13",

@@ -102,7 +102,7 @@ impl Host {
     fn provider(&self, choice: &str, sim: &RunningSimulator, clock: Arc<dyn Clock>) -> CredentialProvider {
         let address = format!("http://{}", sim.addr());
         let hosts = KeyHosts::new(Some(Endpoint::parse(&address).unwrap()), Some(&address)).unwrap();
-        let http = Http::new(Duration::from_secs(5)).unwrap();
+        let http = Http::new(Duration::from_secs(5), None).unwrap();
         let choice = CredentialSource::parse(choice).unwrap();
         CredentialProvider::new(choice, self.environment(), hosts, http, clock, random_nonces())
     }

@@ -111,9 +111,16 @@ fn a_file_that_appears_meanwhile_is_not_overwritten_either() {
 
 #[test]
 fn a_big_account_abroad() {
-    let ids: Vec<String> = (0..120).flat_map(|n| [format!("ecd-{n:03}"), format!("ws-{n:03}")]).collect();
-    let cloud = Cloud::with(&ids.iter().flat_map(|id| ["--instance", id]).collect::<Vec<_>>());
     let folder = TempDir::new().unwrap();
+    let desktop = |n| {
+        format!(
+            "[[instance]]\ninstance_id = \"ecd-{n:03}\"\ninstance_type = \"CloudDesktop\"\nregion = \"us-west-1\"\n"
+        )
+    };
+    let workstation = |n| format!("[[instance]]\ninstance_id = \"ws-{n:03}\"\ninstance_type = \"WuyingServer\"\n");
+    let instances: String = (0..123).map(desktop).chain((0..122).map(workstation)).collect();
+    fs::write(folder.path().join("instances.toml"), instances).unwrap();
+    let cloud = Cloud::with(&["--no-instances", "--instances", folder.path().join("instances.toml").to_str().unwrap()]);
     let file = folder.path().join("big.toml");
     let args = ["--region", "eu-central-1", "--desktop-region", "us-west-1", "--timezone", "Europe/Berlin"];
     let output = init(&cloud, &[&[file.to_str().unwrap()], &args[..]].concat());

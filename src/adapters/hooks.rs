@@ -22,7 +22,10 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use crate::domain::hooks::{HookCommand, HookOutcome, HookResult};
+use crate::domain::{
+    hooks::{HookCommand, HookOutcome, HookResult},
+    text::is_hidden,
+};
 
 /// The same on every host, whatever the service manager sets.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -182,7 +185,7 @@ impl Tail {
         let is_inside = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
         let half = if self.cut { self.bytes.iter().take_while(is_inside).count() } else { 0 };
         let text = String::from_utf8_lossy(&self.bytes[half..]);
-        let mut text: String = text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect();
+        let mut text: String = text.chars().filter(|c| matches!(c, '\n' | '\t') || !is_hidden(*c)).collect();
         text.truncate(text.trim_end().len());
         // The replacement of an invalid byte is longer than the byte.
         let surplus = text.len().saturating_sub(KEPT);

@@ -2,6 +2,8 @@
 //!
 //! In the order in which they are built; a module imports only from those before it (`tests/layering.rs`).
 
+pub mod text;
+
 pub mod clock;
 pub mod error;
 pub mod ids;

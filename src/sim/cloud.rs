@@ -26,6 +26,7 @@ use super::{
     params::Params,
     reply::{ReplyBody, ReplyKind, SimReply},
     snapshot::{self, SnapshotError},
+    strict,
     users::{SimUserKind, UserSpec},
     verify::{KeyPair, Nonces, Received},
     world::{ImageSpec, InstanceSpec, World, WorldLimits},
@@ -44,6 +45,7 @@ pub(super) struct Cloud {
     keys: KeyPair,
     failures_in_success: bool,
     requests_per_second: Option<u32>,
+    lenient: bool,
     faults: FaultPlan,
     calls: VecDeque<CallRecord>,
     nonces: Nonces,
@@ -100,6 +102,7 @@ impl Cloud {
             },
             failures_in_success: options.failures_in_success,
             requests_per_second: options.requests_per_second,
+            lenient: options.lenient,
             faults: options.faults,
             calls,
             nonces: Nonces::default(),
@@ -275,7 +278,8 @@ impl Cloud {
         };
         let mut result = Ok(json!({}));
         if fault.is_none_or(Fault::acts) {
-            result = (action.handler)(&mut self.world, &call);
+            let strict = if self.lenient { Ok(()) } else { strict::check(action.name, params) };
+            result = strict.and_then(|()| (action.handler)(&mut self.world, &call));
         }
         if let (Some((lie, shape)), Ok(Value::Object(answer))) = (lie, &mut result) {
             lie.apply(answer, shape, self.calls.len());

@@ -33,6 +33,7 @@ mod reply;
 mod server;
 mod sessions;
 mod snapshot;
+mod strict;
 mod users;
 mod verify;
 mod world;

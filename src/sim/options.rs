@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
+use serde::Deserialize;
 
 use super::{
     faults::FaultPlan,
@@ -34,6 +35,8 @@ pub struct Options {
     pub instances: Vec<InstanceSpec>,
     /// An unknown instance is added when it is first named, to rehearse a real schedule.
     pub open: bool,
+    /// Only what the API pages of each call say is refused: see `strict`.
+    pub lenient: bool,
     /// Offset of `GmtCreate` from UTC in minutes; the cloud's is not documented.
     pub gmt_zone: i32,
     /// Errors of the image operations are HTTP 200 with Success false: the pages allow both.
@@ -45,6 +48,25 @@ pub struct Options {
     pub state: Option<PathBuf>,
     /// Fault plan. Not in the state file: a restart uses the plan that it is given.
     pub faults: FaultPlan,
+}
+
+/// Instances in a file: `[[instance]]` tables with the fields of [`InstanceSpec`].
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InstanceFile {
+    #[serde(default)]
+    instance: Vec<InstanceSpec>,
+}
+
+impl InstanceSpec {
+    /// Instances from the text of a file: `[[instance]]` tables.
+    ///
+    /// # Errors
+    ///
+    /// The error of the parser if it is no TOML, or an instance has an unknown or a missing field.
+    pub fn parse_all(text: &str) -> Result<Vec<Self>, toml::de::Error> {
+        Ok(toml::from_str::<InstanceFile>(text)?.instance)
+    }
 }
 
 impl Default for Options {
@@ -72,6 +94,7 @@ impl Default for Options {
                 instance("ws-sim0002", InstanceKind::WuyingServer, "Running"),
             ],
             open: false,
+            lenient: false,
             gmt_zone: 0,
             failures_in_success: false,
             seed: 0,

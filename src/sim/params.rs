@@ -23,6 +23,11 @@ impl Params {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// The names of all parameters, without the numbers and fields of lists.
+    pub(super) fn stems(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(|name| name.split('.').next().unwrap_or(name))
+    }
+
     /// Removes this one.
     pub(super) fn without(mut self, name: &str) -> Self {
         self.0.remove(name);

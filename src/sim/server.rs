@@ -10,8 +10,8 @@ use axum::{
     body::{Body, to_bytes},
     extract::{ConnectInfo, Request, State},
     http::{
-        StatusCode,
-        header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue},
+        HeaderMap, StatusCode,
+        header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue},
     },
     response::Response,
 };
@@ -30,7 +30,7 @@ use super::{
     verify::Received,
     world::{ImageSpec, InstanceSpec},
 };
-use crate::domain::clock::Clock;
+use crate::domain::{api::endpoint::Endpoint, clock::Clock};
 
 /// Maximum size of a request: no documented one is close; larger ones are rejected unread, like by a proxy.
 const LARGEST_BODY: usize = 1 << 20;
@@ -82,10 +82,16 @@ async fn answer(
         Ok(body) => {
             let path = head.uri.path();
             if let Some(control) = path.strip_prefix("/_sim/") {
-                if connection.peer().ip().is_loopback() {
-                    controls(head.method.as_str(), control, &body, &shared)
-                } else {
+                if !connection.peer().ip().is_loopback() {
                     json_answer(StatusCode::FORBIDDEN, &json!({"error": "the controls are for this host only"}))
+                } else if !names_this_host(&head.headers) {
+                    // A web page of another name that leads here, which would learn the secret.
+                    json_answer(
+                        StatusCode::MISDIRECTED_REQUEST,
+                        &json!({"error": "the controls answer to localhost only"}),
+                    )
+                } else {
+                    controls(head.method.as_str(), control, &body, &shared)
                 }
             } else {
                 let received = Received {
@@ -108,6 +114,12 @@ async fn answer(
         response.headers_mut().insert(DATE, date);
     }
     response
+}
+
+/// Whether the Host of a request is localhost or a loopback address, with or without a port.
+fn names_this_host(headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    Endpoint::parse(&format!("http://{host}")).is_ok_and(|endpoint| endpoint.is_loopback())
 }
 
 /// Processes a call and stores the change before the response. The write blocks this thread under the lock: calls and

@@ -1,8 +1,10 @@
 """Drives the simulator with the official Python SDK, unchanged, and ends with 1 at the first surprise.
 
     pip install alibabacloud-appstream-center20210901 alibabacloud-ecd20200930 alibabacloud-sts20150401
-    cargo test --test simulator -- --ignored --nocapture serve    # prints the address; serves until Ctrl-D
-    python tests/sdk/conformance.py 127.0.0.1:PORT
+    imagebaked sim --build-time 3s --power-time 1s
+    python tests/sdk/conformance.py 127.0.0.1:8480
+
+`tests/sdk/run.sh` does all of this.
 
 Expects a simulator with its default instances and key pair, freshly started. A build time of a few seconds keeps it short.
 """
@@ -105,7 +107,7 @@ def images(client):
         "create: unknown desktop",
         "DesktopInstance.NotFound",
         lambda: client.create_image_by_instance(
-            app.CreateImageByInstanceRequest(instance_id="ecd-none", instance_type="CloudDesktop", image_name="n")
+            app.CreateImageByInstanceRequest(instance_id="ecd-none", instance_type="CloudDesktop", image_name="nn")
         ),
     )
 
@@ -176,6 +178,75 @@ def desktops(client):
     expect("desktop: images", listed.images, [])
 
 
+def tags(client):
+    image_id = client.create_image_by_instance(
+        app.CreateImageByInstanceRequest(
+            instance_id="ecd-sim0002",
+            instance_type="CloudDesktop",
+            image_name=f"tagged {time.time_ns()}",
+            tag_list=[app.CreateImageByInstanceRequestTagList(key="a", value="1")],
+        )
+    ).body.data.image_id
+    tag = lambda ids, **tags: client.tag_cloud_resources(
+        app.TagCloudResourcesRequest(
+            resource_type="CenterImageId",
+            resource_ids=ids,
+            tags=[app.TagCloudResourcesRequestTags(key=key, value=value) for key, value in tags.items()],
+        )
+    ).body.failed_resources
+    shown = lambda: {
+        tag.key: tag.value for tag in client.list_image(app.ListImageRequest(image_id=image_id)).body.data[0].tag_list
+    }
+    expect("tags: added and changed", (tag([image_id], a="2", 键="值"), shown()), ([], {"a": "2", "键": "值"}))
+    failed = tag([image_id, "imgc-none"], b="3")
+    expect("tags: one of two fails", [(row.resource_id, row.code) for row in failed], [("imgc-none", "Image.NotExist")])
+    refusal("tags: no empty value", "InvalidTags", lambda: tag([image_id], c=""))
+    many = {f"k{number}": "v" for number in range(18)}
+    expect("tags: at most twenty", [row.code for row in tag([image_id], **many)], ["InvalidTags"])
+    client.untag_cloud_resources(
+        app.UntagCloudResourcesRequest(resource_type="CenterImageId", resource_ids=[image_id], tag_keys=["a", "b"])
+    )
+    expect("tags: removed", shown(), {"键": "值"})
+
+
+def strictness(client, desktops):
+    refusal(
+        "strict: a filter that has no effect",
+        "UnsupportedParameter",
+        lambda: client.list_image(app.ListImageRequest(platform_name="Ubuntu")),
+    )
+    create = lambda **fields: client.create_image_by_instance(
+        app.CreateImageByInstanceRequest(
+            **{"instance_id": "ecd-sim0001", "instance_type": "CloudDesktop", "image_name": "good name"} | fields
+        )
+    )
+    for name in ("x", "1st", "https://x", "x" * 129):
+        refusal(f"strict: image name {name[:10]}", "InvalidImageName", lambda: create(image_name=name))
+    refusal("strict: description", "InvalidDescription", lambda: create(description="d" * 257))
+    long = [app.CreateImageByInstanceRequestTagList(key="k", value="v" * 129)]
+    refusal("strict: tag value", "InvalidTagList", lambda: create(tag_list=long))
+    elsewhere = ecd.StopDesktopsRequest(region_id="cn-beijing", desktop_id=["ecd-sim0001"])
+    refusal("strict: another region", "InvalidDesktopId.NotFound", lambda: desktops.stop_desktops(elsewhere))
+    listed = desktops.describe_desktops(ecd.DescribeDesktopsRequest(region_id="cn-beijing")).body
+    expect("strict: desktops of another region", (listed.desktops, listed.total_count), ([], 0))
+    nowhere = ecd.DescribeDesktopsRequest(region_id="cn-nowhere")
+    refusal("strict: no such region", "InvalidRegionId", lambda: desktops.describe_desktops(nowhere))
+    image_id = client.list_image(app.ListImageRequest(page_size=1)).body.data[0].image_id
+    refusal(
+        "strict: distribution to nowhere",
+        "InvalidDestinationRegionList",
+        lambda: client.start_task_for_distribute_image(
+            app.StartTaskForDistributeImageRequest(image_id=image_id, destination_region_list=["mars"])
+        ),
+    )
+
+
+def controls(endpoint):
+    ask = lambda host: urllib3.PoolManager().request("GET", f"http://{endpoint}/_sim/state", headers={"host": host}).status
+    found = [ask(host) for host in (endpoint, "localhost", "[::1]:80", "evil.example", "evil.example:8480")]
+    expect("controls: only by the names of this host", found, [200, 200, 200, 421, 421])
+
+
 def refusals(endpoint):
     listing = lambda client: client.list_image(app.ListImageRequest(page_size=1))
     error = refusal(
@@ -207,6 +278,9 @@ def main():
     pages(endpoint, client, desktop_client)
     workstations(client)
     desktops(desktop_client)
+    tags(client)
+    strictness(client, desktop_client)
+    controls(endpoint)
     refusals(endpoint)
     print("all as expected")
 

@@ -10,9 +10,12 @@ use super::{
     lenient,
     request::CloudCall,
 };
-use crate::domain::api::{
-    call::{ApiError, ErrorClass},
-    codes::{self, Idempotency},
+use crate::domain::{
+    api::{
+        call::{ApiError, ErrorClass},
+        codes::{self, Idempotency},
+    },
+    text::{LONGEST_TEXT, clean, clean_json},
 };
 
 /// Maximum length of a stored message, in characters.
@@ -49,18 +52,21 @@ impl<T> ApiResponse<T> {
 }
 
 /// Parses a response of any status. The API's own response is a JSON object with a `RequestId` and a result or a
-/// `Code`. Any other comes from a proxy or a gateway, and the cloud may or may not have acted.
+/// `Code`. Any other comes from a proxy or a gateway, and the cloud may or may not have acted. All its texts are cleaned
+/// here, before anything else has them.
 ///
 /// # Errors
 ///
 /// `ApiError` if the response reports an error, is not the API's own, or is not as documented.
 pub fn read<C: CloudCall>(incoming: &Incoming, repeat: Idempotency) -> Result<ApiResponse<C::Value>, ApiError> {
-    let Some(json) = serde_json::from_slice::<Value>(&incoming.body).ok().filter(Value::is_object) else {
+    let Some(mut json) = serde_json::from_slice::<Value>(&incoming.body).ok().filter(Value::is_object) else {
         let message =
             format!("HTTP {} with a body of {} bytes that is no JSON object", incoming.status, incoming.body.len());
         return Err(foreign("AnswerNotJson", &message, incoming, repeat));
     };
-    let element = |upper: &str, lower: &str| json.get(upper).or_else(|| json.get(lower)).and_then(lenient::as_text);
+    let element = |upper: &str, lower: &str| {
+        json.get(upper).or_else(|| json.get(lower)).and_then(lenient::as_text).map(|text| one_line(&text))
+    };
     let Some(request_id) = element("RequestId", "requestId").filter(|id| !id.trim().is_empty()) else {
         let message = format!("HTTP {} with a JSON object that has no RequestId", incoming.status);
         return Err(foreign("AnswerNotFromApi", &message, incoming, repeat));
@@ -79,6 +85,7 @@ pub fn read<C: CloudCall>(incoming: &Incoming, repeat: Idempotency) -> Result<Ap
         let code = code.as_deref().unwrap_or("HttpStatus");
         return Err(api_error(verdict, code, &message, incoming, Some(request_id)));
     }
+    clean_json(&mut json, LONGEST_TEXT);
     match C::value(json) {
         Ok(value) => Ok(ApiResponse {
             value,
@@ -118,6 +125,7 @@ pub fn unanswered(error: &HttpError, repeat: Idempotency) -> ApiError {
             ErrorClass::Transient,
             "Check the network, DNS, proxy and firewall between here and the endpoint.",
         ),
+        HttpError::Proxy { reason, .. } => ("ConnectFailed", ErrorClass::Transient, proxy_advice(reason)),
         HttpError::Setup(_) | HttpError::NotFormed(_) => (
             "ConnectFailed",
             ErrorClass::Permanent,
@@ -139,9 +147,17 @@ pub fn unanswered(error: &HttpError, repeat: Idempotency) -> ApiError {
     }
 }
 
+fn proxy_advice(reason: &str) -> &'static str {
+    if reason.contains("407") {
+        "The proxy wants a user: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT in the environment of the service."
+    } else {
+        "Check the proxy of HTTPS_PROXY, and NO_PROXY; both are in the environment of the service."
+    }
+}
+
 /// Text on one line and of bounded length, for logs and the history.
 pub fn one_line(text: &str) -> String {
-    text.chars().take(LONGEST_MESSAGE).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    clean(&text.replace(['\n', '\r', '\t'], " "), LONGEST_MESSAGE).into_owned()
 }
 
 fn api_error(
@@ -312,6 +328,36 @@ mod tests {
                 assert_eq!(class_of(status, &body, Idempotency::NonIdempotent), wanted, "{status} {code}");
             }
         }
+    }
+
+    #[test]
+    fn no_text_of_an_answer_has_hidden_characters() {
+        use crate::adapters::cloud::actions::{GetCallerIdentity, ListImage};
+        let answer =
+            |status, body: Value| Incoming { status, headers: Vec::new(), body: body.to_string().into_bytes() };
+        let row = serde_json::json!({"ImageId": "imgc-1\r", "ImageName": "g\u{1b}[2J", "Status": "\u{9b}31m",
+            "TagList": [{"Key": "k\u{202e}", "Value": "v\n"}]});
+        let list = answer(200, serde_json::json!({"RequestId": "R\u{7}", "Count": 1, "Data": [row]}));
+        let page = read::<ListImage>(&list, Idempotency::Idempotent).unwrap();
+        assert_eq!(page.request_id.as_deref(), Some("R\\u{7}"));
+        let images = page.value.read_whole::<ListImage>(&[], |image| image.image_id.as_str()).unwrap();
+        let shown = format!(
+            "{} {} {} {:?}",
+            images[0].image_id,
+            images[0].image_name.as_deref().unwrap(),
+            images[0].status,
+            images[0].tags.first_key_value().unwrap()
+        );
+        assert_eq!(shown, r#"imgc-1\r g\u{1b}[2J \u{9b}31m ("k\\u{202e}", "v\\n")"#);
+
+        let identity = answer(200, serde_json::json!({"RequestId": "R", "Arn": "acs:ram::\u{1b}c"}));
+        let caller = read::<GetCallerIdentity>(&identity, Idempotency::Idempotent).unwrap().value;
+        assert_eq!(caller.arn, r"acs:ram::\u{1b}c");
+
+        let refused = serde_json::json!({"RequestId": "R\u{1b}", "Code": "C\u{1b}", "Message": "a\nb\u{1b}"});
+        let error = read::<ListImage>(&answer(400, refused), Idempotency::Idempotent).unwrap_err();
+        assert_eq!((error.code.as_deref(), error.message.as_str()), (Some(r"C\u{1b}"), r"a b\u{1b}"));
+        assert_eq!(error.request_id.as_deref(), Some(r"R\u{1b}"));
     }
 
     #[test]

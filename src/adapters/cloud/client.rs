@@ -14,6 +14,7 @@ use super::{
     endpoint::{Endpoint, EndpointError, Endpoints},
     http::{Http, HttpError, Incoming, Method, Outgoing},
     outage::OutageWatch,
+    proxy::ProxyError,
     request::{CloudCall, Product, RpcRequest},
     signing::{AccessKey, Stamp, signed_headers},
     throttle::Throttle,
@@ -50,6 +51,9 @@ pub enum CloudError {
     /// TLS or the resolver is not available.
     #[error("cannot prepare calls to the cloud")]
     Http(#[from] HttpError),
+    /// The proxy of the environment cannot be used.
+    #[error("cannot use the proxy of the environment")]
+    Proxy(#[from] ProxyError),
 }
 
 /// When a call must not be sent any more. Checked after the wait for the rate limit, right before the request is
@@ -139,7 +143,7 @@ impl CloudClient {
         clock: Arc<dyn Clock>,
         nonce: NonceSource,
     ) -> Result<Self, CloudError> {
-        let http = Http::new(options.connect_timeout)?;
+        let http = Http::new(options.connect_timeout, options.proxy.clone())?;
         let endpoints = Endpoints::new(
             &options.region,
             options.endpoint.as_deref(),
@@ -177,6 +181,11 @@ impl CloudClient {
     /// `ApiError` if the region gives no valid host name.
     pub fn endpoint(&self, product: &Product) -> Result<Endpoint, ApiError> {
         self.endpoints.of(product).map_err(|error| misdirected(&error))
+    }
+
+    /// The proxy of encrypted calls, by its host and port.
+    pub fn proxy(&self) -> Option<&str> {
+        self.http.proxy()
     }
 
     /// Calls a host without a signature: any response shows that name, network and TLS work, and the host's time.

@@ -7,7 +7,10 @@
 use std::{error::Error, fmt, time::Duration};
 
 pub use reqwest::Method;
-use reqwest::{Client, redirect, retry};
+use reqwest::{Client, NoProxy, Proxy, redirect, retry};
+use secrecy::ExposeSecret as _;
+
+use super::proxy::ProxySettings;
 
 /// Idle connections per host; more concurrent calls open more.
 const IDLE_PER_HOST: usize = 4;
@@ -71,6 +74,14 @@ pub enum HttpError {
     /// No connection: nothing was sent.
     #[error("cannot connect")]
     NotConnected(#[source] reqwest::Error),
+    /// No connection, because of the proxy: nothing was sent.
+    #[error("cannot connect: the proxy {proxy} {reason}")]
+    Proxy {
+        /// Its host and port.
+        proxy: String,
+        /// Its answer, in words.
+        reason: String,
+    },
     /// Timeout; the request may have arrived.
     #[error("no answer in time")]
     TimedOut(#[source] reqwest::Error),
@@ -108,20 +119,35 @@ impl HttpError {
 pub struct Http {
     proxied: Client,
     direct: Client,
+    proxy: Option<ProxySettings>,
+    connect_timeout: Duration,
 }
 
 impl Http {
-    /// Creates both clients: one with the environment's proxies and one without.
+    /// Creates both clients: one with the proxy, if there is one, and one without. Nothing is taken from the environment.
     ///
     /// # Errors
     ///
     /// `HttpError` if TLS or the resolver is not available.
-    pub fn new(connect_timeout: Duration) -> Result<Self, HttpError> {
+    pub fn new(connect_timeout: Duration, proxy: Option<ProxySettings>) -> Result<Self, HttpError> {
         // Fails only if a provider is installed already, which then serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let proxied = builder(connect_timeout).build().map_err(HttpError::Setup)?;
-        let direct = builder(connect_timeout).no_proxy().build().map_err(HttpError::Setup)?;
-        Ok(Self { proxied, direct })
+        let direct = builder(connect_timeout).build().map_err(HttpError::Setup)?;
+        let proxied = match &proxy {
+            None => direct.clone(),
+            Some(proxy) => {
+                let used =
+                    Proxy::https(proxy.url().expose_secret()).map_err(|error| HttpError::Setup(error.without_url()))?;
+                let used = used.no_proxy(NoProxy::from_string(proxy.exceptions()));
+                builder(connect_timeout).proxy(used).build().map_err(HttpError::Setup)?
+            }
+        };
+        Ok(Self { proxied, direct, proxy, connect_timeout })
+    }
+
+    /// The proxy, by its host and port.
+    pub fn proxy(&self) -> Option<&str> {
+        self.proxy.as_ref().map(ProxySettings::host)
     }
 
     /// One exchange. Every status is a response; an error means that none was complete.
@@ -135,7 +161,10 @@ impl Http {
         for (name, value) in outgoing.headers.iter().filter(|(name, _)| name != "host") {
             request = request.header(name, value);
         }
-        let response = request.send().await.map_err(sort)?;
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Err(self.named(sort(error), outgoing.url).await),
+        };
         let status = response.status().as_u16();
         let headers = response
             .headers()
@@ -147,9 +176,38 @@ impl Http {
     }
 }
 
+impl Http {
+    /// The error of a connection that the proxy did not make, with the proxy's reason.
+    async fn named(&self, error: HttpError, url: &str) -> HttpError {
+        let HttpError::NotConnected(cause) = &error else { return error };
+        let Some(proxy) = self.proxy.as_ref().filter(|_| is_of_a_tunnel(cause)) else { return error };
+        let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let host = host.split(['/', '?']).next().unwrap_or_default();
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+        let authority = if has_port { host.to_owned() } else { format!("{host}:443") };
+        match proxy.reason(&authority, self.connect_timeout).await {
+            Some(reason) => HttpError::Proxy { proxy: proxy.host().to_owned(), reason },
+            None => error,
+        }
+    }
+}
+
+/// Whether a proxy was asked for the connection: one error of the chain says so.
+fn is_of_a_tunnel(error: &dyn Error) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.to_string().contains("tunnel") {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one place that builds clients, after it installed the TLS provider")]
 fn builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
     Client::builder()
+        .no_proxy()
         .connect_timeout(connect_timeout)
         .redirect(redirect::Policy::none())
         .retry(retry::never())

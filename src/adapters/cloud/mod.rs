@@ -24,6 +24,7 @@ mod lenient;
 mod list_calls;
 pub mod listing;
 pub mod outage;
+pub mod proxy;
 pub mod request;
 pub mod signing;
 pub mod throttle;
@@ -33,6 +34,7 @@ pub use self::client::{
     CloudClient, CloudError, CredentialsInUse, Gate, NonceSource, ProbeResult, Unanswered, random_nonces,
 };
 pub use self::credentials::Environment;
+pub use self::proxy::{ProxyError, ProxySettings};
 
 /// Settings of the client from the configuration.
 #[derive(Debug, Clone)]
@@ -55,6 +57,8 @@ pub struct CloudOptions {
     pub timeout: Duration,
     /// Maximum calls per second, all together; the API's own limits are not published.
     pub requests_per_second: f64,
+    /// Proxy of encrypted calls.
+    pub proxy: Option<ProxySettings>,
     /// Whether calls that change something go out.
     pub mode: Mode,
 }
@@ -71,6 +75,7 @@ impl Default for CloudOptions {
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(30),
             requests_per_second: 5.0,
+            proxy: None,
             mode: Mode::Act,
         }
     }

@@ -1,6 +1,5 @@
 //! Reads a file of the configuration within bounds of time and size: a pipe without a writer, or an endless device,
 //! must not block the daemon's start or a reload.
-//! not hold up the daemon's start or a reload.
 
 use std::{
     fs::OpenOptions,
@@ -18,7 +17,7 @@ use rustix::{
 
 /// Maximum time to read a file. A file on a disk is read at once; a pipe depends on its writer.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(5);
-/// Maximum size: ten thousand schedules take 3 MiB.
+/// Maximum size of all files: ten thousand schedules take 3 MiB.
 pub(super) const SIZE_LIMIT: u64 = 16 << 20;
 
 /// Reads the file at `path`.
@@ -29,6 +28,11 @@ pub(super) const SIZE_LIMIT: u64 = 16 << 20;
 /// error.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     read_within(path, TIME_LIMIT, SIZE_LIMIT)
+}
+
+/// Like [`read`], with another maximum size.
+pub(super) fn read_up_to(path: &Path, size: u64) -> io::Result<Vec<u8>> {
+    read_within(path, TIME_LIMIT, size)
 }
 
 fn read_within(path: &Path, time: Duration, size: u64) -> io::Result<Vec<u8>> {

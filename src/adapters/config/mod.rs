@@ -336,6 +336,9 @@ fn assemble(
     let mut shared = SharedSettings::default();
     let mut seen = HashMap::new();
     for source in sources {
+        if out.is_full() {
+            break;
+        }
         for (key, value) in &parse(source, out) {
             let item = Item::new(source, value);
             match (key.get_ref().as_ref(), value.get_ref()) {
@@ -381,6 +384,9 @@ fn assemble(
         }
         for item in list.list("[[schedule]] tables", out).into_iter().flatten() {
             any = true;
+            if out.is_full() {
+                break;
+            }
             schedules.add(source, item, out);
         }
     }

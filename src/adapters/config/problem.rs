@@ -64,7 +64,7 @@ pub struct Spot {
     pub column: usize,
     /// The column after the last marked character.
     pub end_column: usize,
-    /// The line with its secrets masked, without its line end.
+    /// The line with its secrets masked, without its line end; empty if it is too long to be shown.
     pub text: Box<str>,
 }
 
@@ -199,6 +199,9 @@ fn report(problem: &Problem) -> Vec<Group<'_>> {
     let title = level.primary_title(&problem.message).id(problem.code);
     let file = problem.place.file.to_string_lossy();
     let mut group = match &problem.place.spot {
+        Some(spot) if spot.text.is_empty() && spot.column > 1 => {
+            title.element(Origin::path(file).line(spot.line).char_column(spot.column))
+        }
         Some(spot) => {
             let mark = AnnotationKind::Primary.span(spot.bytes());
             title.element(Snippet::source(&*spot.text).line_start(spot.line).path(file).annotation(mark))
@@ -207,6 +210,7 @@ fn report(problem: &Problem) -> Vec<Group<'_>> {
     };
     if let Some((place, what)) = &problem.related
         && let Some(spot) = &place.spot
+        && (!spot.text.is_empty() || spot.column == 1)
     {
         let mark = AnnotationKind::Context.span(spot.bytes()).label(*what);
         let file = place.file.to_string_lossy();

@@ -23,9 +23,17 @@ use super::{
     problem::{Place, Problem, Severity, Spot, find_key_id, is_secret_key, mask},
     suggest::closest,
 };
+use crate::domain::text::{LONGEST_ERROR, clean_lines, is_hidden};
 
 /// Maximum duration in a configuration: ten years of 365 days.
 const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
+
+/// Maximum number of errors, and of warnings, that are kept: ten thousand schedules may have a warning each.
+const MOST_ERRORS: usize = 1_000;
+const MOST_WARNINGS: usize = 20_000;
+
+/// Maximum length of a shown line, in bytes. Of a longer one, line and column are shown.
+const LONGEST_LINE: usize = 4_000;
 
 /// A text that values are read from: a chunk of a file, or the environment as lines of `NAME=value`.
 #[derive(Debug)]
@@ -102,7 +110,8 @@ impl<'s> Mark<'s> {
         let column = |at: usize| content.char_indices().take_while(|(byte, _)| from + byte < at).count() + 1;
         let (start, end) = (column(self.start), column(self.end));
         let line = line + self.source.lines_before;
-        let spot = Spot { line, column: start, end_column: end.max(start + 1), text: mask(content).into() };
+        let text = if content.len() > LONGEST_LINE { String::new() } else { mask(content) }.into();
+        let spot = Spot { line, column: start, end_column: end.max(start + 1), text };
         Place { file: Arc::clone(&self.source.file), spot: Some(spot) }
     }
 }
@@ -144,6 +153,9 @@ pub(super) type Homes = &'static [(&'static str, &'static [&'static str])];
 pub(super) struct Diagnostics {
     found: Vec<((usize, usize), Problem)>,
     seen: HashSet<(usize, usize, &'static str)>,
+    errors: usize,
+    /// Whether problems were left out.
+    cut: bool,
     /// A file has syntax errors, so that missing keys may only be unreadable.
     pub broken: bool,
     /// The sections with their keys, to say where a misplaced key belongs.
@@ -221,11 +233,27 @@ impl Diagnostics {
         other: Option<(Mark<'_>, &'static str)>,
     ) {
         let key = (mark.source.index, mark.start);
+        let room = match severity {
+            Severity::Error => self.errors < MOST_ERRORS,
+            Severity::Warning => self.found.len() - self.errors < MOST_WARNINGS,
+        };
+        if !room {
+            self.cut = true;
+            return;
+        }
         if self.seen.insert((key.0, key.1, code)) {
             let related = other.map(|(mark, what)| (mark.place(), what));
-            let (message, hint) = (mask(message), hint.map(|hint| mask(&hint)));
+            let (message, hint) = (shown(message), hint.map(|hint| shown(&hint)));
+            self.errors += usize::from(severity == Severity::Error);
             self.found.push((key, Problem { severity, code, message, place: mark.place(), related, hint }));
         }
+    }
+
+    /// Whether no further error would be kept: the rest is left out, and the report says so.
+    pub(super) fn is_full(&mut self) -> bool {
+        let full = self.errors >= MOST_ERRORS;
+        self.cut |= full;
+        full
     }
 
     /// Number of problems; unchanged means that nothing was wrong in between.
@@ -241,8 +269,21 @@ impl Diagnostics {
     /// All problems, in the order of the sources.
     pub(super) fn into_problems(mut self) -> Vec<Problem> {
         self.found.sort_by_key(|(key, _)| *key);
-        self.found.into_iter().map(|(_, problem)| problem).collect()
+        let mut problems: Vec<_> = self.found.into_iter().map(|(_, problem)| problem).collect();
+        if let (true, Some(last)) = (self.cut, problems.last()) {
+            let place = Place { file: Arc::clone(&last.place.file), spot: None };
+            let severity = if self.errors > 0 { Severity::Error } else { Severity::Warning };
+            let message = "there are more problems than are listed".to_owned();
+            let hint = Some("fix these first".to_owned());
+            problems.push(Problem { severity, code: "too-many", message, place, related: None, hint });
+        }
+        problems
     }
+}
+
+/// A text of a diagnostic: it may quote a key or a value, which may be long or secret.
+fn shown(text: &str) -> String {
+    mask(&clean_lines(text, LONGEST_ERROR))
 }
 
 /// Hint with the most similar known word, if there is one.
@@ -300,13 +341,25 @@ impl<'v, 's> Item<'v, 's> {
         out.count() > before
     }
 
-    /// Reads a string; rejects one that looks like a credential.
+    /// Reads a string; rejects one that looks like a credential, or has characters that act on the text around it.
     pub(super) fn text(self, out: &mut Diagnostics) -> Option<&'v str> {
         let Some(text) = self.value.as_str() else {
             return self.wrong_type("a string", Some(self.as_text()), out);
         };
         if let Some(range) = find_key_id(text) {
             secret(self.mark.inside(text, range), "this looks like an access key id", out);
+            return None;
+        }
+        let hidden = |c: char| is_hidden(c) && !matches!(c, '\n' | '\t');
+        if let Some((at, c)) = text.char_indices().find(|(_, c)| hidden(*c)) {
+            let mark = self.mark.inside(text, at..at + c.len_utf8());
+            let message = format!("this has the invisible character U+{:04X}", u32::from(c));
+            out.error(
+                mark,
+                "hidden-character",
+                message,
+                Some("remove it: it changes how terminals show the text".into()),
+            );
             return None;
         }
         Some(text)

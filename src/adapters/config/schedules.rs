@@ -61,6 +61,9 @@ impl<'s> ScheduleLayer<'s> {
     }
 }
 
+/// Maximum number of instances of all schedules: ten times what the benches measure.
+const MOST_TARGETS: usize = 100_000;
+
 /// Shared tables of all files.
 #[derive(Debug, Default)]
 pub(super) struct SharedSettings<'s> {
@@ -99,6 +102,8 @@ pub(super) struct Schedules<'a, 's> {
     names: HashMap<String, Mark<'s>>,
     ids: HashMap<String, Mark<'s>>,
     settings: HashSet<Arc<BakeSettings>>,
+    /// Number of instances of all schedules.
+    targets: usize,
     pub done: Vec<Arc<Schedule>>,
     /// Places of the schedules, if requested.
     pub written: Option<Vec<WrittenValue>>,
@@ -121,6 +126,7 @@ impl<'a, 's> Schedules<'a, 's> {
             names: HashMap::new(),
             ids: HashMap::new(),
             settings: HashSet::new(),
+            targets: 0,
             done: Vec::new(),
             written: marked.then(Vec::new),
         })
@@ -149,6 +155,13 @@ impl<'a, 's> Schedules<'a, 's> {
         };
 
         let own_name = own.name.as_ref().map_or(item.mark, |at| at.mark);
+        let before = self.targets;
+        self.targets += instances.as_slice().len();
+        if before <= MOST_TARGETS && self.targets > MOST_TARGETS {
+            let message = format!("with this schedule there are more than {MOST_TARGETS} instances to bake");
+            let hint = "an instance counts once for each of its schedules; a second daemon can have the others";
+            out.error(own_name, "too-many-instances", message, Some(hint.into()));
+        }
         let built_in = match instances {
             Instances::One(_) => &self.image_name,
             Instances::Many(_) => &self.image_name_of_many,

@@ -1,10 +1,6 @@
 //! `[cloud]` and `[daemon]`: the connection to the cloud, and the settings of the daemon.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use toml::de::DeValue;
@@ -19,7 +15,11 @@ use super::{
     value_types::{Bool, Custom, Integer, OneOf, Period, Positive},
 };
 use crate::domain::{
-    api::{credential_source::CredentialSource, mode::Mode},
+    api::{
+        credential_source::CredentialSource,
+        endpoint::{Endpoint, EndpointError},
+        mode::Mode,
+    },
     image::users::UserKind,
 };
 
@@ -301,33 +301,35 @@ fn near_region(text: &str) -> Option<String> {
 
 fn endpoint(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
     let text = filled(item, out)?;
-    let (secure, rest) = match text.split_once("://") {
-        None => (true, text.as_str()),
-        Some(("https", rest)) => (true, rest),
-        Some(("http", rest)) => (false, rest),
-        Some((scheme, _)) => {
-            let hint = Some("write `https://host` or the bare host".into());
-            out.error(item.mark, "bad-endpoint", format!("`{scheme}` is not a scheme of this API"), hint);
-            return None;
+    let scheme = text.split_once("://").map_or("https", |(scheme, _)| scheme);
+    let (code, message, hint) = match Endpoint::parse(&text) {
+        Ok(endpoint) => {
+            warn_of_unknown_host(&endpoint, item, out);
+            return Some(text);
+        }
+        Err(EndpointError::NotEncrypted(_)) => {
+            let hint = format!("write `https://{}`", text.trim_start_matches("http://").trim_end_matches('/'));
+            ("insecure-endpoint", "http is allowed on loopback addresses only".to_owned(), hint)
+        }
+        Err(_) if !["http", "https"].contains(&scheme) => {
+            let hint = "write `https://host` or the bare host".to_owned();
+            ("bad-endpoint", format!("`{scheme}` is not a scheme of this API"), hint)
+        }
+        Err(_) => {
+            let address = text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://")).unwrap_or(&text);
+            let hint =
+                "a host and maybe a port, without a path: `appstream-center.cn-shanghai.aliyuncs.com`".to_owned();
+            ("bad-endpoint", format!("`{}` is not a host", address.strip_suffix('/').unwrap_or(address)), hint)
         }
     };
-    let address = rest.strip_suffix('/').unwrap_or(rest);
-    let host = match address.rsplit_once(':') {
-        Some((host, port)) if port.parse::<u16>().is_ok_and(|port| port > 0) => host,
-        _ => address,
-    };
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let sound = match bare {
-        Some(ip) => ip.parse::<IpAddr>().is_ok(),
-        None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)),
-    };
-    if !sound {
-        let hint = Some("a host and maybe a port, without a path: `appstream-center.cn-shanghai.aliyuncs.com`".into());
-        out.error(item.mark, "bad-endpoint", format!("`{address}` is not a host"), hint);
-        return None;
-    }
-    let host = bare.unwrap_or(host);
-    if let Some(region) = host.strip_prefix("appstream-center.").and_then(|rest| rest.strip_suffix(".aliyuncs.com"))
+    out.error(item.mark, code, message, Some(hint));
+    None
+}
+
+/// Warns of a region's host of the image service that there is not.
+fn warn_of_unknown_host(endpoint: &Endpoint, item: Item<'_, '_>, out: &mut Diagnostics) {
+    let name = endpoint.authority().split(':').next().unwrap_or_default();
+    if let Some(region) = name.strip_prefix("appstream-center.").and_then(|rest| rest.strip_suffix(".aliyuncs.com"))
         && REGIONS.contains(&region)
         && !IMAGE_HOSTS.contains(&region)
     {
@@ -336,13 +338,6 @@ fn endpoint(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
             "its hosts are in cn-shanghai and ap-southeast-1, for instances of all regions: leave `endpoint` out";
         out.warning(item.mark, "unknown-endpoint", message, Some(hint.into()));
     }
-    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if !secure && !loopback {
-        let message = "http is allowed on loopback addresses only";
-        out.error(item.mark, "insecure-endpoint", message, Some(format!("write `https://{address}`")));
-        return None;
-    }
-    Some(text)
 }
 
 /// Reads the address of the metadata service; the usual one is the only one outside of this host without TLS.

@@ -13,28 +13,34 @@ use super::{
 /// Minimum bytes of a chunk: its document is then a few MiB.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// Maximum bytes of a chunk, that is of a table or of all before the first `[[schedule]]`: a parsed document takes a
+/// hundred times as much.
+const LARGEST_CHUNK: usize = 1 << 20;
+
 /// The main file, or `file` in its place, and those of `conf.d`, as far as they are readable.
 pub(super) fn read_files(path: &Path, file: &Path, out: &mut Diagnostics) -> (Vec<Source>, String) {
     let mut sources = Vec::new();
     let mut print = ContentHash::default();
-    read_file(file, &mut sources, &mut print, out);
+    let mut left = SIZE_LIMIT;
+    read_file(file, &mut left, &mut sources, &mut print, out);
     let folder = conf_d(path);
     let paths = files_of(&folder).unwrap_or_else(|error| {
         unreadable(sources.len(), &folder, &error, out);
         Vec::new()
     });
     for path in &paths {
-        read_file(path, &mut sources, &mut print, out);
+        read_file(path, &mut left, &mut sources, &mut print, out);
     }
     (sources, print.finish())
 }
 
-/// Adds the chunks of a file.
-fn read_file(path: &Path, sources: &mut Vec<Source>, print: &mut ContentHash, out: &mut Diagnostics) {
+/// Adds the chunks of a file, of at most `left` bytes.
+fn read_file(path: &Path, left: &mut u64, sources: &mut Vec<Source>, print: &mut ContentHash, out: &mut Diagnostics) {
     let index = sources.len();
-    let bytes = match bounded::read(path) {
+    let bytes = match bounded::read_up_to(path, *left) {
         Ok(bytes) => {
             print.add(path, Some(&bytes));
+            *left = left.saturating_sub(bytes.len() as u64);
             bytes
         }
         Err(error) => {
@@ -58,6 +64,15 @@ fn read_file(path: &Path, sources: &mut Vec<Source>, print: &mut ContentHash, ou
     let mut lines = 0;
     for chunk in chunks::split_at_headers(text, CHUNK_BYTES) {
         let chunk = &text[chunk];
+        if chunk.len() > LARGEST_CHUNK {
+            let message = format!("{} bytes without a [[schedule]] header in between are too many", chunk.len());
+            let hint = format!("one table may have {} KiB; divide it into several schedules", LARGEST_CHUNK >> 10);
+            let mut source = Source::new(index, path, String::new(), false);
+            source.lines_before = lines;
+            out.broken = true;
+            out.error(source.mark(0..0), "too-large", message, Some(hint));
+            return;
+        }
         let mut source = Source::new(sources.len(), path, chunk.to_owned(), false);
         source.lines_before = lines;
         lines += chunk.matches('\n').count();
@@ -93,8 +108,8 @@ fn unreadable(index: usize, path: &Path, error: &io::Error, out: &mut Diagnostic
         ),
         io::ErrorKind::FileTooLarge => (
             "too-large",
-            format!("this is larger than {} MiB", SIZE_LIMIT >> 20),
-            "put schedules into several files of conf.d; shared keys belong into [defaults] or a profile",
+            format!("with this the configuration is larger than {} MiB", SIZE_LIMIT >> 20),
+            "shared keys belong into [defaults] or a profile",
         ),
         _ => ("unreadable", format!("this cannot be read: {error}"), "see whether the disk is sound"),
     };

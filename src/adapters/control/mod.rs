@@ -34,6 +34,8 @@ pub const PROTOCOL: u32 = 1;
 pub const MAX_REQUEST: u64 = 1 << 20;
 /// Maximum size of a reply: a report on a hundred thousand images is smaller.
 pub const MAX_ANSWER: u64 = 64 << 20;
+/// Maximum number of bakes of one `Follow`: a row takes a few KiB of memory on its way.
+pub const MOST_FOLLOWED: usize = 1000;
 /// Advice for different versions.
 pub const OUTDATED: &str = "after an upgrade, restart the daemon (systemctl restart imagebaked)";
 
@@ -72,7 +74,7 @@ pub enum Request {
     Bake(BakeSelection),
     /// Reply when one of these bakes may have changed, or after a few seconds.
     Follow {
-        /// The bakes.
+        /// The bakes, at most [`MOST_FOLLOWED`].
         bakes: Vec<BakeId>,
         /// Change counter of the last reply.
         seen: u64,
@@ -404,6 +406,9 @@ pub async fn write<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), body: T
     let envelope = Envelope { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), body };
     let mut line = serde_json::to_vec(&envelope).map_err(ControlError::Garbled)?;
     line.push(b'\n');
+    if line.len() as u64 > MAX_ANSWER {
+        return Err(ControlError::TooLong { limit: MAX_ANSWER });
+    }
     stream.write_all(&line).await.map_err(ControlError::Broken)?;
     stream.flush().await.map_err(ControlError::Broken)
 }

@@ -1,7 +1,5 @@
 //! Client of a request, for the audit: the user id from the kernel, and its name.
 
-use std::os::unix::fs::MetadataExt;
-
 /// The host's own users. Those of a directory service stay numbers: a lookup needs the C library, and may take long.
 const PASSWD: &str = "/etc/passwd";
 
@@ -12,10 +10,20 @@ pub fn person(uid: u32) -> String {
 
 /// The user of this process.
 pub fn oneself() -> String {
-    match std::fs::metadata("/proc/self") {
-        Ok(process) => person(process.uid()),
-        Err(_) => "unknown".to_owned(),
-    }
+    person(rustix::process::getuid().as_raw())
+}
+
+/// Number of a user of this host.
+pub fn number_of(name: &str) -> Option<u32> {
+    number_in(name, &std::fs::read_to_string(PASSWD).unwrap_or_default())
+}
+
+fn number_in(name: &str, passwd: &str) -> Option<u32> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (user, _password, number) = (fields.next()?, fields.next()?, fields.next()?);
+        (user == name && !name.is_empty()).then(|| number.parse().ok())?
+    })
 }
 
 fn named(uid: u32, passwd: &str) -> String {
@@ -43,5 +51,9 @@ mod tests {
         assert_eq!(named(7, passwd), "uid 7");
         assert_eq!(named(100, passwd), "uid 100");
         assert_eq!(named(100, ""), "uid 100");
+        assert_eq!(
+            [number_in("alice", passwd), number_in("", passwd), number_in("bob", passwd)],
+            [Some(1000), None, None]
+        );
     }
 }

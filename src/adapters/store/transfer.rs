@@ -40,7 +40,10 @@ use super::{
     schema::{self, MIGRATIONS},
     tables::{self, Kind, Rows, Table},
 };
-use crate::domain::bake::State;
+use crate::domain::{
+    bake::State,
+    text::{LONGEST_STORED, LONGEST_TEXT, clean, clean_lines, clean_stored_json, is_hidden},
+};
 
 /// Incremented when a change would make an older version misread a document.
 const FORMAT: u32 = 1;
@@ -334,7 +337,7 @@ struct Inlet<'a> {
 }
 
 impl Inlet<'_> {
-    fn take(&mut self, row: Map<String, Value>) -> Result<(), TransferError> {
+    fn take(&mut self, mut row: Map<String, Value>) -> Result<(), TransferError> {
         self.taken += 1;
         let refuse = |what| Err(TransferError::Row { table: self.table, row: self.taken, what });
         if let Some(missing) = self.columns.iter().find(|column| !row.contains_key(*column)) {
@@ -347,6 +350,9 @@ impl Inlet<'_> {
             row.iter().find(|(_, value)| value.is_object() || value.is_array() || value.is_boolean())
         {
             return refuse(format!("{key:?} is neither text nor a number nor null"));
+        }
+        for value in row.values_mut() {
+            clean_value(value);
         }
         // The schema does not restrict words; the program does.
         if let Some(Value::String(state)) = row.get("state").filter(|_| self.table == "bakes")
@@ -373,6 +379,26 @@ impl Inlet<'_> {
             source,
         })?;
         Ok(())
+    }
+}
+
+/// Cleans a text of a row, and one that is JSON inside its strings. Earlier versions stored some texts of the cloud as
+/// they came.
+fn clean_value(value: &mut Value) {
+    let Value::String(text) = value else { return };
+    let is_plain = |c: char| !is_hidden(c) || matches!(c, '\n' | '\t');
+    if text.len() <= LONGEST_STORED && text.chars().all(is_plain) && !text.contains("\\u") {
+        return;
+    }
+    match serde_json::from_str::<Value>(text) {
+        Ok(mut inside) if inside.is_object() || inside.is_array() => {
+            let before = inside.clone();
+            clean_stored_json(&mut inside, LONGEST_STORED);
+            if inside != before {
+                *text = inside.to_string();
+            }
+        }
+        _ => *text = clean_lines(text, LONGEST_STORED).into_owned(),
     }
 }
 
@@ -441,7 +467,10 @@ impl<'de> Visitor<'de> for Tables<'_> {
         while let Some(name) = map.next_key::<String>()? {
             match target.inlet(&name) {
                 Ok(Some(inlet)) => map.next_value_seed(inlet)?,
-                Ok(None) => return Err(de::Error::custom(format!("there is no table {name:?}"))),
+                Ok(None) => {
+                    let name = clean(&name, LONGEST_TEXT);
+                    return Err(de::Error::custom(format!("there is no table \"{name}\"")));
+                }
                 Err(error) => return Err(refuse(target, error)),
             }
         }
@@ -478,6 +507,32 @@ mod tests {
 
     use super::*;
     use crate::adapters::store::Store;
+
+    #[test]
+    fn texts_of_rows_are_cleaned_also_inside_json() {
+        let cleaned = |text: &str| {
+            let mut value = Value::from(text);
+            clean_value(&mut value);
+            value.as_str().unwrap().to_owned()
+        };
+        assert_eq!(cleaned("a\u{1b}[2Jb\n\tc"), "a\\u{1b}[2Jb\n\tc");
+        assert_eq!(cleaned(r#"{"reason":"x\u001b","ids":[1]}"#), r#"{"ids":[1],"reason":"x\\u{1b}"}"#);
+        let same = r#"{"z":"\n","a":"\u00e9"}"#;
+        assert_eq!(cleaned(same), same, "what is clean keeps its order and spelling");
+        assert_eq!(cleaned(&"x".repeat(LONGEST_STORED + 1)).chars().count(), LONGEST_STORED);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_import_of_a_table_with_a_long_name_ends_with_a_short_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = "x\u{1b}".repeat(1_000_000);
+        let head = r#"{"imagebaked_ledger":{"format":1,"migration":1,"rows":{}},"tables":{"#;
+        let document = format!("{head}{}:[]}}}}", Value::from(name));
+        let error = import(dir.path(), Cursor::new(document), DateTime::UNIX_EPOCH, &|_| ()).await.unwrap_err();
+        let text = crate::domain::error::chain(&error);
+        assert!(text.contains(r#"there is no table "x\u{1b}x"#), "{text}");
+        assert!(text.len() < 5_000 && !text.chars().any(is_hidden), "{} bytes", text.len());
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn an_export_of_an_earlier_version_is_brought_up_to_date() {

@@ -53,9 +53,20 @@ pub struct SimArgs {
     /// Add an instance (`ecd-…` or `ws-…`); may be given often.
     #[arg(long, value_name = "ID")]
     pub instance: Vec<String>,
+    /// Add the instances of this file, `[[instance]]` tables with `instance_id`, `instance_type` and the other fields of
+    /// the control `/_sim/instances`.
+    #[arg(long, value_name = "FILE")]
+    pub instances: Option<PathBuf>,
+    /// Leave out the five instances that there are by default.
+    #[arg(long)]
+    pub no_instances: bool,
     /// Take instances that are not known yet as they come.
     #[arg(long)]
     pub open: bool,
+    /// Refuse only what the API pages of each call name: neither filters that have no effect here, nor names, tags and
+    /// regions by the rules of the sibling calls.
+    #[arg(long)]
+    pub lenient: bool,
     /// Show `GmtCreate` in a zone so many minutes ahead of UTC.
     #[arg(long, value_name = "MINUTES", default_value_t = 0, allow_negative_numbers = true)]
     pub gmt_zone: i32,

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     adapters::{
         config::Config,
-        control::{BakeSelection, Reply, Request},
+        control::{BakeSelection, MOST_FOLLOWED, Reply, Request},
     },
     app::cli::BakeArgs,
     domain::{
@@ -87,11 +87,13 @@ pub async fn ask(context: &Context<'_>, config: &Config, request: Request, wait:
 async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> Result {
     let mut seen = 0;
     let mut last: Vec<Value> = Vec::new();
+    // One request has a bounded number of bakes: the first ones that have not ended.
+    let (mut open, mut ended) = (bakes.clone(), Vec::new());
     // A bake that waits for users alternates between two states; each line is reported once.
     let mut reported: HashSet<String> = HashSet::new();
     let mut has_begun = false;
     loop {
-        let request = Request::Follow { bakes: bakes.clone(), seen };
+        let request = Request::Follow { bakes: open.iter().copied().take(MOST_FOLLOWED).collect(), seen };
         let answer = with_progress(&last, context.ask(config, request)).await;
         progress_line("");
         let (rows, changes) = match answer {
@@ -111,12 +113,20 @@ async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> R
             }
         }
         has_begun = true;
-        if rows.len() == bakes.len() && rows.iter().all(is_over) {
-            let exit = if rows.iter().all(is_good) { Exit::Done } else { Exit::Failed };
-            let text = if context.json { format!("{}\n", json!({ "bakes": rows })) } else { String::new() };
+        let (over, running): (Vec<Value>, Vec<Value>) = rows.into_iter().partition(is_over);
+        if open.len() > MOST_FOLLOWED && !over.is_empty() {
+            // Others take their places, and may have changed before.
+            seen = 0;
+        }
+        open.retain(|bake| !over.iter().any(|row| row["id"] == bake.0));
+        ended.extend(over);
+        last = ended.iter().cloned().chain(running).collect();
+        last.sort_by_key(|row| row["id"].as_i64());
+        if open.is_empty() {
+            let exit = if last.iter().all(is_good) { Exit::Done } else { Exit::Failed };
+            let text = if context.json { format!("{}\n", json!({ "bakes": last })) } else { String::new() };
             return Ok(CommandOutput { text, exit });
         }
-        last = rows;
     }
 }
 

@@ -19,6 +19,9 @@ use crate::{
     app::cli::CrontabImportArgs,
 };
 
+/// Maximum bytes of a crontab.
+const LARGEST: u64 = 1 << 20;
+
 pub fn import(context: &Context<'_>, args: &CrontabImportArgs) -> Result {
     let text = text(&args.file)?;
     let zone = args.timezone.unwrap_or_else(|| context.zone());
@@ -55,13 +58,19 @@ fn text(file: &Path) -> Result<String> {
             return Err(Failure::new(Exit::Usage, message));
         }
         io::stdin()
+            .take(LARGEST + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| Failure::new(Exit::Failed, format!("cannot read standard input: {error}")))?;
     } else {
-        bytes = fs::read(file).map_err(|error| {
+        let read = fs::File::open(file).and_then(|opened| opened.take(LARGEST + 1).read_to_end(&mut bytes));
+        read.map_err(|error| {
             let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
             Failure::new(exit, format!("cannot read {}: {error}", file.display()))
         })?;
+    }
+    if bytes.len() as u64 > LARGEST {
+        let message = format!("{} is larger than {} MiB, which no crontab is", file.display(), LARGEST >> 20);
+        return Err(Failure::new(Exit::Usage, message));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

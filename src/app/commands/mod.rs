@@ -6,7 +6,7 @@ use std::{io::IsTerminal, process::ExitCode};
 use self::{
     context::{Context, environment},
     outcome::CommandOutput,
-    terminal::print_text,
+    terminal::{print_error, print_text},
 };
 use super::cli::{Cli, ColorChoice, Command, CrontabCommand};
 use crate::{adapters::tzdata, domain::calendar::zone};
@@ -130,7 +130,7 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
             let message = failure.message.trim_end();
             // Problems of the configuration are rendered already, each with its own heading.
             let heading = if message.starts_with("error") || message.starts_with('\u{1b}') { "" } else { "error: " };
-            eprintln!("{heading}{message}");
+            print_error(&format!("{heading}{message}"));
             failure.exit
         }
     };

@@ -15,6 +15,7 @@ use super::{
     output::{NONE, Rows, relative},
     prune,
     table::wrapped,
+    terminal::{print_text, try_print_text},
 };
 use crate::{
     adapters::{
@@ -75,8 +76,12 @@ impl Foreseen<'_> {
 const TABLE_LIMIT: usize = 100;
 /// And the JSON.
 const JSON_LIMIT: usize = 1000;
-/// So many slots are considered for the sentence on the night and for warnings, though fewer are shown.
+/// So many slots are considered for the sentence on the night and for warnings, though fewer are shown. More than these are
+/// written as they are computed, without expected times: a rule may fire each second for thousands of instances.
 const CONSIDERED: usize = 20_000;
+
+/// Bytes of JSON that are written at once.
+const BLOCK: usize = 1 << 16;
 
 pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let config = context.config()?;
@@ -113,20 +118,24 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     });
     let limit = args.limit.unwrap_or(if context.json { JSON_LIMIT } else { TABLE_LIMIT });
     let limit = if limit == 0 { usize::MAX } else { limit };
-    let slots: Vec<SlotAhead> =
-        slots_ahead(schedules.iter().copied(), from, until).take(limit.max(CONSIDERED)).collect();
+    let slots: Vec<SlotAhead> = slots_ahead(schedules.iter().copied(), from, until).take(CONSIDERED).collect();
     let last = slots.last().map_or(from, |slot| slot.at);
     let outlook = Outlook::of(&config, &history, now, from, last);
     let slots: Vec<Foreseen> = slots
         .into_iter()
         .map(|slot| Foreseen { slot, expected: outlook.expected(slot.schedule, slot.instance, slot.at) })
         .collect();
-    let shown = rows(&slots[..limit.min(slots.len())], &history);
-    let more = count(schedules, from, until).saturating_sub(shown.len() as u64);
+    let mut maker = RowMaker { history: &history, lines: HashMap::new() };
+    let shown: Vec<Slot> = slots[..limit.min(slots.len())].iter().map(|slot| maker.row(slot)).collect();
+    let all = count(schedules.iter().copied(), from, until);
+    let more = all.saturating_sub(limit as u64);
+    let rest = slots_ahead(schedules.iter().copied(), from, until).take(limit).skip(CONSIDERED);
+    let rest = rest.map(|slot| Foreseen { slot, expected: None });
     let RetentionReport { images: going, brakes, .. } = going(&config, &state_dir, schedule, now).await;
     if context.json {
-        let report = json!({ "slots": shown, "more": more, "images": going, "brakes": brakes });
-        return Ok(CommandOutput::done(format!("{}\n", serde_json::to_string(&report)?)));
+        let head = json!({ "more": more, "images": going, "brakes": brakes });
+        write_json(&head, shown, rest.map(|slot| maker.row(&slot)))?;
+        return Ok(CommandOutput::done(String::new()));
     }
     let mut text = wrapped(&ahead(&slots, schedule, &history, zone, now), 2);
     if !text.is_empty() {
@@ -138,7 +147,60 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         text.push_str(&prune::table(context, &going));
         text.push_str(&prune::held(&brakes));
     }
-    Ok(CommandOutput::done(text))
+    write_tables(context, text, rest, &mut maker, now);
+    Ok(CommandOutput::done(String::new()))
+}
+
+/// The fields of `head` and the slots, each as it is computed; ends early if the output is closed.
+fn write_json<'a>(
+    head: &serde_json::Value,
+    shown: Vec<Slot<'a>>,
+    rest: impl Iterator<Item = Slot<'a>>,
+) -> std::result::Result<(), serde_json::Error> {
+    let head = head.to_string();
+    let mut text = format!("{},\"slots\":[", head.strip_suffix('}').unwrap_or(&head));
+    let mut separator = "";
+    for slot in shown.into_iter().chain(rest) {
+        text.push_str(separator);
+        text.push_str(&serde_json::to_string(&slot)?);
+        separator = ",";
+        if text.len() > BLOCK {
+            if !try_print_text(&text) {
+                return Ok(());
+            }
+            text.clear();
+        }
+    }
+    text.push_str("]}\n");
+    print_text(&text);
+    Ok(())
+}
+
+/// The text, then the slots after the considered ones, in tables of as many.
+fn write_tables<'a>(
+    context: &Context<'_>,
+    text: String,
+    rest: impl Iterator<Item = Foreseen<'a>>,
+    maker: &mut RowMaker<'a>,
+    now: DateTime<Utc>,
+) {
+    if !try_print_text(&text) {
+        return;
+    }
+    let mut rest = rest.peekable();
+    while rest.peek().is_some() {
+        let mut rows = Rows::new(&["SLOT", "WHEN", "SCHEDULE", "INSTANCE", "IMAGE NAME", "NOTE"], context.color);
+        for foreseen in rest.by_ref().take(CONSIDERED) {
+            let row = maker.row(&foreseen);
+            let slot = show(foreseen.slot.at, foreseen.slot.schedule.timing.zone());
+            let note = if row.paused { "paused: will be skipped" } else { "" };
+            let when = relative(foreseen.slot.at, now);
+            rows.row([&slot, &when, row.schedule, row.instance_id, &row.image_name, note]);
+        }
+        if !try_print_text(&format!("\n{}", rows.render())) {
+            return;
+        }
+    }
 }
 
 /// The words: a time, a schedule, or both. The name of a schedule goes before a time that is written the same.
@@ -203,18 +265,24 @@ async fn going(config: &Config, state_dir: &Path, only: Option<&str>, now: DateT
     report
 }
 
-fn rows<'a>(slots: &[Foreseen<'a>], history: &KnownHistory) -> Vec<Slot<'a>> {
-    // The last version and the template of the name, by schedule and instance.
-    let mut lines: HashMap<(usize, &InstanceId), (u32, _)> = HashMap::new();
-    let row = |foreseen: &Foreseen<'a>| {
+/// Makes the rows of slots, in their order.
+struct RowMaker<'a> {
+    history: &'a KnownHistory,
+    /// The last version and the template of the name, by schedule and instance. The template was checked when the
+    /// configuration was loaded.
+    lines: HashMap<(usize, &'a InstanceId), (u32, Option<Template>)>,
+}
+
+impl<'a> RowMaker<'a> {
+    fn row(&mut self, foreseen: &Foreseen<'a>) -> Slot<'a> {
         let SlotAhead { at, schedule, place, instance } = foreseen.slot;
         let zone = schedule.timing.zone();
-        let paused = history.is_paused(schedule, at);
+        let paused = self.history.is_paused(schedule, at);
         let known = || {
-            let version = history.versions.get(&schedule.line(instance)).copied().unwrap_or_default();
-            (version, Template::parse(&schedule.settings.image_name))
+            let version = self.history.versions.get(&schedule.line(instance)).copied().unwrap_or_default();
+            (version, Template::parse(&schedule.settings.image_name).ok())
         };
-        let (version, template) = lines.entry((place, instance)).or_insert_with(known);
+        let (version, template) = self.lines.entry((place, instance)).or_insert_with(known);
         // A paused schedule assigns no versions.
         *version = version.saturating_add(u32::from(!paused));
         let values = Values {
@@ -231,15 +299,13 @@ fn rows<'a>(slots: &[Foreseen<'a>], history: &KnownHistory) -> Vec<Slot<'a>> {
             slot: rfc3339_seconds(at),
             local: at.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::Secs, false),
             instance_id: instance.as_str(),
-            // Checked when the configuration was loaded.
             image_name: template.as_ref().map(|template| template.render(&values)).unwrap_or_default(),
             paused,
             expected_begin: work.map(|(begin, _)| rfc3339_seconds(begin)),
             expected_end: work.map(|(_, end)| rfc3339_seconds(end)),
             warning: foreseen.warning(),
         }
-    };
-    slots.iter().map(row).collect()
+    }
 }
 
 fn table(
@@ -262,7 +328,8 @@ fn table(
     });
     let expected: &[_] = if useful { &["BEGINS", "DONE"] } else { &[] };
     let header = [&["SLOT", "WHEN"], expected, &["SCHEDULE", "INSTANCE", "IMAGE NAME", "NOTE"]].concat();
-    let mut rows = Rows::new(&header, context.color).sparing(&["WHEN", "INSTANCE"]).or_blocks(&["SLOT", "SCHEDULE", "INSTANCE"]);
+    let mut rows =
+        Rows::new(&header, context.color).sparing(&["WHEN", "INSTANCE"]).or_blocks(&["SLOT", "SCHEDULE", "INSTANCE"]);
     for (Foreseen { slot, expected }, row) in slots.iter().zip(shown) {
         let note = if row.paused {
             "paused: will be skipped"

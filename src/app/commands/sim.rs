@@ -31,6 +31,7 @@ pub async fn run(context: &Context<'_>, args: &SimArgs) -> Result {
         image_quota: args.images.map(|images| images as usize),
         requests_per_second: args.requests_per_second,
         open: args.open,
+        lenient: args.lenient,
         gmt_zone: args.gmt_zone,
         state: args.state.clone(),
         ..Options::default()
@@ -39,6 +40,16 @@ pub async fn run(context: &Context<'_>, args: &SimArgs) -> Result {
     if let Some(own) = context.environment.get("SIM_ACCESS_KEY_SECRET") {
         options.access_key_secret = own.as_str().into();
         secret = "…, as SIM_ACCESS_KEY_SECRET says";
+    }
+    if args.no_instances {
+        options.instances.clear();
+    }
+    if let Some(path) = &args.instances {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::new(Exit::Usage, format!("cannot read {}: {error}", path.display())))?;
+        let instances = InstanceSpec::parse_all(&text)
+            .map_err(|error| Failure::new(Exit::Usage, format!("{}: {}", path.display(), chain(&error))))?;
+        options.instances.extend(instances);
     }
     for id in &args.instance {
         options.instances.push(instance(id)?);

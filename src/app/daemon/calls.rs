@@ -8,7 +8,7 @@ use super::{remote_images::remote_image, slot_lists::SlotLists};
 use crate::{
     adapters::{
         cloud::{
-            self, CloudClient, CloudError, CloudOptions, Environment, Gate, Unanswered,
+            self, CloudClient, CloudError, CloudOptions, Environment, Gate, ProxySettings, Unanswered,
             actions::{
                 CreateImageByInstance, DescribeDesktops, Desktop, ListImage, ListWuyingServer, MachineStatus, Server,
                 SetDesktopMaintenance, StartDesktops, StartWuyingServer, StopDesktops, StopWuyingServer,
@@ -52,6 +52,7 @@ pub fn client(
         connect_timeout: settings.connect_timeout,
         timeout: settings.timeout,
         requests_per_second: settings.requests_per_second,
+        proxy: ProxySettings::read(|name| environment.get(name).cloned())?,
         mode: config.daemon.mode,
     };
     let mut environment = Environment::read(|name| environment.get(name).cloned());

@@ -9,31 +9,35 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    net::{UnixListener, UnixStream},
-    sync::Semaphore,
-};
+use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     context::DaemonContext,
+    control_clients::Clients,
     engine::{EngineRequest, RequestError},
     image_tasks, reconcile, reload,
 };
 use crate::{
     adapters::{
-        control::{self, ControlError, MAX_REQUEST, OUTDATED, PROTOCOL, Reply, Request, who},
+        control::{self, ControlError, MAX_REQUEST, MOST_FOLLOWED, OUTDATED, PROTOCOL, Reply, Request, who},
         store::StoreError,
     },
-    domain::{error::chain, ids::LineId, image::Pin, time::rfc3339},
+    domain::{
+        error::chain,
+        ids::{BakeId, LineId},
+        image::Pin,
+        text::{LONGEST_TEXT, clean, clean_json},
+        time::rfc3339,
+    },
 };
 
 /// Timeout for reading a request, and for writing its response.
 const IO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum wait of `Follow` without a change.
 const FOLLOW: Duration = Duration::from_secs(8);
-/// Maximum number of clients at once; more wait.
-const CLIENTS: usize = 64;
+/// Maximum length of the version in a request.
+const LONGEST_VERSION: usize = 50;
 
 /// Why the socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -99,9 +103,8 @@ impl ControlSocket {
 
     /// Serves until `stop`.
     pub async fn serve(self, shared: Arc<DaemonContext>, stop: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(CLIENTS));
+        let clients = Clients::new();
         loop {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
             let stream = tokio::select! {
                 () = stop.cancelled() => break,
                 accepted = self.listener.accept() => match accepted {
@@ -114,13 +117,12 @@ impl ControlSocket {
                     }
                 },
             };
-            let shared = Arc::clone(&shared);
+            let (shared, clients) = (Arc::clone(&shared), Arc::clone(&clients));
             let stop = stop.clone();
             tokio::spawn(async move {
-                let _slot = slot;
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    served = serve_one(stream, &shared) => if let Err(error) = served {
+                    served = serve_one(stream, &shared, &clients) => if let Err(error) = served {
                         tracing::debug!(error = chain(&error), "a control request was not served");
                     }
                 }
@@ -136,20 +138,24 @@ impl Drop for ControlSocket {
     }
 }
 
-async fn serve_one(mut stream: UnixStream, shared: &DaemonContext) -> Result<(), ControlError> {
-    let who = match stream.peer_cred() {
-        Ok(peer) => who::person(peer.uid()),
-        Err(_) => "unknown".to_owned(),
+async fn serve_one(mut stream: UnixStream, shared: &DaemonContext, clients: &Arc<Clients>) -> Result<(), ControlError> {
+    let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+    let reading = clients.connected(uid.unwrap_or(u32::MAX));
+    let request = control::read::<serde_json::Value>(&mut stream, MAX_REQUEST);
+    let read = tokio::select! {
+        () = reading.ended.cancelled() => return Ok(()),
+        read = tokio::time::timeout(IO_TIMEOUT, request) => match read {
+            Ok(read) => read,
+            Err(_) => return Ok(()),
+        },
     };
-    let Ok(read) = tokio::time::timeout(IO_TIMEOUT, control::read::<serde_json::Value>(&mut stream, MAX_REQUEST)).await
-    else {
-        return Ok(());
-    };
+    let _served = reading.served().await;
+    let who = uid.map_or_else(|| "unknown".to_owned(), who::person);
     let reply = match read {
-        Ok(envelope) if envelope.protocol == PROTOCOL => match serde_json::from_value::<Request>(envelope.body) {
+        Ok(envelope) if envelope.protocol == PROTOCOL => match request_in(envelope.body) {
             Ok(request) => {
                 let only_asks = request.only_asks();
-                let reply = answer(request, who, shared).await;
+                let reply = answer(request, who, shared, clients).await;
                 if !only_asks {
                     shared.activate();
                 }
@@ -162,16 +168,29 @@ async fn serve_one(mut stream: UnixStream, shared: &DaemonContext) -> Result<(),
         Err(error) => Reply::Failed { message: chain(&error) },
     };
     // A client that does not read its response must not occupy a place for ever.
-    tokio::time::timeout(IO_TIMEOUT, control::write(&mut stream, reply)).await.unwrap_or(Ok(()))
+    match tokio::time::timeout(IO_TIMEOUT, control::write(&mut stream, reply)).await {
+        Ok(Err(error @ ControlError::TooLong { .. })) => {
+            let reply = Reply::Failed { message: format!("the reply is too large: {error}") };
+            tokio::time::timeout(IO_TIMEOUT, control::write(&mut stream, reply)).await.unwrap_or(Ok(()))
+        }
+        written => written.unwrap_or(Ok(())),
+    }
+}
+
+/// The request in a message; its texts are cleaned before anything else has them.
+fn request_in(mut body: serde_json::Value) -> Result<Request, serde_json::Error> {
+    clean_json(&mut body, LONGEST_TEXT);
+    serde_json::from_value(body)
 }
 
 /// An unknown request of this protocol comes from another version.
 fn not_understood(theirs: &str, error: &serde_json::Error) -> String {
-    let ours = env!("CARGO_PKG_VERSION");
+    let (ours, theirs) = (env!("CARGO_PKG_VERSION"), clean(theirs, LONGEST_VERSION));
+    let error = chain(error);
     format!("the daemon, of version {ours}, does not know this request of version {theirs} ({error}): {OUTDATED}")
 }
 
-async fn answer(request: Request, who: String, shared: &DaemonContext) -> Reply {
+async fn answer(request: Request, who: String, shared: &DaemonContext, clients: &Clients) -> Reply {
     match request {
         Request::Status { all } => match shared.status(all).await {
             Ok(status) => Reply::Status(Box::new(status)),
@@ -200,14 +219,7 @@ async fn answer(request: Request, who: String, shared: &DaemonContext) -> Reply 
         Request::Resume { schedule } => {
             to_reply(shared.order(|reply| EngineRequest::Resume { schedule, who, reply }).await, |()| Reply::Done)
         }
-        Request::Follow { bakes, seen } => {
-            // A time-out is no error: the rows are returned as they are.
-            let Some(count) = shared.changed_within(seen, FOLLOW).await else { return Reply::Stopping };
-            match rows(&bakes, shared).await {
-                Ok(rows) => Reply::Rows { rows, changes: count },
-                Err(error) => Reply::Failed { message: chain(&error) },
-            }
-        }
+        Request::Follow { bakes, seen } => follow(bakes, seen, shared, clients).await,
         Request::Reload => reload::reload(shared, &who).await,
         Request::Prune { dry_run, again, confirm, despite_failed_bake } => {
             let mode = image_tasks::prune::Mode { dry_run, again, confirm, despite_failed_bake };
@@ -260,12 +272,32 @@ async fn reconcile(apply: bool, who: String, shared: &DaemonContext) -> Reply {
     }
 }
 
+/// Waits until one of these bakes may have changed. A time-out is no error: the rows are returned as they are.
+async fn follow(mut bakes: Vec<BakeId>, seen: u64, shared: &DaemonContext, clients: &Clients) -> Reply {
+    bakes.sort_unstable();
+    bakes.dedup();
+    if bakes.len() > MOST_FOLLOWED {
+        let message = format!("{} bakes are too many to follow at once: at most {MOST_FOLLOWED}", bakes.len());
+        return Reply::Failed { message };
+    }
+    let wait = async {
+        let _permit = clients.follow().await;
+        shared.changed_within(seen, FOLLOW).await
+    };
+    let changes = match tokio::time::timeout(FOLLOW, wait).await {
+        Ok(Some(changes)) => changes,
+        Ok(None) => return Reply::Stopping,
+        Err(_) => seen,
+    };
+    match rows(&bakes, shared).await {
+        Ok(rows) => Reply::Rows { rows, changes },
+        Err(error) => Reply::Failed { message: chain(&error) },
+    }
+}
+
 /// Bakes as rows of the history, each with `verify` and `veto` of its image: a bake is good only if its image is. An open
 /// one has `begins_until` and `usual_seconds`.
-async fn rows(
-    bakes: &[crate::domain::ids::BakeId],
-    shared: &DaemonContext,
-) -> Result<Vec<serde_json::Value>, StoreError> {
+async fn rows(bakes: &[BakeId], shared: &DaemonContext) -> Result<Vec<serde_json::Value>, StoreError> {
     let reader = shared.store.reader();
     let mut rows = Vec::with_capacity(bakes.len());
     for &bake in bakes {

@@ -35,6 +35,7 @@ mod calls;
 mod catch_panic;
 mod clocks;
 mod context;
+mod control_clients;
 mod control_server;
 mod engine;
 mod health;

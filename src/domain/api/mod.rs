@@ -13,6 +13,7 @@ pub mod cause;
 pub mod class;
 pub mod codes;
 pub mod credential_source;
+pub mod endpoint;
 pub mod gmt_offset;
 pub mod identity;
 pub mod instance_state;

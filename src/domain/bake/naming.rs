@@ -200,7 +200,9 @@ fn slot_format(format: &str, span: Range<usize>) -> Result<Segment, TemplateErro
             "write `{slot}`, or a format as in `{slot:%Y%m%d}`",
         ));
     }
-    if StrftimeItems::new(format).any(|item| matches!(item, Item::Error)) {
+    // Some items can be parsed and not written, such as `%#z`.
+    let is_written = || write!(String::new(), "{}", DateTime::<Utc>::UNIX_EPOCH.format(format)).is_ok();
+    if StrftimeItems::new(format).any(|item| matches!(item, Item::Error)) || !is_written() {
         return Err(TemplateError::new(
             span,
             format!("`{format}` is not a time format"),
@@ -356,6 +358,7 @@ mod tests {
         assert_eq!(api_error("a{slot:%Y").0, "{slot:%Y");
         assert_eq!(api_error("ä}b").0, "}");
         assert_eq!(api_error("{slot:%Y%!}").0, "%Y%!");
+        assert_eq!(api_error("{slot:%#z}").0, "%#z", "it can be parsed, but not written");
         assert_eq!(api_error("{slot:}").0, "");
         assert_eq!(api_error("{name:3}").0, "3");
         assert_eq!(api_error("{version:3}").0, "3");

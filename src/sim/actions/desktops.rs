@@ -22,7 +22,7 @@ pub(super) fn describe_desktops(world: &mut World, call: &SimCall<'_>) -> Result
     let without_pools = params.boolean("FilterDesktopGroup")?.unwrap_or(true);
     for id in &ids {
         // An open world learns of the instance here; whether it has it shows below.
-        let _ = world.instance(id, InstanceKind::CloudDesktop, now);
+        let _ = world.instance_in(region, id, InstanceKind::CloudDesktop, now);
     }
     let found: Vec<(String, Value)> = world
         .instances()
@@ -95,9 +95,13 @@ pub(super) fn set_desktop_maintenance(world: &mut World, call: &SimCall<'_>) -> 
 }
 
 fn switch_desktops(world: &mut World, call: &SimCall<'_>, power: PowerAction) -> Result<Value, SimFailure> {
-    call.params.require("RegionId")?;
+    let region = call.params.require("RegionId")?;
     call.params.boolean("OsUpdate")?;
     let ids = call.params.require_list("DesktopId", 100)?;
+    for id in &ids {
+        let known = world.instance_in(region, id, InstanceKind::CloudDesktop, call.now);
+        known.ok_or_else(|| SimFailure::new("InvalidDesktopId.NotFound"))?;
+    }
     world.switch(&ids, InstanceKind::CloudDesktop, power, call.now)?;
     Ok(json!({}))
 }

@@ -5,6 +5,7 @@ mod desktops;
 mod images;
 mod origin;
 mod paging;
+mod tags;
 mod tokens;
 mod users;
 mod workstations;
@@ -53,6 +54,8 @@ const ACTIONS: &[SimAction] = &[
     ),
     action("DeleteImage", APP_STREAMING, false, true, images::delete_image),
     action("StartTaskForDistributeImage", APP_STREAMING, false, true, images::start_task_for_distribute_image),
+    action("TagCloudResources", APP_STREAMING, false, false, tags::tag_cloud_resources),
+    action("UntagCloudResources", APP_STREAMING, false, false, tags::untag_cloud_resources),
     action("ListAppInstanceGroup", APP_STREAMING, false, false, users::list_app_instance_group).listing(
         "AppInstanceGroupModels",
         Some("TotalCount"),

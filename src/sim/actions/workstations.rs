@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     call::SimCall,
-    origin::image_of,
+    origin::{image_of, is_in},
     paging::{numbered, page_of},
 };
 use crate::sim::{
@@ -25,6 +25,7 @@ pub(super) fn list_wuying_server(world: &mut World, call: &SimCall<'_>) -> Resul
         .instances()
         .filter(|instance| instance.kind == InstanceKind::WuyingServer)
         .filter(|instance| ids.is_empty() || ids.contains(&instance.id.as_str()))
+        .filter(|instance| params.get("BizRegionId").is_none_or(|region| is_in(instance.region.as_ref(), region)))
         .filter(|instance| params.get("WuyingServerNameOrId").is_none_or(|part| instance.id.contains(part)))
         .filter(|instance| params.get("Status").is_none_or(|status| instance.status(now) == status))
         .map(|instance| workstation_row(world, instance, now, "%Y-%m-%dT%H:%M:%S.000+00:00"))

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::sim::codes::SimFailure;
 
+/// The region of instances that name none, and of every new image.
+pub(crate) const HOME_REGION: &str = "cn-shanghai";
+
 /// The two kinds of instance that images are made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InstanceKind {
@@ -66,7 +69,7 @@ pub struct InstanceSpec {
     /// A desktop of this pool, which lists leave out by default.
     #[serde(default)]
     pub pool_id: Option<String>,
-    /// Listed in this region only; in all where it is absent.
+    /// The region; that of the simulator where it is absent.
     #[serde(default)]
     pub region: Option<String>,
 }
@@ -126,6 +129,7 @@ pub(crate) struct SimulatedInstance {
     #[serde(default)]
     pub(crate) pool_id: Option<String>,
     #[serde(default)]
+    /// `None` until a call names one: only an open world has such instances.
     pub(crate) region: Option<String>,
     pub(crate) since: DateTime<Utc>,
 }
@@ -154,7 +158,7 @@ impl SimulatedInstance {
             maintenance: spec.maintenance,
             image_name: spec.image_name,
             pool_id: spec.pool_id,
-            region: spec.region,
+            region: spec.region.or_else(|| Some(HOME_REGION.to_owned())),
             since: now,
         }
     }

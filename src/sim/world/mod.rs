@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 mod image;
 mod instance;
 
+pub(super) use self::instance::HOME_REGION;
 pub use self::instance::{InstanceKind, InstanceSpec};
 use self::{
     image::user,
@@ -27,9 +28,6 @@ use super::{
     users::{SimUserKind, UserSpec, Users},
 };
 use crate::domain::ids::NO_SUCH_INSTANCE;
-
-/// The region that every instance and every new image is in.
-pub(super) const HOME_REGION: &str = "cn-shanghai";
 
 /// Durations and limits.
 #[derive(Debug, Clone, Copy, Default)]
@@ -192,8 +190,56 @@ impl World {
     pub(super) fn instance(&mut self, id: &str, kind: InstanceKind, now: DateTime<Utc>) -> Option<&SimulatedInstance> {
         if self.rules.open && id != NO_SUCH_INSTANCE && !self.has_instance(id) {
             self.put_instance(InstanceSpec::running(id, kind), now);
+            if let Some(instance) = self.instances.get_mut(id) {
+                instance.region = None;
+            }
         }
         self.instances.get(id).filter(|instance| instance.kind == kind)
+    }
+
+    /// Likewise, if it is in that region. One whose region is not known yet is in it from now on.
+    pub(super) fn instance_in(
+        &mut self,
+        region: &str,
+        id: &str,
+        kind: InstanceKind,
+        now: DateTime<Utc>,
+    ) -> Option<&SimulatedInstance> {
+        self.instance(id, kind, now)?;
+        if let Some(instance) = self.instances.get_mut(id)
+            && instance.region.is_none()
+        {
+            instance.region = Some(region.to_owned());
+            self.revision += 1;
+        }
+        self.instances.get(id).filter(|instance| instance.region.as_deref() == Some(region))
+    }
+
+    /// Adds tags to an image, or changes their values.
+    pub(super) fn tag_image(
+        &mut self,
+        id: &str,
+        most: usize,
+        tags: &BTreeMap<String, String>,
+        now: DateTime<Utc>,
+    ) -> Result<(), SimFailure> {
+        let image = self.existing(id, now)?;
+        let mut all = image.tags.clone();
+        all.extend(tags.clone());
+        if all.len() > most {
+            return Err(SimFailure::invalid("Tags"));
+        }
+        image.tags = all;
+        self.revision += 1;
+        Ok(())
+    }
+
+    /// Removes these tags of an image, or all if none is named.
+    pub(super) fn untag_image(&mut self, id: &str, keys: &[&str], now: DateTime<Utc>) -> Result<(), SimFailure> {
+        let image = self.existing(id, now)?;
+        image.tags.retain(|key, _| !keys.is_empty() && !keys.contains(&key.as_str()));
+        self.revision += 1;
+        Ok(())
     }
 
     /// Whether a workstation has that session instance; an open world accepts any.

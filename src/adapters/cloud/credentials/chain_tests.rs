@@ -66,7 +66,7 @@ impl Host {
 }
 
 fn provider(choice: &str, environment: Environment) -> CredentialProvider {
-    static HTTP: LazyLock<Http> = LazyLock::new(|| Http::new(Duration::from_secs(1)).unwrap());
+    static HTTP: LazyLock<Http> = LazyLock::new(|| Http::new(Duration::from_secs(1), None).unwrap());
     let http = HTTP.clone();
     let choice = CredentialSource::parse(choice).unwrap();
     let nonce = Arc::new(|| "nonce".to_owned());

@@ -3,7 +3,12 @@
 use std::{collections::HashMap, io::IsTerminal as _, path::Path, time::Duration};
 
 use super::{
-    super::{outcome::Result, output::NONE, table::Rows, terminal::print_text},
+    super::{
+        outcome::Result,
+        output::NONE,
+        table::Rows,
+        terminal::{control, print_text},
+    },
     configuration::SLOTS,
 };
 use crate::{
@@ -68,8 +73,10 @@ fn redraw(rows: &[BakeRow], shown: usize, color: bool) -> usize {
         table.row([&row.id.to_string(), &row.schedule, &row.instance_id, &row.state, &version, image]);
     }
     let text = table.render();
-    let up = if shown == 0 { String::new() } else { format!("\u{1b}[{shown}A") };
-    let lines: String = text.lines().map(|line| format!("\u{1b}[2K{line}\n")).collect();
-    print_text(&format!("{up}{lines}\u{1b}[J"));
+    if shown > 0 {
+        control(&format!("\u{1b}[{shown}A"));
+    }
+    control("\u{1b}[J");
+    print_text(&text);
     text.lines().count()
 }

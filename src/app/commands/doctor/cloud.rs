@@ -18,7 +18,7 @@ use super::{
 use crate::{
     adapters::{
         cloud::{
-            CloudClient, ProbeResult,
+            CloudClient, CloudError, ProbeResult,
             actions::{ImageStatus, ListImage},
             endpoint::Endpoint,
             request::Product,
@@ -68,8 +68,15 @@ pub(super) async fn examine(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cloud = match daemon::client(config, &context.environment, &clock) {
         Ok(cloud) => cloud,
+        Err(error @ CloudError::Proxy(_)) => {
+            let advice = "docs/network.md has the variables; the service has its own environment";
+            return report.add(Check::fail("proxy", chain(&error), advice));
+        }
         Err(error) => return report.add(Check::fail("cloud", chain(&error), "check `endpoint` of [cloud]")),
     };
+    if let Some(proxy) = cloud.proxy() {
+        report.add(Check::ok("proxy", format!("encrypted calls go through {proxy}")));
+    }
     let needs = Needs::of(config);
     let reachable = hosts(&cloud, &needs, report).await;
     let reaches =

@@ -1,6 +1,7 @@
 //! Checks of this host: files, their permissions, the disk, the time zones.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, Metadata},
     io,
     os::unix::fs::MetadataExt as _,
@@ -12,7 +13,11 @@ use rustix::fs::StatVfsMountFlags;
 
 use super::report::Check;
 use crate::{
-    adapters::config::{Config, Problems, Severity},
+    adapters::{
+        config::{Config, Problems, Severity},
+        control::who,
+        store::DATABASE_FILE,
+    },
     app::commands::{context::Context, output::schedules},
     domain::{api::credential_source::CredentialSource, calendar::zone::Release},
 };
@@ -73,6 +78,9 @@ pub(super) fn config_permissions(config: &Config) -> Check {
             let found = format!("everybody can write {}", file.display());
             return Check::fail(name, found, format!("chmod o-w {}", file.display()));
         }
+        if let Some(check) = foreign_owner(name, file, &metadata, daemon.map(|(uid, _)| uid)) {
+            return check;
+        }
         let replaceable = |folder: Metadata| folder.mode() & OTHERS_WRITE != 0 && folder.mode() & STICKY == 0;
         if fs::metadata(folder).is_ok_and(replaceable) {
             let found = format!("everybody can replace files of {}", folder.display());
@@ -94,6 +102,81 @@ pub(super) fn config_permissions(config: &Config) -> Check {
         }
     }
     Check::ok(name, "the daemon can read it, and not everybody can write it")
+}
+
+/// A warning if neither root, the daemon's user nor this one owns a file: its owner can change it at any time.
+fn foreign_owner(name: &str, file: &Path, metadata: &Metadata, daemon: Option<u32>) -> Option<Check> {
+    let me = rustix::process::geteuid().as_raw();
+    if [Some(0), daemon, Some(me)].contains(&Some(metadata.uid())) {
+        return None;
+    }
+    let found = format!("{} belongs to {}, who can change it", file.display(), who::person(metadata.uid()));
+    Some(Check::warn(name, found, format!("chown root: {}", file.display())))
+}
+
+/// The history belongs to the daemon's user, and nobody else can replace its files. `daemon` is the user of the running
+/// daemon.
+pub(super) fn state_permissions(state_dir: &Path, daemon: Option<u32>) -> Check {
+    let name = "state directory";
+    let Ok(metadata) = fs::metadata(state_dir) else {
+        return Check::skip(name, format!("{} is not there yet, or cannot be examined", state_dir.display()));
+    };
+    if metadata.mode() & OTHERS_WRITE != 0 {
+        let found = format!("everybody can replace the files in {}", state_dir.display());
+        return Check::fail(name, found, format!("chmod o-w {}", state_dir.display()));
+    }
+    let owner = metadata.uid();
+    if let Some(daemon) = daemon.filter(|daemon| *daemon != owner && *daemon != 0) {
+        let (found, user) = (who::person(owner), who::person(daemon));
+        let found = format!("{} belongs to {found}, and the daemon runs as {user}", state_dir.display());
+        return Check::warn(name, found, format!("chown -R {daemon}: {}", state_dir.display()));
+    }
+    for file in [DATABASE_FILE, "lock"].map(|file| state_dir.join(file)) {
+        let Ok(metadata) = fs::symlink_metadata(&file) else { continue };
+        if metadata.uid() != owner {
+            let found = format!("{} belongs to {}", file.display(), who::person(metadata.uid()));
+            return Check::warn(name, found, format!("chown --reference={} {}", state_dir.display(), file.display()));
+        }
+    }
+    Check::ok(name, format!("{} and its files belong to {}", state_dir.display(), who::person(owner)))
+}
+
+/// Hooks run with the rights of the daemon: others must not be able to change their programs and scripts.
+pub(super) fn hook_permissions(config: &Config) -> Check {
+    let name = "hooks";
+    let daemon = fs::metadata(&config.daemon.state_dir).ok().map(|state| state.uid());
+    let hooks = config.schedules.iter().map(|schedule| &schedule.settings.hooks);
+    let commands = hooks.flat_map(|hooks| [&hooks.before, &hooks.after, &hooks.on_failure, &hooks.verify]).flatten();
+    let files: BTreeSet<&Path> =
+        commands.flat_map(|command| &command.0).map(Path::new).filter(|path| path.is_absolute()).collect();
+    let mut seen = 0;
+    for file in files {
+        // An argument need not be a file.
+        let Ok(metadata) = fs::metadata(file) else { continue };
+        if !metadata.is_file() {
+            continue;
+        }
+        seen += 1;
+        if metadata.mode() & OTHERS_WRITE != 0 {
+            let found = format!("everybody can change {}, which the daemon runs", file.display());
+            return Check::fail(name, found, format!("chmod o-w {}", file.display()));
+        }
+        let folder = file.parent().and_then(|folder| Some((folder, fs::metadata(folder).ok()?)));
+        if let Some((folder, metadata)) = folder
+            && metadata.mode() & OTHERS_WRITE != 0
+            && metadata.mode() & STICKY == 0
+        {
+            let found = format!("everybody can replace {}, which the daemon runs", file.display());
+            return Check::fail(name, found, format!("chmod o-w {}", folder.display()));
+        }
+        if let Some(check) = foreign_owner(name, file, &metadata, daemon) {
+            return check;
+        }
+    }
+    if seen == 0 {
+        return Check::skip(name, "no schedule runs a program of this host");
+    }
+    Check::ok(name, format!("{seen} programs and scripts, which others cannot change"))
 }
 
 fn readable_by(file: &Metadata, uid: u32, gid: u32) -> bool {
@@ -149,6 +232,16 @@ pub(super) fn credential_permissions(context: &Context<'_>, config: &Config) -> 
         return Check::skip(name, format!("none are read: credentials = \"{choice}\""));
     }
     files.dedup();
+    for id in files.iter().filter(|file| file.ends_with("access_key_id")) {
+        let secret = id.with_file_name("access_key_secret");
+        let (present, missing) = match (id.exists(), secret.exists()) {
+            (true, false) => (id, &secret),
+            (false, true) => (&secret, id),
+            _ => continue,
+        };
+        let found = format!("{} is there, but {} is missing", present.display(), missing.display());
+        return Check::fail(name, found, format!("install -m 0400 FILE {}", missing.display()));
+    }
     let mut closed = Vec::new();
     for file in files {
         let metadata = match fs::metadata(&file) {

@@ -34,6 +34,9 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     report.add(host::config_permissions(&config));
     report.add(host::credential_permissions(context, &config));
     let config = context.with_running(config).await;
+    let daemon = service::uid_of_daemon(&config, &context.environment).await;
+    report.add(host::state_permissions(&config.daemon.state_dir, daemon));
+    report.add(host::hook_permissions(&config));
     report.add(host::disk(&config.daemon.state_dir));
     report.add(host::time_zones(&zone::release(), SystemClock.now()));
     report.add(service::database(&config.daemon.state_dir).await);

@@ -15,7 +15,7 @@ use super::report::Check;
 use crate::{
     adapters::{
         config::Config,
-        control::{ControlError, Reply, Request, client},
+        control::{ControlError, Reply, Request, client, who},
         store::{DATABASE_FILE, Reader, StoreError},
     },
     domain::{error::chain, health::Verdict},
@@ -117,6 +117,18 @@ pub(super) async fn daemon(config: &Config, broken: bool) -> Check {
         return Check::warn(name, found, "imagebaked reload; [cloud] and [daemon] may ask for a restart");
     }
     Check::ok(name, format!("{found}, health OK"))
+}
+
+/// The user of the running daemon, otherwise that of its unit, by its number; `None` if neither is known.
+pub(super) async fn uid_of_daemon(config: &Config, environment: &BTreeMap<String, String>) -> Option<u32> {
+    if let Ok(Reply::Status(status)) = client::ask(&config.daemon.control_socket, &Request::Status { all: false }).await
+    {
+        // Not the owner of its folder in /proc, which is root for a process without core files.
+        let process = std::fs::read_to_string(format!("/proc/{}/status", status.daemon.pid)).ok()?;
+        return process.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next()?.parse().ok());
+    }
+    let user = property(environment, "User").await.ok()?;
+    user.parse().ok().or_else(|| who::number_of(&user))
 }
 
 /// Whether systemd starts the daemon, now and at boot.

@@ -16,7 +16,7 @@ use super::{
     outcome::{CommandOutput, Exit, Failure, Result, refused},
     output::{NONE, Rows, Zones, relative, schedules as counted},
     table::wrapped,
-    terminal::{print_text, try_print_text},
+    terminal::{control, print_text, try_print_text},
 };
 use crate::{
     adapters::{
@@ -139,7 +139,7 @@ fn shown(context: &Context<'_>, config: &Config, status: &Status, all: bool) -> 
 async fn watch(context: &Context<'_>, config: &Config, all: bool) -> Result {
     let in_place = stdout().is_terminal() && !context.json;
     if in_place {
-        print_text(CLEAR);
+        control(CLEAR);
     }
     let mut last = None;
     loop {
@@ -151,8 +151,9 @@ async fn watch(context: &Context<'_>, config: &Config, all: bool) -> Result {
         })?;
         let now = steady(&status);
         if in_place {
+            control(HOME);
             print_text(&format!(
-                "{HOME}{}\n(every {} s; Ctrl-C ends)\n",
+                "{}\n(every {} s; Ctrl-C ends)\n",
                 shown(context, config, &status, all)?,
                 EVERY.as_secs()
             ));

@@ -1,0 +1,196 @@
+//! What the fuzzer and `tests/hostile_input.rs` run: each takes any bytes, and panics if a rule is broken.
+//!
+//! The first rule is that there is no panic. The others stand in each function.
+
+#![allow(dead_code, reason = "each fuzz target uses one of them")]
+#![expect(clippy::expect_used, reason = "a target that cannot run is a failure")]
+
+use std::{collections::BTreeMap, io::Cursor, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use imagebaked::{
+    adapters::{
+        cloud::{
+            actions::{
+                CreateImageByInstance, DescribeDesktops, GetCallerIdentity, ListImage, ListWuyingServer,
+                StartTaskForDistributeImage,
+            },
+            answer,
+            http::Incoming,
+            request::CloudCall,
+        },
+        config::{self, crontab},
+        control::{self, Request},
+        store,
+    },
+    domain::{
+        api::codes::Idempotency,
+        bake::naming::{Template, Values},
+        calendar::{Timing, zone::Zone},
+        error::chain,
+        text::{LONGEST_ERROR, LONGEST_TEXT, clean_json, is_hidden},
+    },
+};
+
+/// An instant in a year with usual clock changes.
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_774_000_000, 0).unwrap_or_default()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+}
+
+/// The text of a configuration: every problem can be shown, on a terminal and as JSON; a valid one loads the same again.
+pub fn config(data: &[u8]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("imagebaked.toml");
+    std::fs::write(&path, data).expect("room on the disk");
+    let problems = match config::load(&path, &BTreeMap::new()) {
+        Ok(loaded) => {
+            let again = config::load(&path, &BTreeMap::new()).expect("it was valid");
+            assert_eq!(loaded.config.hash, again.config.hash);
+            for schedule in loaded.config.schedules.iter().take(5) {
+                let _ = schedule.timing.next_after(now());
+            }
+            loaded.warnings
+        }
+        Err(problems) => problems,
+    };
+    let _ = (problems.render(false), problems.render(true), problems.to_json(), problems.errors_in_one_line(20));
+}
+
+/// A cron expression: its slots increase, and counting them gives their number.
+pub fn cron(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    for zone in ["Europe/Berlin", "Asia/Shanghai", "Australia/Lord_Howe"] {
+        let zone: Zone = zone.parse().expect("a zone of the database");
+        let Ok(timing) = Timing::parse(&[text], zone, Duration::ZERO, "seed") else { continue };
+        let slots: Vec<_> = timing.between(now(), DateTime::<Utc>::MAX_UTC).take(10).collect();
+        assert!(slots.is_sorted_by(|a, b| a < b), "{text:?}: {slots:?}");
+        if let Some(last) = slots.last() {
+            assert_eq!(timing.count(now(), *last), slots.len() as u64, "{text:?}");
+            assert_eq!(timing.last_until(*last), Some(*last), "{text:?}");
+            assert!(timing.next_after(*last - TimeDelta::seconds(1)) == Some(*last), "{text:?}");
+        }
+    }
+}
+
+/// A crontab: what it becomes has no control characters, and its tables are TOML.
+pub fn crontab(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let zone: Zone = "Asia/Shanghai".parse().expect("a zone of the database");
+    for system in [false, true] {
+        let toml = crontab::toml(&crontab::read(&text, zone, system));
+        assert!(!toml.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "{toml:?}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("imagebaked.toml");
+        std::fs::write(&path, &toml).expect("room on the disk");
+        if let Err(problems) = config::load(&path, &BTreeMap::new()) {
+            let syntax = problems.0.iter().find(|problem| problem.code == "syntax");
+            assert!(syntax.is_none(), "{syntax:?} in {toml}");
+        }
+    }
+}
+
+/// A message on the control socket: a request is the same after a second reading, and has no hidden characters.
+pub fn control_message(data: &[u8]) {
+    let mut line = data.to_vec();
+    line.push(b'\n');
+    let read = runtime().block_on(control::read::<serde_json::Value>(&mut line.as_slice(), control::MAX_REQUEST));
+    let mut body = match read {
+        Ok(envelope) => envelope.body,
+        Err(error) => return check_text(&chain(&error), 4 * LONGEST_ERROR),
+    };
+    clean_json(&mut body, LONGEST_TEXT);
+    match serde_json::from_value::<Request>(body) {
+        Ok(request) => {
+            let written = serde_json::to_value(&request).expect("a request can be written");
+            check_json(&written);
+            assert_eq!(serde_json::from_value::<Request>(written).expect("it can be read"), request);
+        }
+        Err(error) => check_text(&chain(&error), 4 * LONGEST_ERROR),
+    }
+}
+
+/// An answer of the cloud, with the status and the idempotency by the first byte: no text of it has hidden characters.
+pub fn cloud_answer(data: &[u8]) {
+    let Some((first, body)) = data.split_first() else { return };
+    let status = [200, 400, 403, 407, 429, 500, 502, 503][usize::from(first % 8)];
+    let repeat = if first & 8 == 0 { Idempotency::Idempotent } else { Idempotency::NonIdempotent };
+    let headers = vec![
+        ("date".to_owned(), "Sun, 01 Mar 2026 02:03:05 GMT".to_owned()),
+        ("retry-after".to_owned(), String::from_utf8_lossy(body).chars().take(20).collect()),
+    ];
+    let incoming = Incoming { status, headers, body: body.to_vec() };
+    check_answer::<CreateImageByInstance>(&incoming, repeat);
+    check_answer::<ListImage>(&incoming, repeat);
+    check_answer::<DescribeDesktops>(&incoming, repeat);
+    check_answer::<ListWuyingServer>(&incoming, repeat);
+    check_answer::<StartTaskForDistributeImage>(&incoming, repeat);
+    check_answer::<GetCallerIdentity>(&incoming, repeat);
+}
+
+fn check_answer<C: CloudCall>(incoming: &Incoming, repeat: Idempotency)
+where
+    C::Value: std::fmt::Debug,
+{
+    match answer::read::<C>(incoming, repeat) {
+        Ok(answer) => {
+            for text in [&answer.request_id, &answer.code, &answer.message].into_iter().flatten() {
+                check_text(text, LONGEST_TEXT);
+            }
+            // `Debug` escapes what is hidden: a raw escape is a text that was not cleaned.
+            let shown = format!("{:?}", answer.value);
+            assert!(!shown.contains("\\u{1b}") || shown.contains("\\\\u{1b}"), "{shown}");
+        }
+        Err(error) => {
+            check_text(&error.describe(), 2 * LONGEST_TEXT);
+            assert!(error.retry_after.is_none_or(|delay| delay <= Duration::from_hours(1)));
+        }
+    }
+}
+
+/// An import document: it is taken as a whole, or the folder has no history.
+pub fn import_document(data: &[u8]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let imported = runtime().block_on(store::import(folder.path(), Cursor::new(data.to_vec()), now(), &|_| ()));
+    let is_there = folder.path().join(store::DATABASE_FILE).exists();
+    assert_eq!(imported.is_ok(), is_there);
+    if let Err(error) = imported {
+        check_text(&chain(&error), 8 * LONGEST_ERROR);
+    }
+}
+
+/// A template of image names: what it renders is the same each time, and has the version where it says so.
+pub fn template(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(template) = Template::parse(text) else { return };
+    let zone: Zone = "Europe/Berlin".parse().expect("a zone of the database");
+    let values = |version, minutes| Values {
+        name: "golden",
+        id: "golden",
+        instance_id: "ecd-1",
+        slot: now() + TimeDelta::minutes(minutes),
+        zone,
+        version,
+    };
+    let name = template.render(&values(7, 0));
+    assert_eq!(name, template.render(&values(7, 0)));
+    assert!(!template.has_version() || name != template.render(&values(8, 0)), "{text:?}");
+    assert!(!template.has_slot() || name != template.render(&values(7, 1)), "{text:?}");
+}
+
+fn check_text(text: &str, longest: usize) {
+    let hidden = text.chars().find(|c| is_hidden(*c) && !matches!(c, '\n' | '\t'));
+    assert!(hidden.is_none() && text.chars().count() <= longest, "{hidden:?} in {text:?}");
+}
+
+fn check_json(value: &serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) => check_text(text, LONGEST_TEXT),
+        serde_json::Value::Array(values) => values.iter().for_each(check_json),
+        serde_json::Value::Object(fields) => fields.values().for_each(check_json),
+        _ => {}
+    }
+}

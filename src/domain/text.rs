@@ -1,0 +1,145 @@
+//! Text from outside: the cloud, the control socket, an import, the output of hooks. Characters that change how a terminal,
+//! a log or a file shows the text around them are replaced by their escapes, and the length is bounded.
+//!
+//! ```
+//! use imagebaked::domain::text::clean;
+//!
+//! assert_eq!(clean("golden\u{1b}[2J\nok", 100), r"golden\u{1b}[2J\nok");
+//! assert_eq!(clean("a long name", 6), "a lon…");
+//! ```
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+/// Maximum length of a name, an id, a tag or a reason, in characters. The longest of the cloud's own is 256.
+pub const LONGEST_TEXT: usize = 1_000;
+
+/// Maximum length of a text of a row in an import. The longest that is written is the output of a hook.
+pub const LONGEST_STORED: usize = 65_536;
+
+/// Maximum length of an error's own text, in characters: an error may quote what it could not read.
+pub const LONGEST_ERROR: usize = 2_000;
+
+/// Whether a character is invisible and acts on the text around it: control characters, marks of the direction of
+/// writing, separators of lines, tags.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// The text in one line of at most `longest` characters.
+pub fn clean(text: &str, longest: usize) -> Cow<'_, str> {
+    bounded(text, longest, |_| false)
+}
+
+/// The text of at most `longest` characters; line ends and tabs stay.
+pub fn clean_lines(text: &str, longest: usize) -> Cow<'_, str> {
+    bounded(text, longest, |c| matches!(c, '\n' | '\t'))
+}
+
+/// Cleans every string and name of a JSON value in place. Tokens (`NextToken`) keep their length: a shortened one is another.
+pub fn clean_json(value: &mut Value, longest: usize) {
+    clean_strings(value, longest, clean);
+}
+
+/// Likewise; line ends and tabs stay.
+pub fn clean_stored_json(value: &mut Value, longest: usize) {
+    clean_strings(value, longest, clean_lines);
+}
+
+fn clean_strings(value: &mut Value, longest: usize, clean: fn(&str, usize) -> Cow<'_, str>) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(cleaned) = clean(text, longest) {
+                *text = cleaned;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| clean_strings(value, longest, clean)),
+        Value::Object(fields) => {
+            if fields.keys().any(|name| name.contains(is_hidden)) {
+                let entries = std::mem::take(fields).into_iter();
+                *fields = entries.map(|(name, value)| (clean(&name, LONGEST_TEXT).into_owned(), value)).collect();
+            }
+            for (name, value) in fields {
+                clean_strings(value, if name.ends_with("Token") { usize::MAX } else { longest }, clean);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn bounded(text: &str, longest: usize, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
+    let is_fine = |c: char| !is_hidden(c) || stays(c);
+    let is_short = text.len() <= longest || text.chars().nth(longest).is_none();
+    if is_short && text.chars().all(is_fine) {
+        return Cow::Borrowed(text);
+    }
+    let mut cleaned = String::new();
+    let mut length = 0;
+    for c in text.chars() {
+        let escape = (!is_fine(c)).then(|| c.escape_default());
+        length += escape.as_ref().map_or(1, ExactSizeIterator::len);
+        // The last place is for the mark that something is left out.
+        if length >= longest {
+            cleaned.push('…');
+            break;
+        }
+        match escape {
+            Some(escape) => cleaned.extend(escape),
+            None => cleaned.push(c),
+        }
+    }
+    Cow::Owned(cleaned)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn hidden_characters_become_visible() {
+        for (from, to) in [
+            ("\u{1b}]0;title\u{7}", r"\u{1b}]0;title\u{7}"),
+            ("ok\r\nbake 7: succeeded", r"ok\r\nbake 7: succeeded"),
+            ("\u{9b}31m", r"\u{9b}31m"),
+            ("gnp.\u{202e}x", r"gnp.\u{202e}x"),
+            ("\u{2066}a\u{2069}", r"\u{2066}a\u{2069}"),
+            ("a\u{2028}b", r"a\u{2028}b"),
+            ("研发 desktop – ✓", "研发 desktop – ✓"),
+        ] {
+            assert_eq!(clean(from, 100), to);
+        }
+        assert_eq!(clean_lines("a\n\tb\u{1b}", 100), "a\n\tb\\u{1b}");
+    }
+
+    #[test]
+    fn a_json_value_is_cleaned_inside_and_keeps_its_tokens() {
+        let mut value = json!({"a": ["x\u{7}", {"b": "中".repeat(20)}], "NextToken": "t".repeat(20), "n\u{1b}": 1});
+        clean_json(&mut value, 5);
+        // An escape is kept whole or left out.
+        assert_eq!(value, json!({"a": ["x…", {"b": "中中中中…"}], "NextToken": "t".repeat(20), "n\\u{1b}": 1}));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_has_hidden_characters_or_is_too_long(text in "\\PC*|[\\x00-\\xff]{0,40}|.{0,40}", longest in 1usize..60) {
+            let cleaned = clean(&text, longest);
+            prop_assert!(!cleaned.chars().any(is_hidden));
+            prop_assert!(cleaned.chars().count() <= longest);
+        }
+    }
+}
