@@ -457,7 +457,11 @@ fn wrong_command_lines_are_answered_with_what_is_right() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("imagebaked.toml");
     let state = folder.path().join("state");
-    fs::write(&config, format!("[daemon]\nstate_dir = '{}'\ncontrol_socket = '{0}/none.sock'\n{FILE}", state.display())).unwrap();
+    fs::write(
+        &config,
+        format!("[daemon]\nstate_dir = '{}'\ncontrol_socket = '{0}/none.sock'\n{FILE}", state.display()),
+    )
+    .unwrap();
     for (code, line, part) in [
         (2, "", "How it is:"),
         (2, "staus", "'status'"),

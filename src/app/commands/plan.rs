@@ -262,7 +262,8 @@ fn table(
     });
     let expected: &[_] = if useful { &["BEGINS", "DONE"] } else { &[] };
     let header = [&["SLOT", "WHEN"], expected, &["SCHEDULE", "INSTANCE", "IMAGE NAME", "NOTE"]].concat();
-    let mut rows = Rows::new(&header, context.color).sparing(&["WHEN", "INSTANCE"]).or_blocks(&["SLOT", "SCHEDULE", "INSTANCE"]);
+    let mut rows =
+        Rows::new(&header, context.color).sparing(&["WHEN", "INSTANCE"]).or_blocks(&["SLOT", "SCHEDULE", "INSTANCE"]);
     for (Foreseen { slot, expected }, row) in slots.iter().zip(shown) {
         let note = if row.paused {
             "paused: will be skipped"

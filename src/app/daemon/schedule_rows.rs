@@ -1,6 +1,9 @@
 //! The rows of schedules in the status: which ones, and what each shows.
 
-use std::{cmp::Reverse, collections::{HashMap, HashSet}};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+};
 
 use chrono::{DateTime, Utc};
 
