@@ -38,6 +38,7 @@ impl Maintenance {
         }
     }
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so whether to skip it")]
     pub(super) fn is_unknown(&self) -> bool {
         *self == Self::Unknown
     }

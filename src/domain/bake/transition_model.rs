@@ -298,6 +298,7 @@ fn gmt(made_at: i64) -> NaiveDateTime {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that is so or not")]
 struct World {
     sessions: Vec<String>,
     in_maintenance: bool,

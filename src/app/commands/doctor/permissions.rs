@@ -36,6 +36,7 @@ use crate::{
 
 /// Calls that the schedules need.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one group of calls that is needed or not")]
 pub(super) struct Needs {
     /// Kind of the first schedule; the create call is the same for all kinds.
     kind: Option<InstanceType>,
