@@ -13,7 +13,7 @@ CREATE TABLE attempts (
     http_status INTEGER,
     request_id  TEXT,
     message     TEXT
-) STRICT;
+, success INTEGER CHECK (success IN (0, 1)), answer  TEXT) STRICT;
 
 CREATE INDEX attempts_by_bake ON attempts (bake_id, id);
 

@@ -671,3 +671,29 @@ async fn serve() {
     read.await.unwrap().unwrap();
     sim.stop().await;
 }
+
+#[tokio::test]
+async fn desktops_are_put_into_maintenance_by_the_documented_parameters_alone() {
+    let (sim, clock) = start(Options::default()).await;
+    let set = [("RegionId", "cn-shanghai"), ("DesktopIds.1", "ecd-sim0001"), ("Mode", "ENTER")];
+    for (params, code) in [
+        (vec![set[1], set[2]], "MissingRegionId"),
+        (vec![set[0], set[2]], "MissingDesktopIds"),
+        (vec![set[0], set[1]], "MissingMode"),
+        (vec![set[0], set[1], ("Mode", "ON")], "InvalidMode"),
+        (vec![set[0], ("DesktopIds.1", "ecd-none"), set[2]], "InvalidDesktopId.NotFound"),
+        (vec![set[0], ("DesktopIds.1", "ws-sim0001"), set[2]], "InvalidDesktopId.NotFound"),
+    ] {
+        let answer = call(&sim, &clock, "SetDesktopMaintenance", &params).await.unwrap();
+        assert_eq!(answer.code(), code, "{params:?}");
+    }
+    for (mode, shown) in [("enter", "Maintenance"), ("EXIT", "NoFlag")] {
+        let params = [set[0], set[1], ("Mode", mode)];
+        let answer = call(&sim, &clock, "SetDesktopMaintenance", &params).await.unwrap();
+        assert_eq!((answer.status, answer.json().as_object().unwrap().len()), (200, 1), "only a RequestId");
+        let desktops = [set[0], ("DesktopId.1", "ecd-sim0001")];
+        let row = call(&sim, &clock, "DescribeDesktops", &desktops).await.unwrap().json()["Desktops"][0].clone();
+        assert_eq!((&row["ManagementFlag"], &row["ManagementFlags"]), (&json!(shown), &json!([shown])));
+    }
+    sim.stop().await;
+}

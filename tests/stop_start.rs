@@ -513,3 +513,77 @@ fn a_workstation_is_imaged_with_its_session_and_never_stopped_without_a_choice()
     let one = found("instance ws-one");
     assert_eq!((&one["result"], &one["found"]), (&"ok".into(), &"Running, ws-one, session p-one (one)".into()));
 }
+
+// Maintenance
+
+fn in_maintenance(cloud: &Cloud, instance: &str) -> bool {
+    let state = cloud.state();
+    let all = state["instances"].as_array().unwrap();
+    all.iter().find(|known| known["instance_id"] == instance).unwrap()["maintenance"] == true
+}
+
+#[test]
+fn a_desktop_is_in_maintenance_from_its_stop_to_its_start_and_one_of_others_stays() {
+    let cloud = Cloud::start();
+    put(&cloud, r#"{"instance_id":"ecd-found","instance_type":"CloudDesktop","maintenance":true}"#);
+    let keys = "stop_instance = 'required'\nmaintenance = true";
+    let schedules = [schedule("kept", "ecd-kept", keys), schedule("found", "ecd-found", keys)].concat();
+    let mut host = Host::new(cloud.addr, &schedules);
+    // The daemon dies with the begin committed, and the answer to it lost.
+    host.launch("answer.enter_maintenance:1");
+    eventually("it takes the request", || host.run(&["bake", "kept"]).status.success().then_some(()));
+    eventually("it has died", || host.has_died().then_some(()));
+    assert!(in_maintenance(&cloud, "ecd-kept"));
+    host.start();
+    host.until("it has ended", &["--schedule", "kept"], |row| row["state"] == "succeeded");
+    assert!(!in_maintenance(&cloud, "ecd-kept"));
+
+    let bake = host.bake("kept");
+    let calls = calls(&bake);
+    let changes: Vec<&str> = calls
+        .iter()
+        .map(String::as_str)
+        .filter(|call| ["maintenance", "stop_", "create_", "start_"].iter().any(|of| call.contains(of)))
+        .filter(|call| !call.contains("describe"))
+        .collect();
+    let wanted = [
+        "stop enter_maintenance ok",
+        "stop stop_instance ok",
+        "create create_image ok",
+        "start leave_maintenance ok",
+        "start start_instance ok",
+    ];
+    assert_eq!(changes, wanted);
+    assert!(!in_maintenance(&cloud, "ecd-kept"));
+    // Of a good answer the cloud's own words are kept, as of a refused one.
+    let made = bake["calls"].as_array().unwrap().iter().find(|call| call["call"] == "create_image").unwrap();
+    let own = (&made["success"], &made["code"], &made["answer"]);
+    assert_eq!(own, (&true.into(), &"200".into(), &"NULL".into()), "{made:#}");
+
+    let bake = host.bake("found");
+    assert_eq!(bake["state"], "succeeded");
+    assert!(reason(&bake).contains("was in maintenance, and stays in it"), "{bake}");
+    assert!(in_maintenance(&cloud, "ecd-found") && cloud.calls("SetDesktopMaintenance", Some("ecd-found")).is_empty());
+
+    // Without the right the bake goes on, and health warns.
+    cloud
+        .add_faults("[[fault]]\naction = \"SetDesktopMaintenance\"\ntimes = 0\ncode = \"Forbidden.RAM\"\nstatus = 403");
+    let bake = host.bake("kept");
+    assert_eq!(bake["state"], "succeeded");
+    assert!(reason(&bake).contains("without maintenance, which the cloud refused: Forbidden.RAM"), "{bake}");
+    let refused = bake["calls"].as_array().unwrap().iter().find(|call| call["call"] == "enter_maintenance").unwrap();
+    assert_eq!((&refused["success"], &refused["code"]), (&false.into(), &"Forbidden.RAM".into()), "{refused:#}");
+    eventually("health warns", || {
+        let status: Value = serde_json::from_slice(&host.run(&["status", "--json"]).stdout).ok()?;
+        let problems = status["health"]["problems"].as_array()?.clone();
+        problems.into_iter().find(|problem| {
+            let subject = (&problem["subject"]["kind"], &problem["subject"]["id"]);
+            problem["code"] == "rights_missing"
+                && problem["severity"] == "warning"
+                && subject == (&"instance".into(), &"ecd-kept".into())
+        })
+    });
+    let report = host.json(5, &["doctor"]);
+    let right = report["checks"].as_array().unwrap().iter().find(|check| check["name"] == "ecd:SetDesktopMaintenance");
+    assert_eq!(right.unwrap()["result"], "warn");
+}

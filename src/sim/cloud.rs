@@ -325,7 +325,7 @@ impl Cloud {
     fn instances_of(&self, params: &Params) -> Vec<String> {
         let mut ids: Vec<String> =
             ["InstanceId", "WuyingServerId"].iter().filter_map(|name| params.get(name)).map(str::to_owned).collect();
-        for name in ["DesktopId", "WuyingServerIdList"] {
+        for name in ["DesktopId", "DesktopIds", "WuyingServerIdList"] {
             ids.extend(params.list(name, usize::MAX).unwrap_or_default().into_iter().map(str::to_owned));
         }
         if let Some(image_id) = params.get("ImageId") {
@@ -379,7 +379,7 @@ impl Cloud {
                     "instance_id": instance.id, "instance_type": instance.kind, "status": instance.status(now),
                     "sub_instance_id": instance.sessions().next(), "connected": instance.is_connected(now),
                     "image_id": instance.image_id, "image_name": instance.image_name, "pool_id": instance.pool_id,
-                    "region": instance.region,
+                    "region": instance.region, "maintenance": instance.maintenance,
                 })
             })
             .collect();

@@ -2,8 +2,9 @@
 
 use super::{
     actions::{
-        Accepted, CallerIdentity, CreateImageByInstance, CreatedImage, DeleteImage, GetCallerIdentity, StartDesktops,
-        StartTaskForDistributeImage, StartWuyingServer, StopDesktops, StopWuyingServer,
+        Accepted, CallerIdentity, CreateImageByInstance, CreatedImage, DeleteImage, GetCallerIdentity,
+        SetDesktopMaintenance, StartDesktops, StartTaskForDistributeImage, StartWuyingServer, StopDesktops,
+        StopWuyingServer,
     },
     answer::ApiResponse,
     client::CloudClient,
@@ -71,6 +72,15 @@ impl CloudClient {
     ///
     /// `ApiError` if the call fails.
     pub async fn stop_desktops(&self, call: &StopDesktops) -> Result<ApiResponse<Accepted>, ApiError> {
+        self.call(call).await
+    }
+
+    /// Begins or ends the maintenance of cloud desktops.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
+    pub async fn set_maintenance(&self, call: &SetDesktopMaintenance) -> Result<ApiResponse<Accepted>, ApiError> {
         self.call(call).await
     }
 

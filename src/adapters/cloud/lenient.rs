@@ -15,6 +15,12 @@ pub(in crate::adapters::cloud) fn number<'de, D: Deserializer<'de>>(from: D) -> 
     Ok(as_number(&Value::deserialize(from)?))
 }
 
+/// The texts of a list; anything else is an empty list.
+pub(in crate::adapters::cloud) fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let value = Value::deserialize(from)?;
+    Ok(value.as_array().into_iter().flatten().filter_map(as_text).collect())
+}
+
 /// A list; null is an empty list.
 pub(in crate::adapters::cloud) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from: D,

@@ -86,8 +86,8 @@ layer! {
         auto_clean_userdata: bool = Bool,
         /// Whether user profile data is copied. Default: the cloud's.
         copy_profile: bool = Bool,
-        /// `BizType` of the create call, passed on unchanged.
-        biz_type: i32 = Integer(0, i64::from(i32::MAX)),
+        /// `BizType` of the create call: 1, 2, 3, 4 or 10. Its meaning is not public. Default: the cloud's.
+        biz_type: i32 = Integer(1, 10),
         /// `ProductType` of the create call, passed on unchanged.
         product_type: String = Custom(filled, || Kind::FILLED),
         /// Additional tags of every image, at most 15; keys and values have 1 to 128 characters. Default `{}`.
@@ -139,6 +139,9 @@ layer! {
             ("KeepCharging", StoppedMode::KeepCharging),
             ("StopCharging", StoppedMode::StopCharging),
         ]),
+        /// Cloud desktops only: whether a stopped desktop is in maintenance, in which nobody can connect to it. It begins before
+        /// the stop and ends before the start. A desktop that was in maintenance stays in it. Default `false`.
+        maintenance: bool = Bool,
         /// What happens if a user is connected to an instance that is to be stopped: `"wait"`, `"skip"` the slot, or
         /// `"proceed"`. Default `"wait"`.
         if_connected: IfConnected = OneOf(&[

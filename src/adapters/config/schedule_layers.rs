@@ -20,6 +20,9 @@ use crate::domain::{
     schedule::Instances,
 };
 
+/// Values of `BizType`.
+const BIZ_TYPES: [i32; 5] = [1, 2, 3, 4, 10];
+
 /// The tables of a schedule; the first one with a key counts.
 #[derive(Clone, Copy)]
 pub(super) struct ScheduleLayers<'l, 's> {
@@ -34,6 +37,7 @@ pub(super) struct MachineKeys {
     auto_clean_userdata: Option<bool>,
     sub_instance_id: Option<String>,
     stopped_mode: StoppedMode,
+    maintenance: bool,
 }
 
 /// Value of the key from the innermost table that has it.
@@ -119,7 +123,15 @@ impl<'s> ScheduleLayers<'_, 's> {
             "no-effect",
             "`stopped_mode` has no effect on a workstation"
         );
+        let maintenance = only!(
+            maintenance,
+            InstanceType::CloudDesktop,
+            error,
+            "not-for-workstations",
+            "`maintenance` works on cloud desktops only, and this is a workstation"
+        );
         MachineKeys {
+            maintenance: maintenance.is_some_and(|at| at.value),
             auto_clean_userdata: auto_clean_userdata.map(|at| at.value),
             sub_instance_id: sub_instance_id.map(|at| at.value.clone()),
             stopped_mode: stopped_mode.map_or(StoppedMode::KeepCharging, |at| at.value),
@@ -214,12 +226,21 @@ impl<'s> ScheduleLayers<'_, 's> {
             retry: pick!(self, retry, RETRY),
             stop_instance: pick!(self, stop_instance, StopInstance::Never),
             stopped_mode: machine_keys.stopped_mode,
+            maintenance: machine_keys.maintenance,
             if_connected: pick!(self, if_connected, IfConnected::Wait),
             connected_wait: pick!(self, connected_wait, CONNECTED_WAIT),
             max_downtime: pick!(self, max_downtime, MAX_DOWNTIME),
             hooks: pick!(self, hooks).map(|at| at.value.clone()).unwrap_or_default(),
             regions: pick!(self, regions).map(|at| at.value.clone()).unwrap_or_default(),
         }
+    }
+
+    /// The API page names these values; the cloud refuses any other when the image is made.
+    pub(super) fn check_biz_type(&self, out: &mut Diagnostics) {
+        let Some(at) = pick!(self, biz_type).filter(|at| !BIZ_TYPES.contains(&at.value)) else { return };
+        let message = format!("the cloud has no `biz_type` {}", at.value);
+        let hint = "1 (base), 2 (personal), 3 (cloud office), 4 (cloud flow) or 10 (standard)";
+        out.error(at.mark, "bad-value", message, Some(hint.into()));
     }
 
     /// Warns of the schedule's own keys that apply only if its instance is stopped.
@@ -232,6 +253,7 @@ impl<'s> ScheduleLayers<'_, 's> {
             own.if_connected.as_ref().map(|at| at.mark),
             own.connected_wait.as_ref().map(|at| at.mark),
             own.max_downtime.as_ref().map(|at| at.mark),
+            own.maintenance.as_ref().filter(|at| at.value).map(|at| at.mark),
         ];
         for mark in marks.into_iter().flatten() {
             let message = "this has no effect on an instance that is not stopped";

@@ -157,6 +157,7 @@ impl<'a, 's> Schedules<'a, 's> {
         layers.check_templates(name, &instances, image_name, own_name, out);
         let settings = layers.settings(instance_type, machine_keys, image_name, self.cloud_region);
         layers.warn_of_unused_waits(&settings, out);
+        layers.check_biz_type(out);
         let schedule = Schedule {
             id: own.id.as_ref().map_or(name, |at| at.value.as_str()).into(),
             name: name.into(),

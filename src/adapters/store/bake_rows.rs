@@ -41,7 +41,7 @@ ORDER BY slot LIMIT 1";
 
 /// The calls of one bake, in order.
 pub(super) const ATTEMPTS_OF: &str = "
-SELECT stage, call, started_at, finished_at, outcome, code, http_status, request_id, message
+SELECT stage, call, started_at, finished_at, outcome, code, http_status, request_id, message, success, answer
 FROM attempts WHERE bake_id = ?1 ORDER BY id";
 
 /// What a bake was to do.
@@ -153,7 +153,7 @@ pub struct AttemptRow {
     pub finished_at: i64,
     /// `ok`, or the class of the failure.
     pub outcome: String,
-    /// The API's code.
+    /// The API's Code, of a good answer too where the call has one.
     pub code: Option<String>,
     /// The HTTP status.
     pub http_status: Option<i64>,
@@ -161,9 +161,25 @@ pub struct AttemptRow {
     pub request_id: Option<String>,
     /// Description of the result.
     pub message: Option<String>,
+    /// The API's Success, where the call has it.
+    pub success: Option<bool>,
+    /// The API's own Message.
+    pub answer: Option<String>,
 }
 
-from_row!(AttemptRow { stage, call, started_at, finished_at, outcome, code, http_status, request_id, message });
+from_row!(AttemptRow {
+    stage,
+    call,
+    started_at,
+    finished_at,
+    outcome,
+    code,
+    http_status,
+    request_id,
+    message,
+    success,
+    answer
+});
 
 /// Filter of the history, newest slot first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

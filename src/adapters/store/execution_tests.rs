@@ -182,6 +182,8 @@ fn call(stage: &'static str, now: DateTime<Utc>) -> Attempt {
         http_status: Some(200),
         request_id: Some("R-1".to_owned()),
         message: Some("accepted".to_owned()),
+        success: Some(true),
+        answer: Some("success".to_owned()),
     }
 }
 
@@ -279,6 +281,29 @@ async fn a_clock_that_was_ahead(store: &Store) {
     store.note_clock(day(30), "the clock went back", Some("the clock")).await.unwrap();
 }
 
+/// The newest begin of a maintenance counts.
+async fn refused_maintenance(store: &Store) {
+    let instance = instance_of("creating");
+    let asked = [instance.clone(), InstanceId::from("ecd-none")];
+    let begin = |outcome, code: &str| Attempt {
+        call: "enter_maintenance".into(),
+        outcome,
+        code: Some(code.to_owned()),
+        ..call("stop", day(3))
+    };
+    let bake = bake_of(store, "creating", day(3)).await;
+    for (outcome, refused) in [("ok", 0), ("permanent", 1)] {
+        let state = store.bake(bake).await.unwrap().unwrap().state;
+        let attempt = Some(begin(outcome, "Forbidden.RAM"));
+        let line = LineId::from("creating");
+        let step = Transition { bake, line, state, reason: None, attempt, events: Vec::new() };
+        store.commit(&[step], day(3)).await.unwrap();
+        let found = store.reader().refused_maintenances(&asked).await.unwrap();
+        assert_eq!(found.len(), refused, "{outcome}");
+        assert!(found.iter().all(|one| one.instance == instance && one.bake == bake && one.code == "Forbidden.RAM"));
+    }
+}
+
 /// Bakes in each state that a statement asks for.
 async fn bakes(store: &Store) {
     let reader = store.reader();
@@ -319,6 +344,7 @@ async fn bakes(store: &Store) {
     assert!(!reader.images_in_progress().await.unwrap().is_empty());
     assert!(!reader.open_bakes().await.unwrap().is_empty());
     assert_eq!(reader.pending_restarts().await.unwrap().len(), 1);
+    refused_maintenance(store).await;
     assert!(!store.due(day(4)).await.unwrap().is_empty());
     assert!(!store.next_queued(day(3), 9, &[]).await.unwrap().is_empty());
     assert!(!store.overdue_queued(day(30)).await.unwrap().is_empty());

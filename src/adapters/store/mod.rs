@@ -28,6 +28,7 @@ mod lines;
 mod location;
 mod lock_file;
 mod log_binding;
+mod maintenances;
 mod manual_bakes;
 mod migrating;
 mod open_bakes;
@@ -66,6 +67,7 @@ pub use self::json_instants::rfc3339;
 pub use self::lineage::Lineage;
 pub use self::lines::LineRow;
 pub use self::location::DATABASE_FILE;
+pub use self::maintenances::RefusedMaintenance;
 pub use self::manual_bakes::ManualBake;
 #[cfg(test)]
 pub(crate) use self::migrating::rename_table;

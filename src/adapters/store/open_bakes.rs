@@ -22,10 +22,12 @@ FROM bakes b INDEXED BY bakes_open LEFT JOIN settings s ON s.hash = b.settings
 WHERE b.finished_at IS NULL
 ORDER BY b.slot, b.id";
 
-/// Bakes that stopped their instance and have not seen it running since.
+/// Bakes that stopped their instance, or put it into maintenance, and have not ended that.
 pub(super) const PENDING_RESTARTS: &str = "
 SELECT id, schedule, instance_id, progress FROM bakes INDEXED BY bakes_open
-WHERE finished_at IS NULL AND progress ->> '$.work.restart_pending'
+WHERE finished_at IS NULL
+  AND (progress ->> '$.work.restart_pending'
+       OR progress ->> '$.work.maintenance' IN ('entering', 'entered', 'leaving', 'leave_refused'))
 ORDER BY id";
 
 /// Bakes whose image the cloud makes, or may be making, with their first call.
@@ -68,7 +70,7 @@ pub enum OpenStage {
     },
 }
 
-/// An instance that a bake stopped and has not seen running since.
+/// An instance that a bake stopped and has not seen running since, or that it put into maintenance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingRestart {
     /// The bake.

@@ -70,6 +70,9 @@ pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
     log_binding {
         CHECKPOINT, RANDOM_NUMBER
     }
+    maintenances {
+        MAINTENANCE_BEGINS
+    }
     manual_bakes {
         BAKE_OF_SLOT
     }

@@ -290,6 +290,8 @@ async fn a_history_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words(
             http_status: None,
             request_id: None,
             message: Some("no".into()),
+            success: None,
+            answer: None,
         }),
         events: Vec::new(),
     };
@@ -765,6 +767,8 @@ async fn bake(store: &Store, line: &str, day: i64, took: TimeDelta, called: bool
         http_status: Some(200),
         request_id: None,
         message: None,
+        success: None,
+        answer: None,
     };
     let step = |state, attempt| Transition {
         bake: id,

@@ -43,9 +43,11 @@ ON CONFLICT (line_id) DO UPDATE SET last_version = max(last_version, excluded.la
 
 /// The calls behind those steps.
 pub(super) const INSERT_ATTEMPTS: &str = "
-INSERT INTO attempts (bake_id, stage, call, started_at, finished_at, outcome, code, http_status, request_id, message)
+INSERT INTO attempts (bake_id, stage, call, started_at, finished_at, outcome, code, http_status, request_id, message,
+                      success, answer)
 SELECT value ->> 'bake_id', value ->> 'stage', value ->> 'call', value ->> 'started_at', value ->> 'finished_at',
-       value ->> 'outcome', value ->> 'code', value ->> 'http_status', value ->> 'request_id', value ->> 'message'
+       value ->> 'outcome', value ->> 'code', value ->> 'http_status', value ->> 'request_id', value ->> 'message',
+       value ->> 'success', value ->> 'answer'
 FROM json_each(?1)";
 
 /// Started bakes that are due.
@@ -184,7 +186,7 @@ pub struct Attempt {
     pub finished_at: DateTime<Utc>,
     /// Its result.
     pub outcome: Outcome,
-    /// The API's code.
+    /// The API's Code, of a good answer too where the call has one.
     pub code: Option<String>,
     /// The HTTP status.
     pub http_status: Option<u16>,
@@ -192,6 +194,10 @@ pub struct Attempt {
     pub request_id: Option<String>,
     /// Description: the API's message with the advice, or an observation.
     pub message: Option<String>,
+    /// The API's Success, where the call has it.
+    pub success: Option<bool>,
+    /// The API's own Message.
+    pub answer: Option<String>,
 }
 
 /// Result of a call: `ok`, or the class of its error.
@@ -475,6 +481,8 @@ pub(super) struct AttemptJson<'a> {
     http_status: Option<u16>,
     request_id: Option<&'a str>,
     message: Option<&'a str>,
+    success: Option<bool>,
+    answer: Option<&'a str>,
 }
 
 impl<'a> AttemptJson<'a> {
@@ -490,6 +498,8 @@ impl<'a> AttemptJson<'a> {
             http_status: attempt.http_status,
             request_id: attempt.request_id.as_deref(),
             message: attempt.message.as_deref(),
+            success: attempt.success,
+            answer: attempt.answer.as_deref(),
         }
     }
 }

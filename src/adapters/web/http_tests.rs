@@ -125,6 +125,8 @@ async fn fill(store: &Store) {
         http_status: Some(403),
         request_id: Some("1CBAFFAB-B697-4049-A9B1-67E1FC5F****".into()),
         message: Some("The image quota is used up: delete images or ask for more.".into()),
+        success: None,
+        answer: None,
     };
     let succeeded = End::Succeeded { image: image(1), reason: "the image is AVAILABLE".into() };
     let state = State::Ended { work: Some(work("win11-golden", 41)), end: succeeded };

@@ -11,7 +11,7 @@ use crate::{
             self, CloudClient, CloudError, CloudOptions, Environment, Gate, Unanswered,
             actions::{
                 CreateImageByInstance, DescribeDesktops, Desktop, ListImage, ListWuyingServer, MachineStatus, Server,
-                StartDesktops, StartWuyingServer, StopDesktops, StopWuyingServer,
+                SetDesktopMaintenance, StartDesktops, StartWuyingServer, StopDesktops, StopWuyingServer,
             },
             random_nonces,
         },
@@ -74,6 +74,26 @@ pub struct Finished {
     finished_at: DateTime<Utc>,
     http_status: Option<u16>,
     request_id: Option<String>,
+    own: OwnWords,
+}
+
+/// What the API says of its answer itself, where the call has it.
+#[derive(Debug, Clone, Default)]
+struct OwnWords {
+    success: Option<bool>,
+    code: Option<String>,
+    message: Option<String>,
+}
+
+impl OwnWords {
+    fn of<T>(answer: &cloud::ApiResponse<T>) -> Self {
+        Self { success: answer.success, code: answer.code.clone(), message: answer.message.clone() }
+    }
+
+    fn of_error(error: &ApiError) -> Self {
+        let success = error.is_decided().then_some(false);
+        Self { success, code: error.code.clone(), message: Some(error.message.clone()) }
+    }
 }
 
 /// Parameters of a bake's call.
@@ -117,17 +137,18 @@ impl Caller<'_> {
         failpoint::hit("answer", call.as_str());
         // By the time since boot: setting the clock during the call does not change the result.
         let finished_at = later(started_at, clock.boottime().saturating_sub(began));
-        let (answer, server_date, http_status, request_id) = match response {
-            Ok(LoggedResponse { answer, server_date, http_status, request_id }) => {
-                (answer, server_date, http_status, request_id)
-            }
-            Err(Unanswered::NotSent) => (Response::NotSent, None, None, None),
-            Err(Unanswered::Refused(error)) => {
-                let (http_status, request_id) = (error.http_status, error.request_id.clone());
-                (Response::Refused(error), None, http_status, request_id)
-            }
+        let LoggedResponse { answer, server_date, http_status, request_id, own } = match response {
+            Ok(logged) => logged,
+            Err(Unanswered::NotSent) => LoggedResponse::without_words(Response::NotSent),
+            Err(Unanswered::Refused(error)) => LoggedResponse {
+                server_date: None,
+                http_status: error.http_status,
+                request_id: error.request_id.clone(),
+                own: OwnWords::of_error(&error),
+                answer: Response::Refused(error),
+            },
         };
-        Finished { call, answer, server_date, started_at, finished_at, http_status, request_id }
+        Finished { call, answer, server_date, started_at, finished_at, http_status, request_id, own }
     }
 }
 
@@ -141,39 +162,45 @@ pub fn description(bake: &Bake) -> Option<String> {
 impl Finished {
     /// Row for the attempts table; `None` for a poll without news.
     pub fn attempt(&self, before: &State, after: &State) -> Option<Attempt> {
-        let (outcome, code, message) = match &self.answer {
+        let (outcome, message) = match &self.answer {
             Response::Refused(error) => {
                 let message = if error.advice.is_empty() {
                     error.message.clone()
                 } else {
                     format!("{} ({})", error.message, error.advice)
                 };
-                (class_label(error.class), error.code.clone(), Some(message))
+                (class_label(error.class), Some(message))
             }
-            Response::Accepted => ("ok", None, None),
-            Response::Created(image) => ("ok", None, Some(format!("made {}", image.image_id))),
-            Response::Found(Some(image)) => {
-                ("ok", None, Some(format!("found {} {}", image.image_id, image.status.as_str())))
-            }
-            Response::Image(Some(image)) => ("ok", None, Some(image.status.as_str().to_owned())),
+            Response::Accepted => ("ok", None),
+            Response::Created(image) => ("ok", Some(format!("made {}", image.image_id))),
+            Response::Found(Some(image)) => ("ok", Some(format!("found {} {}", image.image_id, image.status.as_str()))),
+            Response::Image(Some(image)) => ("ok", Some(image.status.as_str().to_owned())),
             Response::InProgress(images) if !images.is_empty() => {
                 let images: Vec<&str> = images.iter().map(|image| image.image_id.as_str()).collect();
-                ("ok", None, Some(format!("{} being made", images.join(", "))))
+                ("ok", Some(format!("{} being made", images.join(", "))))
             }
-            Response::InProgress(_) => ("ok", None, Some("none".to_owned())),
-            Response::Found(None) | Response::Image(None) => ("ok", None, Some("not listed".to_owned())),
+            Response::InProgress(_) => ("ok", Some("none".to_owned())),
+            Response::Found(None) | Response::Image(None) => ("ok", Some("not listed".to_owned())),
             Response::NameTaken(taken) => {
                 let carriers = taken.ids().map(ImageId::as_str).collect::<Vec<_>>().join(", ");
-                ("ok", None, Some(format!("not listed; others have its name: {carriers}")))
+                ("ok", Some(format!("not listed; others have its name: {carriers}")))
             }
             Response::NotSent => return None,
-            Response::Instance(Some(power)) => ("ok", None, Some(power_label(power).into_owned())),
-            Response::Instance(None) | Response::Sessions(None) => ("ok", None, Some("no such instance".to_owned())),
-            Response::Sessions(Some(sessions)) => ("ok", None, Some(session_label(sessions))),
-            Response::Hook(outcome) => (hook_label(outcome, before), None, self.hook_message(outcome)),
+            Response::Instance(Some(power)) => ("ok", Some(power_label(power).into_owned())),
+            Response::Instance(None) | Response::Sessions(None) => ("ok", Some("no such instance".to_owned())),
+            Response::Sessions(Some(sessions)) => ("ok", Some(session_label(sessions))),
+            Response::Maintenance(found) => ("ok", Some(maintenance_label(*found).to_owned())),
+            Response::Hook(outcome) => (hook_label(outcome, before), self.hook_message(outcome)),
         };
-        let changes_something =
-            matches!(self.call, Call::CreateImage(_) | Call::StopInstance | Call::StartInstance | Call::RunHook(_));
+        let changes_something = matches!(
+            self.call,
+            Call::CreateImage(_)
+                | Call::StopInstance
+                | Call::StartInstance
+                | Call::EnterMaintenance
+                | Call::LeaveMaintenance
+                | Call::RunHook(_)
+        );
         // A wait is recorded once, however often it is polled.
         let why = |state: &State| state.waiting().map(|waiting| waiting.why.clone());
         let waits_on = why(before).is_some() && why(before) == why(after);
@@ -192,10 +219,12 @@ impl Finished {
             started_at: self.started_at,
             finished_at: self.finished_at,
             outcome,
-            code,
+            code: self.own.code.clone(),
             http_status: self.http_status,
             request_id: self.request_id.clone(),
             message,
+            success: self.own.success,
+            answer: self.own.message.clone(),
         })
     }
 }
@@ -256,6 +285,14 @@ fn power_label(power: &PowerState) -> Cow<'_, str> {
     }
 }
 
+fn maintenance_label(found: Option<bool>) -> &'static str {
+    match found {
+        Some(true) => "in maintenance",
+        Some(false) => "not in maintenance",
+        None => "no such instance",
+    }
+}
+
 fn session_label(sessions: &[String]) -> String {
     match sessions {
         [] => "no session".to_owned(),
@@ -269,12 +306,18 @@ struct LoggedResponse {
     server_date: Option<DateTime<Utc>>,
     http_status: Option<u16>,
     request_id: Option<String>,
+    own: OwnWords,
 }
 
 impl LoggedResponse {
     fn of<T>(answer: cloud::ApiResponse<T>, meaning: impl FnOnce(T) -> Response) -> Self {
-        let (server_date, http_status) = (answer.server_date, Some(answer.http_status));
-        Self { answer: meaning(answer.value), server_date, http_status, request_id: answer.request_id }
+        let (own, server_date, http_status) = (OwnWords::of(&answer), answer.server_date, Some(answer.http_status));
+        Self { answer: meaning(answer.value), server_date, http_status, request_id: answer.request_id, own }
+    }
+
+    /// Of several calls, or of none.
+    fn without_words(answer: Response) -> Self {
+        Self { answer, server_date: None, http_status: None, request_id: None, own: OwnWords::default() }
     }
 }
 
@@ -287,6 +330,9 @@ impl Caller<'_> {
             Call::DescribeImage(image_id) => Ok(self.describe(image_id).await?),
             Call::DescribeInstance => Ok(self.power().await?),
             Call::ListSessions => Ok(self.sessions().await?),
+            Call::DescribeMaintenance => Ok(self.maintenance().await?),
+            Call::EnterMaintenance => self.enter_maintenance().await,
+            Call::LeaveMaintenance => Ok(self.leave_maintenance().await?),
             Call::StopInstance => self.stop().await,
             Call::StartInstance => Ok(self.start().await?),
             Call::RunHook(run) => Ok(self.hook(run).await),
@@ -332,7 +378,7 @@ impl Caller<'_> {
         }
         let answer = Response::of_search(identity, images);
         // Several pages have several request ids: none identifies the whole.
-        Ok(LoggedResponse { answer, server_date: None, http_status: None, request_id: None })
+        Ok(LoggedResponse::without_words(answer))
     }
 
     /// Images of our lines on this instance that are being made, whoever requested them.
@@ -355,12 +401,7 @@ impl Caller<'_> {
                 && image.tags.get(TAG_OWNER).map(String::as_str) == Some(self.owner)
                 && (self.lines.iter().any(|known| known.as_str() == line) || line.ends_with(&of_instance))
         });
-        Ok(LoggedResponse {
-            answer: Response::InProgress(found),
-            server_date: None,
-            http_status: None,
-            request_id: None,
-        })
+        Ok(LoggedResponse::without_words(Response::InProgress(found)))
     }
 
     async fn describe(&self, image_id: &ImageId) -> Result<LoggedResponse, ApiError> {
@@ -394,6 +435,31 @@ impl Caller<'_> {
                 }))
             }
         }
+    }
+
+    async fn maintenance(&self) -> Result<LoggedResponse, ApiError> {
+        let (region, ids) = (self.settings.instance_region.clone(), vec![self.instance.clone()]);
+        let request = DescribeDesktops { region, ids, ..DescribeDesktops::default() };
+        let response = self.cloud.describe_desktops(&request).await?;
+        Ok(LoggedResponse::of(response, |desktops| {
+            let found = desktops.iter().find(|desktop| desktop.id == *self.instance);
+            Response::Maintenance(found.map(Desktop::is_in_maintenance))
+        }))
+    }
+
+    fn set_maintenance(&self, enter: bool) -> SetDesktopMaintenance {
+        let (region, ids) = (self.settings.instance_region.clone(), vec![self.instance.clone()]);
+        SetDesktopMaintenance { region, ids, enter }
+    }
+
+    async fn enter_maintenance(&self) -> Result<LoggedResponse, Unanswered> {
+        let response = self.cloud.call_behind(&self.set_maintenance(true), &self.gate).await?;
+        Ok(LoggedResponse::of(response, |_| Response::Accepted))
+    }
+
+    async fn leave_maintenance(&self) -> Result<LoggedResponse, ApiError> {
+        let response = self.cloud.set_maintenance(&self.set_maintenance(false)).await?;
+        Ok(LoggedResponse::of(response, |_| Response::Accepted))
     }
 
     async fn sessions(&self) -> Result<LoggedResponse, ApiError> {
@@ -437,7 +503,7 @@ impl Caller<'_> {
         // A variable cannot contain NUL; external texts may.
         let environment = run.environment.iter().map(|(name, value)| (*name, value.replace('\0', " ")));
         let outcome = hooks::run(&run.command, environment, self.folder, run.timeout).await;
-        LoggedResponse { answer: Response::Hook(outcome), server_date: None, http_status: None, request_id: None }
+        LoggedResponse::without_words(Response::Hook(outcome))
     }
 }
 
@@ -460,14 +526,12 @@ fn server_users(server: &Server) -> Option<String> {
 /// A desktop that runs or is stopped may still be in transition, as its flag shows. Unknown flags are ignored.
 fn desktop_power(desktop: &Desktop) -> PowerState {
     let kind = InstanceType::CloudDesktop;
-    let flag = desktop.management_flag.as_deref().map(str::trim).unwrap_or_default();
-    match power(&desktop.status, kind, desktop_user(desktop)) {
-        PowerState::Running | PowerState::RunningInUse(_) | PowerState::Stopped
-            if instance_state::find(flag, kind).is_some() =>
-        {
+    let flag = desktop.flags().find(|flag| instance_state::find(flag, kind).is_some());
+    match (power(&desktop.status, kind, desktop_user(desktop)), flag) {
+        (PowerState::Running | PowerState::RunningInUse(_) | PowerState::Stopped, Some(flag)) => {
             power(&MachineStatus::Other(flag.to_owned()), kind, None)
         }
-        power => power,
+        (power, _) => power,
     }
 }
 

@@ -1,7 +1,10 @@
 //! Collects the facts for health: one function per source, which returns its problems. `problems` compares them with the
 //! standing ones.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 
@@ -15,8 +18,9 @@ use super::{
     reload::{Files, applies},
 };
 use crate::{
-    adapters::store::{FailedCopies, PendingRestart, Reader, StoreError},
+    adapters::store::{FailedCopies, PendingRestart, Reader, RefusedMaintenance, StoreError},
     domain::{
+        api::{cause::Cause, codes},
         bake::State,
         health::{
             Problem, ProblemCode, Severity, Subject, SubjectKind, late,
@@ -25,6 +29,7 @@ use crate::{
             outage::Outage,
             quota,
         },
+        ids::InstanceId,
         pause::{ITSELF, Pause},
     },
 };
@@ -69,6 +74,7 @@ impl DaemonContext {
         problems.extend(backup_failed(&self.housekeeping, self.config().daemon.backup.as_ref(), now));
         problems.extend(schedules_auto_paused(&engine.pauses, now));
         problems.extend(instances_not_running(reader, now).await?);
+        problems.extend(self.maintenances_refused(reader).await?);
         problems.extend(images_late(reader, now).await?);
         problems.extend(scan_failed(reader, now).await?);
         problems.extend(replicas_failed(reader).await?);
@@ -77,6 +83,16 @@ impl DaemonContext {
         let (of_lines, no_image_yet) = judge_lines(reader, engine, now).await?;
         problems.extend(of_lines);
         Ok(Found { problems, no_image_yet })
+    }
+
+    /// Instances that bakes may not put into maintenance, although their schedule asks for it.
+    async fn maintenances_refused(&self, reader: &Reader) -> Result<Vec<Problem>, StoreError> {
+        let config = self.config();
+        let kept = config.schedules.iter().filter(|schedule| !schedule.paused && schedule.settings.keeps_users_out());
+        let instances: BTreeSet<InstanceId> =
+            kept.flat_map(|schedule| schedule.instances.as_slice().iter().cloned()).collect();
+        let refused = reader.refused_maintenances(&instances.into_iter().collect::<Vec<_>>()).await?;
+        Ok(refused.into_iter().filter_map(maintenance_refused).collect())
     }
 
     /// Keys that a reload does not apply.
@@ -190,26 +206,41 @@ fn schedules_auto_paused(pauses: &[Pause], now: DateTime<Utc>) -> Vec<Problem> {
 async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Vec<Problem>, StoreError> {
     let mut problems = Vec::new();
     for PendingRestart { bake, schedule, instance, state, .. } in reader.pending_restarts().await? {
-        let State::Starting { since, refused_since, last_error, .. } = state else { continue };
+        let State::Starting { work, since, refused_since, last_error, .. } = state else { continue };
         let begun = since.unwrap_or(now);
         let late = since.is_none_or(|since| now - since >= START_TAKES);
         if refused_since.is_none() && !late {
             continue;
         }
         let last_error = last_error.as_deref().unwrap_or("no start has worked so far");
+        let [what, still] = work.what_is_pending();
         problems.push(Problem::new(
             ProblemCode::InstanceNotRunning,
             Severity::Problem,
             Subject::new(SubjectKind::Instance, instance.as_str()),
             refused_since.unwrap_or(begun),
-            format!(
-                "instance {instance} was stopped for bake {bake} of {schedule} and is not running again yet: {}",
-                one_line(last_error)
-            ),
+            format!("instance {instance} {what} for bake {bake} of {schedule} and {still}: {}", one_line(last_error)),
             Some(format!("imagebaked show {bake}")),
         ));
     }
     Ok(problems)
+}
+
+/// A right is missing. Bakes go on without the maintenance; their reason has the cloud's words, whatever its code is.
+fn maintenance_refused(refused: RefusedMaintenance) -> Option<Problem> {
+    let RefusedMaintenance { instance, bake, at, code, message } = refused;
+    codes::find(&code).filter(|rule| rule.cause == Cause::Credentials)?;
+    Some(Problem::new(
+        ProblemCode::RightsMissing,
+        Severity::Warning,
+        Subject::new(SubjectKind::Instance, instance.as_str()),
+        at,
+        format!(
+            "bake {bake} could not put {instance} into maintenance and went on without: {code}: {}",
+            one_line(&message)
+        ),
+        Some("imagebaked doctor".to_owned()),
+    ))
 }
 
 async fn images_late(reader: &Reader, now: DateTime<Utc>) -> Result<Vec<Problem>, StoreError> {

@@ -134,6 +134,12 @@ pub enum Call {
     DescribeInstance,
     /// List the sessions of the workstation.
     ListSessions,
+    /// Ask whether the desktop is in maintenance.
+    DescribeMaintenance,
+    /// Begin the maintenance of the desktop.
+    EnterMaintenance,
+    /// End it.
+    LeaveMaintenance,
     /// Stop the instance.
     StopInstance,
     /// Start the instance.
@@ -161,6 +167,9 @@ impl Call {
         match self {
             Self::DescribeInstance => "describe_instance",
             Self::ListSessions => "list_sessions",
+            Self::DescribeMaintenance => "describe_maintenance",
+            Self::EnterMaintenance => "enter_maintenance",
+            Self::LeaveMaintenance => "leave_maintenance",
             Self::StopInstance => "stop_instance",
             Self::StartInstance => "start_instance",
             Self::CreateImage(_) => "create_image",
@@ -179,7 +188,9 @@ pub enum Response {
     Instance(Option<PowerState>),
     /// To `ListSessions`: their ids; `None`: a valid response does not list the workstation.
     Sessions(Option<Vec<String>>),
-    /// To `StopInstance` and `StartInstance`: the cloud has accepted the task.
+    /// To `DescribeMaintenance`; `None`: a valid response does not list the desktop.
+    Maintenance(Option<bool>),
+    /// To `StopInstance`, `StartInstance`, `EnterMaintenance` and `LeaveMaintenance`: the cloud has accepted the task.
     Accepted,
     /// To `CreateImage`.
     Created(MadeImage),

@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    Bake, queue,
+    Bake,
+    maintenance::Maintenance,
+    queue,
     retry::later,
     state::{BakeWork, End, State},
     waiting::{Wait, WaitReason},
@@ -45,7 +47,12 @@ impl Bake {
             State::Starting { end, last_error, work, .. } => {
                 let error =
                     last_error.as_ref().filter(|_| !waits).map(|error| format!(": {error}")).unwrap_or_default();
-                Some(format!("{}starts its instance again{error}", of_end(end.as_ref(), work)))
+                let what = if work.restart_pending || work.maintenance == Maintenance::Unknown {
+                    "starts its instance again"
+                } else {
+                    "ends the maintenance of its instance"
+                };
+                Some(format!("{}{what}{error}", of_end(end.as_ref(), work)))
             }
             State::Finishing { end, work, done, .. } => {
                 let failed = matches!(end, Some(End::Failed { .. }));
@@ -63,6 +70,9 @@ impl Bake {
             _ if waits => None,
             State::Preparing { work, .. } if work.session.is_none() && self.settings.asks_for_session() => {
                 Some("lists the sessions of its workstation".to_owned())
+            }
+            State::Stopping { work, .. } if work.maintenance == Maintenance::Entering => {
+                Some("puts its instance into maintenance".to_owned())
             }
             State::Preparing { .. } | State::Stopping { sent: false, .. } => Some("polls its instance".to_owned()),
             State::Stopping { .. } => Some("waits for its instance to stop".to_owned()),

@@ -25,6 +25,7 @@ mod describe;
 pub mod event;
 pub mod hook_environment;
 pub mod identity;
+pub mod maintenance;
 pub mod naming;
 pub mod queue;
 pub mod reason;

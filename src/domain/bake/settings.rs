@@ -58,6 +58,9 @@ pub struct BakeSettings {
     pub stop_instance: StopInstance,
     /// Cloud desktops only: what a stopped desktop keeps.
     pub stopped_mode: StoppedMode,
+    /// Cloud desktops only: whether the desktop is in maintenance while it is stopped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub maintenance: bool,
     /// What happens to a stop while a user is connected.
     #[serde(default)]
     pub if_connected: IfConnected,
@@ -79,6 +82,13 @@ impl BakeSettings {
     /// Whether the create call needs the id of a session that the configuration does not name.
     pub fn asks_for_session(&self) -> bool {
         self.instance_type == InstanceType::WuyingServer && self.sub_instance_id.is_none()
+    }
+
+    /// Whether a maintenance keeps users out around the stop.
+    pub fn keeps_users_out(&self) -> bool {
+        self.maintenance
+            && self.instance_type == InstanceType::CloudDesktop
+            && self.stop_instance != StopInstance::Never
     }
 
     /// Last instant at which a bake of `slot` may stop its instance or start its image: `deadline` after
@@ -242,6 +252,7 @@ pub fn example() -> BakeSettings {
         },
         stop_instance: StopInstance::Never,
         stopped_mode: StoppedMode::KeepCharging,
+        maintenance: false,
         if_connected: IfConnected::Wait,
         connected_wait: CONNECTED_WAIT,
         max_downtime: MAX_DOWNTIME,

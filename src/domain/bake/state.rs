@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    maintenance::Maintenance,
     reason::ReasonCode,
     retry::later,
     waiting::{Wait, WaitReason},
@@ -192,6 +193,12 @@ pub struct BakeWork {
     /// Current wait, or the last one until the call in flight is answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Wait>,
+    /// Maintenance of the desktop around the stop.
+    #[serde(default, skip_serializing_if = "Maintenance::is_unknown")]
+    pub maintenance: Maintenance,
+    /// The return to the queue, which the end of the maintenance precedes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_return: Option<QueueReturn>,
     /// Stops of the instance and their duration.
     #[serde(default, skip_serializing_if = "Downtime::is_none")]
     pub downtime: Downtime,
@@ -247,6 +254,15 @@ impl BakeWork {
         self.version > 0
     }
 
+    /// What the bake did to its instance and has not ended yet, for messages.
+    pub fn what_is_pending(&self) -> [&'static str; 2] {
+        if self.restart_pending {
+            ["was stopped", "is not running again yet"]
+        } else {
+            ["was put into maintenance", "is still in it"]
+        }
+    }
+
     /// Adds a note to the reason of the end, once.
     pub(super) fn note(&mut self, note: String) {
         if !self.notes.contains(&note) {
@@ -263,6 +279,15 @@ pub struct Suspended {
     pub work: BakeWork,
     /// First step of the next turn.
     pub resume: Resume,
+}
+
+/// How a bake returns to the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueReturn {
+    /// First step of the next turn.
+    pub resume: Resume,
+    /// Its earliest instant.
+    pub not_before: DateTime<Utc>,
 }
 
 /// First step of a bake that returns from the queue.
@@ -556,10 +581,23 @@ impl State {
                 Some("it is not known whether its image was started; the bake searches for it first")
             }
             Self::Building { .. } => Some("the cloud cannot cancel an image that is being made"),
+            Self::Starting { work, .. } if !work.restart_pending => {
+                Some("the maintenance of its instance is being ended")
+            }
             Self::Starting { .. } => Some("its instance is being started again"),
             Self::Finishing { .. } => Some("it has ended and only its hooks still run"),
             Self::Ended { .. } => Some("it has ended"),
         }
+    }
+
+    /// Whether the next step stops or creates something. Closed admission delays it.
+    pub fn begins_something(&self) -> bool {
+        matches!(self, Self::Preparing { hook: None, .. } | Self::Stopping { sent: false, .. } | Self::Ready { .. })
+    }
+
+    /// Whether the bake keeps users out of an instance that it has not stopped.
+    pub fn only_keeps_users_out(&self) -> bool {
+        self.work().is_some_and(|work| work.maintenance.is_pending() && !work.restart_pending)
     }
 
     /// Whether the bake waits for another version, by [`Event::Renumbered`](super::event::Event::Renumbered).

@@ -11,12 +11,14 @@
 //! stopped nothing and has to wait (for users, its instance or the cloud) returns to `queued`. It then uses neither a
 //! builder nor its instance, and keeps its version.
 //!
-//! Four rules ensure the promises of docs/promises.md:
+//! Five rules ensure the promises of docs/promises.md:
 //!
 //! * `creating` is committed before the create call is sent. A bake that is found in it without a call in flight (after
 //!   a crash) does not know whether the cloud acted: it becomes `unknown`.
 //! * `unknown` ends only by a search: either the image is found, or the look-up window has passed without it and the
 //!   call may be repeated.
+//! * A maintenance is pending in the same way (`maintenance`): the bake ends what it began before it waits in the queue,
+//!   before it starts its instance, and before it ends.
 //! * A stop is committed as a pending restart (`restart_pending`) before it is sent. While the restart is pending,
 //!   every end leads through `starting`, and never before the image has reached an end state.
 //! * Hooks of the end are pending in the same way (`end_hooks_pending`) and run after the start: they revert what
@@ -32,6 +34,7 @@ use super::{
     event::{Effect, Event, PollPolicy},
     hook_environment::environment,
     identity::{identity, values},
+    maintenance::Maintenance,
     naming::Template,
     reason::ReasonCode,
     retry::{self, later},
@@ -48,6 +51,7 @@ use crate::domain::{
     hooks::{HookCommand, HookOutcome, HookResult, HookRun, Moment},
 };
 
+mod maintenance;
 mod sessions;
 
 /// A create call later than this after its slot searches first: another host with the same configuration may have made
@@ -104,7 +108,8 @@ impl Step<'_> {
             }
 
             (State::Stopping { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
-            (State::Stopping { work, polls, sent, next, .. }, Event::Due) => {
+            (State::Stopping { mut work, polls, sent, next, .. }, Event::Due) => {
+                work.maintenance = work.maintenance.unanswered();
                 // The response to the stop was lost: it may have worked.
                 let state = State::Stopping { work, polls, sent, first_stop: false, next };
                 (state, Effect::Call(Call::DescribeInstance))
@@ -115,6 +120,11 @@ impl Step<'_> {
                 work.restart_pending = false;
                 work.downtime.stops = work.downtime.stops.saturating_sub(1);
                 self.wait_for_instance(work, 0, false, &Obstacle::Refused(api_error))
+            }
+            (State::Stopping { work, polls, sent: false, .. }, Event::Answered(answer))
+                if work.maintenance == Maintenance::Entering || matches!(answer, Response::Maintenance(_)) =>
+            {
+                self.maintenance_answered(work, polls, answer)
             }
             (State::Stopping { work, polls, sent, .. }, Event::Answered(answer)) => {
                 self.stopping(work, polls, sent, answer)
@@ -166,10 +176,19 @@ impl Step<'_> {
             (State::Building { .. }, Event::Answered(answer)) => self.building(answer),
 
             (mut state @ State::Starting { .. }, Event::Due) => {
-                if let State::Starting { start_sent, .. } = &mut state {
+                if let State::Starting { work, start_sent, .. } = &mut state {
                     *start_sent = false;
+                    work.maintenance = work.maintenance.unanswered();
+                    if !work.restart_pending {
+                        return self.leave_again(state);
+                    }
                 }
                 (state, Effect::Call(Call::DescribeInstance))
+            }
+            (State::Starting { work, .. }, Event::Answered(answer))
+                if !work.restart_pending || work.maintenance == Maintenance::Leaving =>
+            {
+                self.leaving(answer)
             }
             (State::Starting { .. }, Event::Answered(answer)) => self.starting(answer),
 
@@ -192,6 +211,11 @@ impl Step<'_> {
                     code => End::Skipped { code, reason },
                 };
                 self.end_queued(suspended, end)
+            }
+            (State::Stopping { sent: false, .. } | State::Ready { .. }, Event::AdmissionClosed { code, why })
+                if self.bake.state.only_keeps_users_out() =>
+            {
+                self.wait_for_admission(code, &why)
             }
             // Nothing was requested yet: the slot gets another row when it is due.
             (
@@ -250,7 +274,12 @@ impl Step<'_> {
     }
 
     /// Returns to the queue. The bake uses neither a builder nor the instance while it waits, and keeps its version.
-    fn queue(&self, work: BakeWork, resume: Resume, next: DateTime<Utc>) -> (State, Effect) {
+    fn queue(&self, mut work: BakeWork, resume: Resume, next: DateTime<Utc>) -> (State, Effect) {
+        if work.maintenance.is_pending() {
+            return self.leave_before_queue(work, resume, next);
+        }
+        // Others may begin or end one until then.
+        work.maintenance = Maintenance::Unknown;
         self.wait_in_queue(next, Some(Suspended { work, resume }))
     }
 
@@ -452,6 +481,11 @@ impl Step<'_> {
             {
                 self.give_up(work)
             }
+            Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_)))
+                if !sent && self.asks_for_maintenance(&work) =>
+            {
+                self.ask_for_maintenance(work, polls)
+            }
             Response::Instance(Some(power @ (PowerState::Running | PowerState::RunningInUse(_)))) if !sent => {
                 if let PowerState::RunningInUse(who) = power {
                     work.notes.push(format!(
@@ -515,6 +549,7 @@ impl Step<'_> {
             },
             Response::Accepted
             | Response::Sessions(_)
+            | Response::Maintenance(_)
             | Response::Created(_)
             | Response::Found(_)
             | Response::NameTaken(_)
@@ -1118,7 +1153,7 @@ impl Step<'_> {
                 work.restart_pending = false;
                 work.downtime.stopped_since = None;
                 work.downtime.running_since = Some(self.now);
-                return self.run_end_hooks(work, end.map(|end| started_meanwhile(end, tries)), 0);
+                return self.end_maintenance(work, end.map(|end| started_meanwhile(end, tries)));
             }
             // Another line or host may be making an image of the instance now; a start would damage it.
             Response::Instance(Some(PowerState::Stopped)) => {
@@ -1143,6 +1178,7 @@ impl Step<'_> {
             Response::Instance(_) if absent && times >= ABSENT_AFTER => {
                 work.waiting = None;
                 work.restart_pending = false;
+                work.maintenance = Maintenance::Unknown;
                 work.downtime.stopped_since = None;
                 let end = end.map(|end| end.with_note("the instance is gone, it could not be started again"));
                 return self.run_end_hooks(work, end, 0);
@@ -1161,6 +1197,14 @@ impl Step<'_> {
             }
         };
         let next = next.max(self.after(asked.unwrap_or_default()));
+        // Before the start: the cloud may reject one of a desktop in maintenance.
+        let call = match call {
+            Some(Call::StartInstance) if work.maintenance == Maintenance::Entered => {
+                work.maintenance = Maintenance::Leaving;
+                Some(Call::LeaveMaintenance)
+            }
+            call => call,
+        };
         let start_sent = call == Some(Call::StartInstance);
         let effect = call.map_or(Effect::Wait(next), Effect::Call);
         (
@@ -1248,7 +1292,7 @@ impl Step<'_> {
             };
             (state, Effect::Call(Call::DescribeInstance))
         } else {
-            self.run_end_hooks(work, end, 0)
+            self.end_maintenance(work, end)
         }
     }
 

@@ -40,6 +40,7 @@ use crate::domain::{
     bake::{
         Bake,
         naming::Template,
+        reason::ReasonCode,
         settings::{BakeSettings, IfConnected, RetryPolicy, StopInstance},
     },
     hooks::{HookCommand, HookOutcome, HookResult, HookRun, Hooks, Moment},
@@ -72,6 +73,7 @@ struct Setting {
     machine: Machine,
     /// Number of sessions of a workstation; `None`: a cloud desktop.
     sessions: Option<usize>,
+    maintenance: Kept,
     /// End of another image task on the instance.
     foreign_task_until: i64,
     /// Whether listings show tags.
@@ -85,6 +87,20 @@ struct Setting {
     /// How many of the next names are taken by images of others.
     taken_names: u32,
     seed: u64,
+}
+
+/// Maintenance of the desktop.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that is so or not")]
+struct Kept {
+    /// Whether the bake begins one.
+    wanted: bool,
+    /// Whether the desktop was in maintenance before.
+    found: bool,
+    /// Whether the account may begin and end one.
+    allowed: bool,
+    /// Whether the cloud rejects starts during one.
+    refuses_starts: bool,
 }
 
 /// One event, and the call that follows from it.
@@ -230,6 +246,8 @@ enum Machine {
 enum Deed {
     Stop,
     Start,
+    Enter,
+    Leave,
     Create(Box<Identity>, ImageLuck),
 }
 
@@ -282,6 +300,10 @@ fn gmt(made_at: i64) -> NaiveDateTime {
 #[derive(Debug)]
 struct World {
     sessions: Vec<String>,
+    in_maintenance: bool,
+    kept: Kept,
+    /// Earliest wall time since the last begin of a maintenance was committed.
+    enter_since: i64,
     /// True time, and how far the wall clock is off.
     time: i64,
     skew: i64,
@@ -334,6 +356,9 @@ impl World {
         self.stop_since = self.stop_since.min(self.wall());
         let create_hidden = self.images.iter().any(|image| image.listed_at > self.time)
             || self.underway.iter().any(|(_, deed)| matches!(deed, Deed::Create(..)));
+        self.enter_since = self.enter_since.min(self.wall());
+        let enter_hidden = self.underway.iter().any(|(_, deed)| matches!(deed, Deed::Enter));
+        self.beyond_bounds |= enter_hidden && self.wall() >= self.enter_since + POLL;
         let stop_hidden = self.underway.iter().any(|(_, deed)| matches!(deed, Deed::Stop));
         self.beyond_bounds |= create_hidden && self.wall() >= self.create_since + WINDOW
             || stop_hidden && self.wall() >= self.stop_since + POLL;
@@ -363,6 +388,11 @@ impl World {
         match (deed, self.machine) {
             (_, Machine::Gone) => return Err(ErrorClass::Permanent),
             (_, Machine::Away { .. }) => return Err(ErrorClass::Busy),
+            (Deed::Enter | Deed::Leave, _) if !self.kept.allowed => return Err(ErrorClass::Permanent),
+            (Deed::Leave, _) if !self.in_maintenance => return Err(ErrorClass::Permanent),
+            (Deed::Enter, _) => self.in_maintenance = true,
+            (Deed::Leave, _) => self.in_maintenance = false,
+            (Deed::Start, _) if self.in_maintenance && self.kept.refuses_starts => return Err(ErrorClass::Busy),
             (Deed::Stop, Machine::Running | Machine::Rising { .. }) => {
                 self.machine = Machine::Falling { until: at + 50 }
             }
@@ -389,6 +419,8 @@ impl World {
         let deed = match &call {
             Call::StopInstance => Some(Deed::Stop),
             Call::StartInstance => Some(Deed::Start),
+            Call::EnterMaintenance => Some(Deed::Enter),
+            Call::LeaveMaintenance => Some(Deed::Leave),
             Call::CreateImage(identity) => Some(Deed::Create(Box::new(identity.clone()), luck.image)),
             _ => None,
         };
@@ -402,13 +434,13 @@ impl World {
             self.settle();
             return Response::Hook(HookOutcome { result, output: "the hook's words".to_owned() });
         }
-        if luck.is_not_sent && matches!(deed, Some(Deed::Create(..) | Deed::Stop)) {
+        if luck.is_not_sent && matches!(deed, Some(Deed::Create(..) | Deed::Stop | Deed::Enter)) {
             self.settle();
             return Response::NotSent;
         }
         let mut refused = luck.refused;
         match (deed, luck.refused) {
-            (Some(Deed::Stop | Deed::Start), None) if luck.comes_to_nothing => {}
+            (Some(Deed::Stop | Deed::Start | Deed::Enter), None) if luck.comes_to_nothing => {}
             (Some(deed), None) => refused = self.act(self.time, deed).err(),
             (Some(deed), Some(class)) if may_act(&deed, class, luck) => {
                 if let Some(after) = luck.acts_after {
@@ -438,7 +470,12 @@ impl World {
             Call::ListSessions => {
                 Response::Sessions(Some(self.sessions.clone()).filter(|_| self.machine != Machine::Gone))
             }
-            Call::StopInstance | Call::StartInstance => Response::Accepted,
+            Call::DescribeMaintenance => {
+                Response::Maintenance(Some(self.in_maintenance).filter(|_| self.machine != Machine::Gone))
+            }
+            Call::StopInstance | Call::StartInstance | Call::EnterMaintenance | Call::LeaveMaintenance => {
+                Response::Accepted
+            }
             Call::CreateImage(_) => {
                 let image_id = match luck.lie {
                     None => self.images.last().expect("it was just made").id.clone(),
@@ -511,7 +548,7 @@ impl World {
 fn may_act(deed: &Deed, class: ErrorClass, luck: &Luck) -> bool {
     match (deed, class) {
         (_, ErrorClass::Unclear) => true,
-        (Deed::Stop | Deed::Start, ErrorClass::Transient) => {
+        (Deed::Stop | Deed::Start | Deed::Enter | Deed::Leave, ErrorClass::Transient) => {
             matches!(luck.on_the_way, OnTheWay::Nobody | OnTheWay::Proxy)
         }
         _ => false,
@@ -526,6 +563,8 @@ struct Case {
     world: World,
     call: Option<Call>,
     stops: usize,
+    /// Begun by the bake.
+    maintenances: usize,
     /// Stops and create calls when the bake last returned to the queue with its instance started again.
     before_restart: (usize, u32),
     restarts: usize,
@@ -554,6 +593,7 @@ impl Case {
             } else {
                 InstanceType::CloudDesktop
             },
+            maintenance: setting.maintenance.wanted,
             stop_instance: setting.stop,
             if_connected: setting.if_connected,
             connected_wait: Duration::from_secs(setting.connected_wait),
@@ -581,6 +621,9 @@ impl Case {
             rng: Rng::with_seed(setting.seed),
             world: World {
                 sessions: (0..setting.sessions.unwrap_or_default()).map(|n| format!("p-{n}")).collect(),
+                in_maintenance: setting.maintenance.found,
+                kept: setting.maintenance,
+                enter_since: 0,
                 time: 0,
                 skew: 0,
                 machine: setting.machine,
@@ -597,6 +640,7 @@ impl Case {
             },
             call: None,
             stops: 0,
+            maintenances: 0,
             before_restart: (0, 0),
             restarts: 0,
             rebakes: 0,
@@ -645,7 +689,8 @@ impl Case {
             let (until, runs) = (self.world.time + seconds, machine == Machine::Running);
             self.world.machine = Machine::Away { away, until, runs };
         }
-        self.world.connected ^= iteration.user_turns;
+        // Nobody connects during a maintenance.
+        self.world.connected ^= iteration.user_turns && (self.world.connected || !self.world.in_maintenance);
         if iteration.cancels && self.call.is_none() && self.bake.state.cannot_be_cancelled().is_none() {
             return self.event(Event::Cancelled { by: "ops".into() });
         }
@@ -655,6 +700,10 @@ impl Case {
             self.world.pass(ahead + iteration.idle);
             let queued = matches!(self.bake.state, State::Queued { .. });
             let admitted = queued && iteration.admits;
+            if !iteration.admits && self.bake.state.only_keeps_users_out() && self.bake.state.begins_something() {
+                let why = "a quota is full".to_owned();
+                return self.event(Event::AdmissionClosed { code: ReasonCode::Quota, why });
+            }
             let is_renumbered = self.bake.state.needs_version();
             // Another version each time: the first one stays, unless its name is taken.
             self.version += u32::from(admitted || is_renumbered);
@@ -744,8 +793,16 @@ impl Case {
             );
         }
 
-        let goes_back =
-            |state: &State| matches!(state, State::Starting { end: None, .. } | State::Finishing { end: None, .. });
+        let goes_back = |state: &State| match state {
+            State::Starting { end: None, work, .. } => work.queue_return.is_none(),
+            State::Finishing { end: None, .. } => true,
+            _ => false,
+        };
+        let is_at_rest = matches!(state, State::Queued { .. } | State::Finishing { .. } | State::Ended { .. });
+        prop_assert!(
+            !is_at_rest || state.work().is_none_or(|work| !work.maintenance.is_pending()),
+            "nobody ends its maintenance: {state:?}"
+        );
         if goes_back(state) && !goes_back(before) {
             self.restarts += 1;
             prop_assert!(matches!(before, State::Ready { .. }), "restarted from {before:?}");
@@ -769,7 +826,7 @@ impl Case {
             && !matches!(state, State::Unknown { .. } | State::Building { .. })
         {
             prop_assert!(
-                state.work().is_some_and(|work| work.restart_pending),
+                state.work().is_some_and(|work| work.restart_pending || work.maintenance.is_pending()),
                 "{state:?} keeps a builder and has stopped nothing"
             );
         }
@@ -802,6 +859,15 @@ impl Case {
                 prop_assert!(sent_before || may_stop, "stopped under a user");
                 self.stops += 1;
                 self.world.stop_since = self.world.wall();
+            }
+            Effect::Call(Call::EnterMaintenance) => {
+                prop_assert!(!self.world.kept.found && self.bake.settings.keeps_users_out());
+                prop_assert!(now <= self.give_up_at(), "kept out after deadline or not_after");
+                self.maintenances += 1;
+                self.world.enter_since = self.world.wall();
+            }
+            Effect::Call(Call::LeaveMaintenance) => {
+                prop_assert!(!self.world.kept.found && self.maintenances > 0, "not the bake's own: {state:?}");
             }
             Effect::Call(Call::StartInstance) => {
                 prop_assert!(matches!(state, State::Starting { .. }), "nothing is started before the end is decided");
@@ -885,6 +951,9 @@ impl Case {
         if self.stops > 0 && world.machine != Machine::Gone {
             let runs = matches!(world.machine, Machine::Running | Machine::Away { runs: true, .. });
             prop_assert!(runs, "left stopped: {:?}", world.machine);
+        }
+        if world.machine != Machine::Gone {
+            prop_assert_eq!(world.in_maintenance, world.kept.found, "in maintenance as it was found");
         }
         let State::Ended { end, work } = &ended else { return Err(TestCaseError::fail("not ended")) };
         prop_assert!(work.as_ref().is_none_or(|work| !work.restart_pending && !work.end_hooks_pending));
@@ -999,7 +1068,15 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Iteration>)> {
         1 => Just(Machine::Gone)
     ];
     let sessions = prop_oneof![4 => Just(None), 3 => Just(Some(1)), 1 => Just(Some(0)), 1 => Just(Some(2))];
-    let machine = (machine, sessions);
+    let kept = (any::<bool>(), proptest::bool::weighted(0.2), proptest::bool::weighted(0.8), any::<bool>());
+    let kept = kept.prop_map(|(wanted, found, allowed, refuses_starts)| Kept {
+        wanted,
+        found,
+        allowed,
+        // A desktop that others keep in maintenance could not be started at all.
+        refuses_starts: refuses_starts && !found,
+    });
+    let machine = (machine, sessions, kept);
     let foreign_task_until = prop_oneof![3 => Just(0), 1 => 0..4000i64];
     let if_connected =
         prop_oneof![3 => Just(IfConnected::Wait), 1 => Just(IfConnected::Skip), 1 => Just(IfConnected::Proceed)];
@@ -1032,6 +1109,7 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Iteration>)> {
             max_downtime,
             machine: machine.0,
             sessions: machine.1,
+            maintenance: machine.2,
             foreign_task_until,
             lists_tags: lists.0,
             names_slot: lists.1,
@@ -1063,17 +1141,21 @@ fn the_worlds_reach_every_state() {
     const CASES: usize = 400;
     let mut runner = TestRunner::deterministic();
     let (mut words, mut set_aside, mut restarted, mut rebaked) = (BTreeSet::new(), 0, 0, 0);
+    let (mut kept_out, mut left) = (0, 0);
     for _ in 0..CASES {
         let (setting, iterations) = cases().new_tree(&mut runner).expect("a case").current();
         let mut case = Case::new(&setting);
         case.run(&iterations).expect("it holds");
         words.extend(case.words);
+        kept_out += usize::from(case.maintenances > 0);
+        left += usize::from(case.maintenances > case.stops);
         restarted += usize::from(case.restarts > 0);
         rebaked += usize::from(case.rebakes > 0);
         set_aside += usize::from(case.world.beyond_bounds);
     }
     assert_eq!(words, State::WORDS.into());
     assert!(rebaked > 0, "no image is created again");
+    assert!(kept_out > 0 && left > 0, "no case begins a maintenance and waits for users after it");
     assert!(restarted > 0, "no case comes to max_downtime");
     assert!(set_aside < CASES / 5, "{set_aside} of {CASES} cases prove nothing");
 }

@@ -120,7 +120,8 @@ pub fn of_step(bake: &Bake, before: &State) -> Vec<Event> {
             format!("instance {instance} is stopped for bake {id} of {schedule}"),
         ));
     }
-    if matches!(before, State::Starting { .. }) && !matches!(state, State::Starting { .. }) {
+    let restart_pending = |state: &State| matches!(state, State::Starting { work, .. } if work.restart_pending);
+    if restart_pending(before) && !restart_pending(state) {
         events.push(info(
             EventType::InstanceStarted,
             format!("instance {instance} runs again after bake {id} of {schedule}"),

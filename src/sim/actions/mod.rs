@@ -82,6 +82,7 @@ const ACTIONS: &[SimAction] = &[
     ),
     action("StartDesktops", DESKTOPS, true, false, desktops::start_desktops),
     action("StopDesktops", DESKTOPS, true, false, desktops::stop_desktops),
+    action("SetDesktopMaintenance", DESKTOPS, true, false, desktops::set_desktop_maintenance),
     action("RebootDesktops", DESKTOPS, true, false, desktops::reboot_desktops),
     action("DescribeImages", DESKTOPS, true, false, images::describe_images)
         .listing("Images", None, "ImageId", None, true),

@@ -57,6 +57,9 @@ pub struct InstanceSpec {
     /// Desktops: `ManagementFlag`, such as `Migrating`; `NoFlag` where it is absent.
     #[serde(default)]
     pub management_flag: Option<String>,
+    /// Desktops: whether it is in maintenance, in which nobody connects.
+    #[serde(default)]
+    pub maintenance: bool,
     /// The name that lists show for that image; that of the image where it is absent.
     #[serde(default)]
     pub image_name: Option<String>,
@@ -80,6 +83,7 @@ impl InstanceSpec {
             connected: false,
             image_id: None,
             management_flag: None,
+            maintenance: false,
             image_name: None,
             pool_id: None,
             region: None,
@@ -116,6 +120,8 @@ pub(crate) struct SimulatedInstance {
     #[serde(default)]
     pub(crate) management_flag: Option<String>,
     #[serde(default)]
+    pub(crate) maintenance: bool,
+    #[serde(default)]
     pub(crate) image_name: Option<String>,
     #[serde(default)]
     pub(crate) pool_id: Option<String>,
@@ -145,6 +151,7 @@ impl SimulatedInstance {
             connected: spec.connected,
             image_id: spec.image_id,
             management_flag: spec.management_flag,
+            maintenance: spec.maintenance,
             image_name: spec.image_name,
             pool_id: spec.pool_id,
             region: spec.region,

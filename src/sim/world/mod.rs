@@ -218,6 +218,21 @@ impl World {
         Ok(())
     }
 
+    /// Puts all of `ids` into maintenance or takes them out, or none if one of them does not exist. Connected users stay.
+    pub(super) fn set_maintenance(&mut self, ids: &[&str], enters: bool, now: DateTime<Utc>) -> Result<(), SimFailure> {
+        for id in ids {
+            let known = self.instance(id, InstanceKind::CloudDesktop, now);
+            known.ok_or_else(|| SimFailure::new("InvalidDesktopId.NotFound"))?;
+        }
+        self.revision += 1;
+        for id in ids {
+            if let Some(instance) = self.instances.get_mut(*id) {
+                instance.maintenance = enters;
+            }
+        }
+        Ok(())
+    }
+
     /// Starts to make an image.
     pub(super) fn create_image(&mut self, order: NewImage, now: DateTime<Utc>) -> Result<&SimulatedImage, SimFailure> {
         let building = self.images.iter().filter(|image| image.is_building(now));

@@ -15,7 +15,7 @@ pub mod pools;
 pub mod workstations;
 
 pub use self::assume_role::{AssumeRole, AssumedRole, TemporaryKey};
-pub use self::desktops::{DescribeDesktops, Desktop, StartDesktops, StopDesktops};
+pub use self::desktops::{DescribeDesktops, Desktop, SetDesktopMaintenance, StartDesktops, StopDesktops};
 pub use self::groups::{DeliveryGroup, ListAppInstanceGroup};
 pub use self::identity::{CallerIdentity, GetCallerIdentity};
 pub use self::images::{

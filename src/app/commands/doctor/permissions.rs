@@ -16,8 +16,9 @@ use crate::{
             CloudClient,
             actions::{
                 CreateImageByInstance, DeleteImage, DescribeBundles, DescribeDesktopGroups, DescribeDesktops,
-                DescribeImages, DescribeTemplates, ListAppInstanceGroup, ListImage, ListWuyingServer, StartDesktops,
-                StartTaskForDistributeImage, StartWuyingServer, StopDesktops, StopWuyingServer,
+                DescribeImages, DescribeTemplates, ListAppInstanceGroup, ListImage, ListWuyingServer,
+                SetDesktopMaintenance, StartDesktops, StartTaskForDistributeImage, StartWuyingServer, StopDesktops,
+                StopWuyingServer,
             },
         },
         config::Config,
@@ -44,6 +45,8 @@ pub(super) struct Needs {
     desktops: Use,
     /// Regions of the cloud desktops.
     pub(super) regions: BTreeSet<String>,
+    /// Whether desktops are put into maintenance.
+    maintenance: bool,
     delete: bool,
     /// Kinds of users that are listed before an image is deleted, and those that the operator excludes.
     asked: BTreeSet<UserKind>,
@@ -81,6 +84,7 @@ impl Needs {
             sessions: settings().any(BakeSettings::asks_for_session),
             desktops: use_of(InstanceType::CloudDesktop),
             regions: desktops.map(|settings| settings.instance_region.clone()).collect(),
+            maintenance: settings().any(BakeSettings::keeps_users_out),
             delete: config.schedules.iter().any(|schedule| schedule.keep.is_some()),
             asked: config.cloud.in_use.iter().copied().collect(),
             not_asked: config.not_asked(),
@@ -240,6 +244,8 @@ pub(super) enum Probe {
     StopDesktops(String),
     /// Likewise.
     StartDesktops(String),
+    /// Likewise.
+    LeaveMaintenance(String),
     Delete,
     Distribute,
 }
@@ -262,6 +268,8 @@ impl Probe {
         let region = needs.regions.first().filter(|_| needs.desktops == Use::Stopped);
         offer("ecd:StopDesktops", region.cloned().map(Self::StopDesktops), stopped);
         offer("ecd:StartDesktops", region.cloned().map(Self::StartDesktops), stopped);
+        let kept_out = needs.regions.first().filter(|_| needs.maintenance).cloned().map(Self::LeaveMaintenance);
+        offer("ecd:SetDesktopMaintenance", kept_out, "no schedule with a cloud desktop has `maintenance`");
         offer("appstreaming:DeleteImage", needs.delete.then_some(Self::Delete), "no schedule has `keep`");
         let distribute = needs.distribute.then_some(Self::Distribute);
         offer("appstreaming:StartTaskForDistributeImage", distribute, "no schedule has `regions`");
@@ -275,6 +283,7 @@ impl Probe {
             Self::StartWorkstations => "appstreaming:StartWuyingServer",
             Self::StopDesktops(_) => "ecd:StopDesktops",
             Self::StartDesktops(_) => "ecd:StartDesktops",
+            Self::LeaveMaintenance(_) => "ecd:SetDesktopMaintenance",
             Self::Delete => "appstreaming:DeleteImage",
             Self::Distribute => "appstreaming:StartTaskForDistributeImage",
         }
@@ -317,6 +326,10 @@ impl Probe {
             Self::StartDesktops(region) => {
                 cloud.start_desktops(&StartDesktops { region: region.clone(), ids }).await.map(|_| ())
             }
+            Self::LeaveMaintenance(region) => {
+                let request = SetDesktopMaintenance { region: region.clone(), ids, enter: false };
+                cloud.set_maintenance(&request).await.map(|_| ())
+            }
             Self::Delete => cloud.delete_image(&DeleteImage { image_id }).await.map(|_| ()),
             Self::Distribute => {
                 let request = StartTaskForDistributeImage {
@@ -330,7 +343,10 @@ impl Probe {
                 cloud.distribute_image(&request).await.map(|_| ())
             }
         };
-        judged(self.name(), CheckStatus::Fail, outcome.err().as_ref())
+        // Bakes go on without the maintenance.
+        let is_needed = !matches!(self, Self::LeaveMaintenance(_));
+        let weight = if is_needed { CheckStatus::Fail } else { CheckStatus::Warn };
+        judged(self.name(), weight, outcome.err().as_ref())
     }
 }
 

@@ -113,9 +113,12 @@ async fn of_history(context: &Context<'_>, config: &Config, all: bool) -> Result
         text.push_str(&format!("\n{}", schedules::table(context, &rows, now)));
     }
     text.push_str(&work(context, config, (&bakes.running, &bakes.waiting)));
-    for PendingRestart { bake, schedule, instance, .. } in stopped {
+    for PendingRestart { bake, schedule, instance, state } in stopped {
+        let is_stopped = state.work().is_some_and(|work| work.restart_pending);
+        let what = if is_stopped { "stopped" } else { "put into maintenance" };
+        let then = if is_stopped { "is started again" } else { "leaves it" };
         text.push_str(&format!(
-            "Instance {instance} was stopped for bake {bake} of {schedule}; it is started again only once the daemon runs.\n"
+            "Instance {instance} was {what} for bake {bake} of {schedule}; it {then} only once the daemon runs.\n"
         ));
     }
     Ok(text)

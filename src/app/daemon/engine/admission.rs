@@ -72,13 +72,9 @@ impl Engine {
     /// Whether the response would let `bake` stop or create something while admission is closed. It is dropped: the
     /// call changed nothing, and is repeated.
     pub(super) fn is_closed_to(&self, bake: &Bake, answer: &Response, now: DateTime<Utc>) -> bool {
-        let begins_something = matches!(
-            bake.state,
-            State::Preparing { hook: None, .. } | State::Stopping { sent: false, .. } | State::Ready { .. }
-        );
         let is_refused = matches!(answer, Response::Refused(_));
         let only_restarts = bake.only_restarts(self.bake_time(now), self.cloud.clocks().unproven());
-        begins_something
+        bake.state.begins_something()
             && !only_restarts
             && !is_refused
             && self.closed.as_ref().is_some_and(|closed| closed.trial != Some(bake.id))

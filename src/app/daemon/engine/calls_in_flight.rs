@@ -19,7 +19,7 @@ use crate::{
             gmt_offset::GmtOffset,
             instance_state,
         },
-        bake::{Bake, State, event::Event, identity::identity},
+        bake::{Bake, State, event::Event, identity::identity, maintenance::Maintenance},
     },
 };
 
@@ -104,6 +104,7 @@ impl Engine {
         step.log_hook(&finished.answer);
         self.report_unknown_state(&step.bake, &finished.answer);
         self.warn_not_running(&step.bake, &finished.answer, now);
+        warn_without_maintenance(&step.bake, &step.before);
         Some(step)
     }
 
@@ -171,7 +172,7 @@ impl Engine {
 
     /// Reports an instance that cannot be started again, at limited intervals.
     pub(super) fn warn_not_running(&mut self, bake: &Bake, answer: &Response, now: DateTime<Utc>) {
-        let State::Starting { since, last_error, .. } = &bake.state else { return };
+        let State::Starting { work, since, last_error, .. } = &bake.state else { return };
         let is_late = since.is_none_or(|since| now - since >= START_TAKES);
         let warned = self.last_warned.get(&bake.id).is_some_and(|at| now - *at < REPEAT_WARNING_AFTER && now >= *at);
         if warned || !(is_late || matches!(answer, Response::Refused(_))) {
@@ -179,13 +180,14 @@ impl Engine {
         }
         self.last_warned.insert(bake.id, now);
         let (id, instance, schedule) = (bake.id.0, bake.instance_id.as_str(), bake.schedule.as_str());
+        let [what, still] = work.what_is_pending();
         let reason = last_error.as_deref().unwrap_or("no start has worked so far");
         tracing::error!(
             bake = id,
             schedule,
             instance,
             reason,
-            "instance {instance} was stopped for bake {id} of {schedule} and is not running again yet: {reason}"
+            "instance {instance} {what} for bake {id} of {schedule} and {still}: {reason}"
         );
     }
 
@@ -193,13 +195,15 @@ impl Engine {
     pub(super) async fn warn_of_instances_left_stopped(&self) {
         match self.store.reader().pending_restarts().await {
             Ok(pending) => {
-                for PendingRestart { bake, schedule, instance, .. } in pending {
+                for PendingRestart { bake, schedule, instance, state } in pending {
+                    let is_stopped = state.work().is_some_and(|work| work.restart_pending);
+                    let what = if is_stopped { "stopped" } else { "in maintenance" };
+                    let then = if is_stopped { "starts it again once its image is made" } else { "ends that" };
                     tracing::warn!(
                         bake = bake.0,
                         schedule,
                         instance = instance.as_str(),
-                        "instance {instance} is stopped for bake {bake} of {schedule}; the next start of the daemon \
-                         starts it again once its image is made"
+                        "instance {instance} is {what} for bake {bake} of {schedule}; the next start of the daemon {then}"
                     );
                 }
             }
@@ -208,4 +212,18 @@ impl Engine {
             }
         }
     }
+}
+
+/// Reports that users may connect until the stop.
+fn warn_without_maintenance(bake: &Bake, before: &State) {
+    let maintenance = |state: &State| state.work().map(|work| work.maintenance);
+    let refused = Some(Maintenance::Refused);
+    let Some(work) =
+        bake.state.work().filter(|_| maintenance(&bake.state) == refused && maintenance(before) != refused)
+    else {
+        return;
+    };
+    let (id, instance, schedule) = (bake.id.0, bake.instance_id.as_str(), bake.schedule.as_str());
+    let reason = work.notes.last().map(String::as_str).unwrap_or_default();
+    tracing::warn!(bake = id, schedule, instance, reason, "bake {id} of {schedule} stops {instance} {reason}");
 }

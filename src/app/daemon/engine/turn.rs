@@ -151,6 +151,14 @@ impl Engine {
                     || !is_past_deadline && !only_restarts && !self.may_begin(bake.id, now)
                     || !self.may_call(now))
             {
+                // While admission is closed, nobody is kept out of an instance for a stop that does not come.
+                if self.admitting
+                    && self.uncompared.is_none()
+                    && bake.state.only_keeps_users_out()
+                    && let Some(Blocker { code, why, .. }) = self.blocker()
+                {
+                    self.step_in(turn, bake, Event::AdmissionClosed { code, why }, now);
+                }
                 continue;
             }
             if matches!(bake.state, State::Finishing { .. }) && !self.admitting {
@@ -176,7 +184,7 @@ impl Engine {
                 true
             }
             State::Ready { work, reconcile_before_create: false, .. } => {
-                if !work.restart_pending {
+                if !work.restart_pending && !work.maintenance.is_pending() {
                     let why = "waits for its slot: the clock was ahead when the bake started".to_owned();
                     let waiting = Some(Wait::go_on(None, WaitReason::Slot, why, now));
                     let work = BakeWork { waiting, ..work.clone() };

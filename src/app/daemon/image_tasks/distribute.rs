@@ -255,7 +255,7 @@ impl ReplicaWork<'_> {
 impl<T> TimedResponse<T> {
     fn attempt(&self, region: &str, message: Option<String>) -> Attempt {
         let (outcome, code, http_status, request_id, message) = match &self.answer {
-            Ok(answer) => ("ok", None, Some(answer.http_status), answer.request_id.clone(), message),
+            Ok(answer) => ("ok", answer.code.clone(), Some(answer.http_status), answer.request_id.clone(), message),
             Err(api_error) => {
                 let advice =
                     if api_error.advice.is_empty() { String::new() } else { format!(" ({})", api_error.advice) };
@@ -276,6 +276,14 @@ impl<T> TimedResponse<T> {
             http_status,
             request_id,
             message: Some(format!("{region}: {}", message.unwrap_or_default())),
+            success: match &self.answer {
+                Ok(answer) => answer.success,
+                Err(api_error) => api_error.is_decided().then_some(false),
+            },
+            answer: match &self.answer {
+                Ok(answer) => answer.message.clone(),
+                Err(api_error) => Some(api_error.message.clone()),
+            },
         }
     }
 }

@@ -138,6 +138,8 @@ async fn hooks_of(shared: &DaemonContext, bake: &Bake) -> (Result<VerifyResult, 
             http_status: None,
             request_id: None,
             message: Some(message(command.program(), &outcome)),
+            success: None,
+            answer: None,
         });
         if outcome.is_veto() {
             return (Ok(VerifyResult::Bad(outcome.last_word())), attempts);
