@@ -53,7 +53,7 @@ use crate::domain::{
 
 /// Statements that neither return nor change rows.
 const WITHOUT_ROWS: [&str; 4] =
-    ["backup::COPY_INTO", "backup::TAKE_NUMBER_OFF", "history::OPTIMIZE", "log_binding::CHECKPOINT"];
+    ["backup::COPY_INTO", "backup::TAKE_NUMBER_OFF", "log_binding::CHECKPOINT", "migrating::DROP_STATISTICS"];
 
 /// How many rows each text returned or changed.
 #[derive(Debug, Clone, Default)]

@@ -23,9 +23,6 @@ use crate::adapters::files::{FileId, Folder};
 /// The history is up to date with the cloud.
 pub(super) const SETTLE: &str = "UPDATE lineage SET unsettled = 'continued'";
 
-/// Fresh statistics where tables have changed much.
-pub(super) const OPTIMIZE: &str = "PRAGMA optimize";
-
 /// The history, open for writing. At most one per state directory.
 #[derive(Debug)]
 pub struct Store {
@@ -201,16 +198,12 @@ impl Store {
         Ok(true)
     }
 
-    /// Updates the planner's statistics and writes the write-ahead log into the database.
+    /// Writes the write-ahead log into the database.
     ///
     /// # Errors
     ///
     /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn upkeep(&self) -> Result<(), StoreError> {
-        let mut connection = self.writer.connection().await?;
-        let optimized = sqlx::query(OPTIMIZE).execute(&mut *connection).await;
-        drop(connection);
-        optimized.map_err(failed("tidy up the database"))?;
         self.writer.checkpoint().await
     }
 

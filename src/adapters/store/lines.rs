@@ -27,14 +27,16 @@ ORDER BY l.line_id LIMIT ?1"
 /// How long the last bakes of every line took that succeeded, from the first call that stopped the instance or was to make
 /// the image to the end. Rows that were made from the tags of images know nothing of calls and do not count.
 pub(super) const LAST_DURATIONS: &str = "
-SELECT b.line_id, max(0, b.finished_at - (SELECT min(a.started_at) FROM attempts a
+SELECT l.line_id, max(0, b.finished_at - (SELECT min(a.started_at) FROM attempts a
                                           WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create'))) AS took
 FROM (SELECT line_id FROM lines WHERE ?2 IS NULL OR line_id IN (SELECT value FROM json_each(?2))) l
-JOIN bakes b ON b.id IN (
-    SELECT g.id FROM bakes g
-    WHERE g.line_id = l.line_id AND g.state = 'succeeded'
-      AND EXISTS (SELECT 1 FROM attempts a WHERE a.bake_id = g.id AND a.stage IN ('stop', 'create'))
-    ORDER BY g.version DESC LIMIT ?1)";
+CROSS JOIN json_each((
+    SELECT json_group_array(newest.id) FROM (
+        SELECT g.id FROM bakes g
+        WHERE g.line_id = l.line_id AND g.state = 'succeeded'
+          AND EXISTS (SELECT 1 FROM attempts a WHERE a.bake_id = g.id AND a.stage IN ('stop', 'create'))
+        ORDER BY g.version DESC LIMIT ?1) newest)) last
+CROSS JOIN bakes b ON b.id = last.value";
 
 /// The same of one line.
 pub(super) const LAST_DURATIONS_OF: &str = "

@@ -9,7 +9,7 @@ use sqlx::{
 };
 
 use super::{
-    BackupError, Reader, StoreError,
+    BackupError, Reader, StoreError, failed,
     location::{COMPANIONS, DATABASE_FILE},
     schema::{MIGRATIONS, last_migration},
     tables,
@@ -18,6 +18,10 @@ use crate::adapters::files::{Folder, under_free_name};
 
 /// Name under which the first database is created.
 const FIRST_FILE: &str = "imagebaked.db.first";
+
+/// Removes the statistics of an earlier version or of a person. Those of a young history make SQLite scan the tables of a grown
+/// one, and each statement has its indexes without them.
+pub(super) const DROP_STATISTICS: &str = "DROP TABLE IF EXISTS sqlite_stat1";
 
 /// Options of the writing connection.
 pub(super) fn options(path: &Path) -> SqliteConnectOptions {
@@ -30,7 +34,6 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_secs(5))
         // The log binding makes the checkpoints, because it numbers the database at each.
         .pragma("wal_autocheckpoint", "0")
-        .optimize_on_close(true, None)
 }
 
 /// Creates a database if there is none: under another name, so that an incomplete one is never used.
@@ -91,6 +94,7 @@ pub(super) async fn migrate(folder: &Folder, options: &SqliteConnectOptions) -> 
     let pool = SqlitePoolOptions::new().max_connections(1);
     let pool = pool.connect_with(options.clone().foreign_keys(false)).await.map_err(open)?;
     let migrated = MIGRATIONS.run(&pool).await.map_err(|source| migration_error(path, source));
+    let dropped = sqlx::query(DROP_STATISTICS).execute(&pool).await;
     pool.close().await;
     match (&migrated, copy) {
         (Ok(()), Some(copy)) => tracing::info!(
@@ -103,7 +107,8 @@ pub(super) async fn migrate(folder: &Folder, options: &SqliteConnectOptions) -> 
         }
         (_, None) => {}
     }
-    migrated
+    migrated?;
+    dropped.map(drop).map_err(failed("drop its statistics"))
 }
 
 /// Copies the history and verifies the copy. Returns its name in `folder`.

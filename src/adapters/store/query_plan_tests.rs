@@ -4,10 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Row, SqliteConnection};
 
 use super::{
-    Store, bake_rows::BAKE_ROW_COLUMNS, clock_steps::NEWEST_WRITE, distributions::REPLICA_REGIONS,
+    DATABASE_FILE, Store, bake_rows::BAKE_ROW_COLUMNS, clock_steps::NEWEST_WRITE, distributions::REPLICA_REGIONS,
     images::PRESENT_IMAGES, lineage::IS_EMPTY, rebuilding::RECORDED, statement_list_tests::STATEMENTS,
 };
 
@@ -126,11 +126,31 @@ const FILL: [&str; 6] = [
      SELECT image_id, 'cn-shanghai', id, 'done', slot, slot FROM bakes WHERE state = 'succeeded'",
 ];
 
-async fn fill(store: &Store) {
+async fn fill(store: &Store, bakes: u32) {
     for sql in FILL {
         let mut connection = store.writer.connection().await.unwrap();
-        sqlx::query(AssertSqlSafe(format!("{SERIES}{sql}"))).execute(&mut *connection).await.unwrap();
+        let series = SERIES.replace("5001", &(bakes + 1).to_string());
+        sqlx::query(AssertSqlSafe(format!("{series}{sql}"))).execute(&mut *connection).await.unwrap();
     }
+}
+
+/// A history that was analysed when it was young: the statistics say that every table is small. A start drops them.
+#[tokio::test]
+async fn a_start_drops_the_statistics_of_a_young_history() {
+    let (dir, store) = super::tests::store().await;
+    fill(&store, 20).await;
+    store.execute("ANALYZE").await;
+    store.close().await;
+    drop(store);
+    let store = Store::open(dir.path()).await.unwrap();
+    assert_no_scan_of_a_large_table(&store, "analysed with few rows").await;
+    store.upkeep().await.unwrap();
+    store.close().await;
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_stat1'")
+        .fetch_one(&mut SqliteConnection::connect(&dir.path().join(DATABASE_FILE).display().to_string()).await.unwrap())
+        .await
+        .unwrap();
+    assert_eq!(kept, 0, "nothing makes new ones");
 }
 
 #[tokio::test]
@@ -139,7 +159,7 @@ async fn no_statement_scans_a_table_that_grows_for_ever() {
     assert_no_scan_of_a_large_table(&store, "empty").await;
     store.execute("ANALYZE").await;
     assert_no_scan_of_a_large_table(&store, "analysed while empty").await;
-    fill(&store).await;
+    fill(&store, 5000).await;
     assert_no_scan_of_a_large_table(&store, "with rows, analysed while empty").await;
     store.execute("ANALYZE").await;
     // Statistics are read when a connection is opened, or by ANALYZE itself.
@@ -151,7 +171,7 @@ async fn plans_depend_on_the_schema_alone_and_every_scan_is_meant() {
     let (_dir, store) = super::tests::store().await;
     let new = all_scans(&store).await;
     insta::assert_snapshot!(new.iter().map(|scan| format!("{scan}\n")).collect::<String>());
-    fill(&store).await;
+    fill(&store, 5000).await;
     let filled = all_scans(&store).await;
     store.execute("ANALYZE").await;
     let analysed = all_scans(&store).await;

@@ -52,7 +52,7 @@ pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
         LINES_TO_JUDGE, LOST_SLOTS, NONE_GOOD_SINCE, UNVERIFIED_IMAGES
     }
     history {
-        SETTLE, OPTIMIZE
+        SETTLE
     }
     images {
         PRESENT_IMAGES, PRESENT_IMAGES_OF, ONE_IMAGE, NEWEST_RESULTS, LAST_SCAN, SET_SCAN, RECORD_SIGHTS,
@@ -72,6 +72,9 @@ pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
     }
     manual_bakes {
         BAKE_OF_SLOT
+    }
+    migrating {
+        DROP_STATISTICS
     }
     open_bakes {
         HAS_OPEN_BAKE, OPEN_BAKES, PENDING_RESTARTS, IMAGES_IN_PROGRESS

@@ -121,7 +121,8 @@ pub(super) async fn daemon(config: &Config, broken: bool) -> Check {
 
 /// The user of the running daemon, otherwise that of its unit, by its number; `None` if neither is known.
 pub(super) async fn uid_of_daemon(config: &Config, environment: &BTreeMap<String, String>) -> Option<u32> {
-    if let Ok(Reply::Status(status)) = client::ask(&config.daemon.control_socket, &Request::Status { all: false }).await {
+    if let Ok(Reply::Status(status)) = client::ask(&config.daemon.control_socket, &Request::Status { all: false }).await
+    {
         // Not the owner of its folder in /proc, which is root for a process without core files.
         let process = std::fs::read_to_string(format!("/proc/{}/status", status.daemon.pid)).ok()?;
         return process.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next()?.parse().ok());
