@@ -20,7 +20,7 @@ pub(super) fn progress_line(line: &str) {
     let mut stderr = std::io::stderr();
     if stderr.is_terminal() {
         // Nobody reads a terminal that is gone.
-        let _ = write!(stderr, "\r\u{1b}[K{line}").and_then(|()| stderr.flush());
+        let _ = write!(stderr, "\r\u{1b}[K{}", printable(line)).and_then(|()| stderr.flush());
     }
 }
 
