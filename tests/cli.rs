@@ -451,3 +451,48 @@ fn the_release_of_the_time_zone_rules_is_shown() {
     let (text, _) = host.expect(0, &["status", "--all"]);
     assert!(text.contains(&format!("time zones   {release}")), "{text}");
 }
+
+#[test]
+fn wrong_command_lines_are_answered_with_what_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("imagebaked.toml");
+    let state = folder.path().join("state");
+    fs::write(
+        &config,
+        format!("[daemon]\nstate_dir = '{}'\ncontrol_socket = '{0}/none.sock'\n{FILE}", state.display()),
+    )
+    .unwrap();
+    for (code, line, part) in [
+        (2, "", "How it is:"),
+        (2, "staus", "'status'"),
+        (2, "help bakee", "imagebaked help bake"),
+        (2, "bake", "bake SCHEDULE, --instance ID or --all"),
+        (2, "bake --all", "add --yes"),
+        (2, "bake --all golden", "cannot be used with"),
+        (4, "bake golden", "is it running?"),
+        (2, "history --limit many", "a whole number"),
+        (2, "history --limit -1", "a whole number"),
+        (2, "sim --build-time fast", "30s, 5m or 2h"),
+        (2, "why golden 25:00", "this is no time"),
+        (2, "why golden 03:00 --at 04:00", "cannot be used with"),
+        (2, "why --schedule golden 03:00 04:00", "one word too many"),
+        (3, "why gold", "did you mean \"golden\"?"),
+        (3, "plan gold", "did you mean \"golden\"?"),
+        (2, "plan tonight tomorrow", "cannot be used with another time"),
+        (2, "plan golden golden", "takes one schedule"),
+        (2, "rollback golden --reason x", "<CHANNEL>"),
+        (2, "adopt golden", "takes images by id"),
+        (2, "adopt golden imgc-1 --name x", "takes images by id"),
+        (2, "status golden golden", "unexpected argument"),
+        (2, "ack bake_faild --reason x", "did you mean `bake_failed`?"),
+        (2, "show golden", "by its number"),
+        (2, "completions tcsh", "possible values"),
+    ] {
+        let output = imagebaked().arg("--config").arg(&config).args(line.split_whitespace()).output().unwrap();
+        let answer = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "imagebaked {line}: {answer}");
+        assert!(answer.contains(part), "imagebaked {line}: {answer}");
+    }
+    let version = imagebaked().arg("version").output().unwrap();
+    assert_eq!(version.stdout, imagebaked().arg("--version").output().unwrap().stdout);
+}

@@ -16,16 +16,18 @@ use serde_json::{Value, json};
 
 use super::{
     actions::{self, SimAction, SimCall},
+    authenticate::{self, Caller},
     call_record::CallRecord,
     codes::SimFailure,
     faults::{DropWhen, Fault, FaultPlan},
     garble::Garble,
+    key_service::{self, KeyRequest},
     options::Options,
     params::Params,
     reply::{ReplyBody, ReplyKind, SimReply},
     snapshot::{self, SnapshotError},
     users::{SimUserKind, UserSpec},
-    verify::{self, KeyPair, Nonces, Received},
+    verify::{KeyPair, Nonces, Received},
     world::{ImageSpec, InstanceSpec, World, WorldLimits},
 };
 
@@ -81,6 +83,7 @@ impl Cloud {
             image_quota: options.image_quota,
             open: options.open,
             gmt_zone: options.gmt_zone,
+            session_life: options.session_life,
         });
         for spec in options.instances {
             if !world.has_instance(&spec.instance_id) {
@@ -127,17 +130,21 @@ impl Cloud {
     /// Processes a call. The server may delay the response; the effect on the world is immediate.
     pub(super) fn handle(&mut self, received: &Received<'_>, now: DateTime<Utc>) -> SimReply {
         let request_id = self.fresh_request_id();
-        let name = received.header("x-acs-action").to_owned();
+        if let Some(request) = KeyRequest::of(received.path) {
+            return self.hand_out(request, received, request_id, now);
+        }
         let params = Params::decode(received.query, received.body);
+        let (name, version) = authenticate::names(received, &params);
+        let name = name.to_owned();
         let (mut fault, mut right) = (None, None);
-        let product = actions::product(received.header("x-acs-version"));
-        let outcome = match self.admit(received, &name, now) {
+        let product = actions::product(version);
+        let outcome = match self.admit(received, &params, now) {
             Err(outcome) => outcome,
-            Ok(action) => {
+            Ok((action, caller)) => {
                 let regions = params.list("DestinationRegionList", usize::MAX).unwrap_or_default();
                 fault = self.faults.strike(action.name, &self.instances_of(&params), &regions);
                 right = Some(action.right());
-                self.act(action, &params, fault.as_ref(), &request_id, now)
+                self.act(action, &params, fault.as_ref(), (&request_id, caller.arn.as_deref()), now)
             }
         };
         let record = CallRecord {
@@ -158,20 +165,65 @@ impl Cloud {
     fn admit(
         &mut self,
         received: &Received<'_>,
-        name: &str,
+        params: &Params,
         now: DateTime<Utc>,
-    ) -> Result<&'static SimAction, CallOutcome> {
-        verify::verify(received, &self.keys, now)
-            .and_then(|()| self.nonces.admit(received.header("x-acs-signature-nonce"), now))
+    ) -> Result<(&'static SimAction, Caller), CallOutcome> {
+        let caller = authenticate::authenticate(received, params, &self.keys, self.world.sessions(), now)
             .map_err(CallOutcome::refused)?;
-        let action = actions::find(name, received.header("x-acs-version"))
+        if let Some(nonce) = &caller.nonce {
+            self.nonces.admit(nonce, now).map_err(CallOutcome::refused)?;
+        }
+        let (name, version) = authenticate::names(received, params);
+        let action = actions::find(name, version)
             .filter(|_| received.path == "/")
             .ok_or_else(|| CallOutcome::refused(SimFailure::new("InvalidApi.NotFound")))?;
         if received.method != "POST" && !(action.get && received.method == "GET") {
             return Err(CallOutcome::refused(SimFailure::new("UnsupportedHTTPMethod")));
         }
         self.throttle(action, now)?;
-        Ok(action)
+        Ok((action, caller))
+    }
+
+    /// A request to the metadata service or the credentials URI, unless a fault replaces the answer.
+    fn hand_out(
+        &mut self,
+        request: KeyRequest,
+        received: &Received<'_>,
+        request_id: String,
+        now: DateTime<Utc>,
+    ) -> SimReply {
+        let fault = self.faults.strike(request.name(), &[], &[]);
+        let forced = fault.as_ref().and_then(Fault::forced_status);
+        let (status, text) = match forced {
+            Some(status) => (status, String::new()),
+            None => request.answer(received, &mut self.world, now),
+        };
+        let drop = fault.as_ref().is_some_and(|fault| fault.drop.is_some());
+        self.record(CallRecord {
+            action: request.name().to_owned(),
+            at: now,
+            outcome: Cow::Borrowed(if drop {
+                "dropped_before"
+            } else if status == 200 {
+                "ok"
+            } else {
+                "refused"
+            }),
+            code: None,
+            http_status: (!drop).then_some(status),
+            request_id,
+            instance_id: None,
+            image_id: None,
+        });
+        let kind = if drop { ReplyKind::Drop } else { key_service::reply(status, text) };
+        SimReply { delay: fault.and_then(|fault| fault.delay).unwrap_or_default(), kind }
+    }
+
+    fn record(&mut self, record: CallRecord) {
+        if self.calls.len() >= MOST_CALLS {
+            self.calls.pop_front();
+        }
+        self.calls.push_back(record);
     }
 
     fn throttle(&mut self, action: &SimAction, now: DateTime<Utc>) -> Result<(), CallOutcome> {
@@ -202,7 +254,7 @@ impl Cloud {
         action: &SimAction,
         params: &Params,
         fault: Option<&Fault>,
-        request_id: &str,
+        (request_id, caller): (&str, Option<&str>),
         now: DateTime<Utc>,
     ) -> CallOutcome {
         let lie = fault.and_then(|fault| fault.list).zip(action.list.as_ref());
@@ -217,6 +269,7 @@ impl Cloud {
             params,
             now,
             request_id,
+            caller,
             fault: fault.and_then(|fault| fault.image.clone()).unwrap_or_default(),
             late: fault.and_then(|fault| fault.late_image).unwrap_or_default(),
         };
@@ -307,10 +360,7 @@ impl Cloud {
         };
         record.outcome = Cow::Borrowed(word);
         record.http_status = drop.is_none().then_some(status);
-        if self.calls.len() >= MOST_CALLS {
-            self.calls.pop_front();
-        }
-        self.calls.push_back(record);
+        self.record(record);
         if drop.is_some() {
             return SimReply { delay, kind: ReplyKind::Drop };
         }
@@ -404,6 +454,7 @@ impl Cloud {
         json!({
             "access_key_id": self.keys.id,
             "access_key_secret": self.keys.secret.expose_secret(),
+            "keys": self.world.sessions().list(),
             "instances": instances,
             "images": images,
             "groups": users(SimUserKind::Group),

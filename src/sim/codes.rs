@@ -6,9 +6,12 @@ use std::borrow::Cow;
 /// `IncorrectDesktopStatus`, `IncorrectInstanceStatus` and `InvalidDesktopId.NotFound` are invented, because the pages
 /// of the power calls list no codes.
 const CODES: &[(&str, u16, &str)] = &[
+    ("AuthenticationFail.OIDCToken.Invalid", 403, "The OIDC token is invalid."),
     ("CreateDesktopImageRecord.Failed", 400, "Create cloud computer image failed."),
     ("DeleteTemplate.Failed", 400, "Delete template failed."),
     ("DesktopInstance.NotFound", 400, "The cloud computer instance does not exist."),
+    ("EntityNotExist.OIDCProvider", 404, "The OIDC provider does not exist."),
+    ("EntityNotExist.Role", 404, "The specified role does not exist."),
     ("ExceedBuilderQuota", 400, "The maximum number of builders is reached."),
     ("Forbidden.NoPermission", 403, "You are not authorized to access this page."),
     ("Image.NotExist", 400, "The image does not exist."),
@@ -45,6 +48,7 @@ const CODES: &[(&str, u16, &str)] = &[
     ("InvalidDesktopId.NotFound", 400, "The specified cloud computer does not exist."),
     ("InvalidImageOperation.ImageIsCreating", 400, "Failed to operation the image, it is creating."),
     ("InvalidSecurityToken.Expired", 403, "Specified SecurityToken is expired."),
+    ("InvalidSignatureMethod", 400, "Specified signature method is not valid."),
     ("InvalidTemplate.NotFound", 400, "Template not found."),
     ("InvalidTimeStamp.Expired", 400, "Specified time stamp or date value is expired."),
     ("InvalidTimeStamp.Format", 400, "Specified time stamp or date value is not well formatted."),

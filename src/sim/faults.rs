@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{actions, garble::Garble, lists::Lie, world::ImageFault};
+use super::{actions, garble::Garble, key_service::KeyRequest, lists::Lie, world::ImageFault};
 
 /// Why a plan was rejected.
 #[derive(Debug, thiserror::Error)]
@@ -172,11 +172,14 @@ impl Fault {
     }
 
     fn check(&self) -> Result<(), String> {
-        let Some(action) = actions::of_name(&self.action) else {
+        let action = actions::of_name(&self.action);
+        if action.is_none() && !KeyRequest::is_named(&self.action) {
             return Err(format!("there is no action `{}`", self.action));
-        };
+        }
         if let Some(lie) = self.list {
-            let Some(shape) = &action.list else { return Err("`list` needs an action that lists".to_owned()) };
+            let Some(shape) = action.and_then(|action| action.list.as_ref()) else {
+                return Err("`list` needs an action that lists".to_owned());
+            };
             lie.check(shape).map_err(|why| format!("`{}` cannot have this `list`: {why}", self.action))?;
         }
         if self.nth == 0 {

@@ -6,27 +6,32 @@
 //! returns the documented structures and codes. Undocumented behaviour that a caller needs is invented, and marked as
 //! such.
 //!
-//! A request passes through one file after the other: `server` reads it, `verify` checks its signature, `params` parses
-//! it, `actions` executes it on the `world`, `faults` changes the result if the plan has a fault for it, and `snapshot`
+//! A request passes through one file after the other: `server` reads it, `params` parses it, `authenticate` and `verify`
+//! check its signature, `actions` executes it on the `world`, `faults` changes the result if the plan has a fault for it, and `snapshot`
 //! stores the state before the response is sent. `cloud` combines them. Time is a parameter everywhere: nothing in the
 //! world depends on a timer.
+//!
+//! `key_service` plays the metadata service of an ECS machine and a credentials URI.
 //!
 //! `/_sim/` has the controls, without signature and for loopback only: `GET state` returns everything, with each image
 //! ever made; `POST faults` adds a plan to the remaining one, `GET faults` returns it, `DELETE faults` clears it; `POST
 //! instances` adds an instance.
 
 mod actions;
+mod authenticate;
 mod call_record;
 mod cloud;
 mod codes;
 mod connection;
 mod faults;
 mod garble;
+mod key_service;
 mod lists;
 mod options;
 mod params;
 mod reply;
 mod server;
+mod sessions;
 mod snapshot;
 mod users;
 mod verify;

@@ -18,6 +18,8 @@ pub struct Options {
     pub access_key_secret: SecretString,
     /// Accepted token; none if absent.
     pub security_token: Option<SecretString>,
+    /// Longest lifetime of the temporary keys that are issued; as long as is asked for if absent.
+    pub session_life: Option<Duration>,
     /// Time from the call to AVAILABLE; a tenth of it is INIT.
     pub build_time: Duration,
     /// Duration of a start, stop or reboot.
@@ -56,6 +58,7 @@ impl Default for Options {
             access_key_id: "sim-key-id".to_owned(),
             access_key_secret: "sim-key-secret".into(),
             security_token: None,
+            session_life: None,
             build_time: Duration::from_secs(30),
             power_time: Duration::from_secs(5),
             builder_quota: 10,

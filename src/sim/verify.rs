@@ -19,7 +19,7 @@ use super::{codes::SimFailure, params::form_pairs};
 const ALGORITHM: &str = "ACS3-HMAC-SHA256";
 
 /// How far x-acs-date may be from the server's time, either way.
-const TOLERANCE: TimeDelta = TimeDelta::minutes(15);
+pub(super) const TOLERANCE: TimeDelta = TimeDelta::minutes(15);
 
 /// A date is acceptable for twice [`TOLERANCE`], so a nonce has to be known for longer than that.
 const NONCE_MEMORY: TimeDelta = TimeDelta::minutes(31);
@@ -53,6 +53,11 @@ pub(super) struct KeyPair {
     pub(super) id: String,
     pub(super) secret: SecretString,
     pub(super) token: Option<SecretString>,
+}
+
+/// The key id that a request claims, before anything is checked.
+pub(super) fn claimed_key<'a>(received: &'a Received<'_>) -> Option<&'a str> {
+    Claim::parse(received.header("authorization")).map(|claim| claim.key_id)
 }
 
 /// Checks everything but the nonce, which only counts once the signature has been found good.

@@ -351,7 +351,7 @@ fn credential_source(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Creden
         let hint = if text.starts_with("profile") {
             "name the profile of ~/.aliyun/config.json: `\"profile:NAME\"`".to_owned()
         } else {
-            suggestion(&text, &CredentialSource::WORDS)
+            suggestion(&text, &[CredentialSource::WORDS.as_slice(), &["profile:NAME"]].concat())
         };
         out.error(item.mark, "bad-value", format!("`{text}` is not a source of credentials"), Some(hint));
     }

@@ -21,8 +21,8 @@ pub struct BakeArgs {
     /// Bake every schedule, after a question.
     #[arg(long, conflicts_with_all = ["schedule", "schedule_option", "instance"])]
     pub all: bool,
-    /// With `--all`: do not ask.
-    #[arg(long, short, requires = "all")]
+    /// Do not ask, with `--all`.
+    #[arg(long, short)]
     pub yes: bool,
     /// Stay until the bakes are over and their images are verified; exits with 1 unless all are good.
     #[arg(long)]

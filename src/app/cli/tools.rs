@@ -32,6 +32,9 @@ pub struct SimArgs {
     /// The key pair that is accepted; its secret is read from SIM_ACCESS_KEY_SECRET.
     #[arg(long, value_name = "ID", default_value = "sim-key-id")]
     pub access_key_id: String,
+    /// Temporary keys live at most so long.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub session_life: Option<Duration>,
     /// How long an image takes.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = length)]
     pub build_time: Duration,

@@ -37,7 +37,8 @@ pub async fn run(context: &Context<'_>, args: &AuditArgs) -> Result {
     if lines.is_empty() {
         return Ok(CommandOutput::done("No matching line.\n".to_owned()));
     }
-    let mut rows = Rows::new(&["ID", "AT", "WHEN", "WHO", "ACTION", "DETAIL"], context.color);
+    let mut rows = Rows::new(&["ID", "AT", "WHEN", "WHO", "ACTION", "DETAIL"], context.color)
+        .or_blocks(&["ID", "AT", "WHO", "ACTION"]);
     for line in &lines {
         let at = DateTime::from_timestamp_millis(line.at).unwrap_or_default();
         rows.row([&line.id.to_string(), &show(at, zone), &relative(at, now), &line.who, &line.action, &line.detail]);

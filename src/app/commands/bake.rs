@@ -13,6 +13,7 @@ use super::{
     context::Context,
     outcome::{CommandOutput, Exit, Failure, Result, refused},
     output::short,
+    table::wrapped,
     terminal::{print_text, progress_line},
 };
 use crate::{
@@ -101,7 +102,7 @@ async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> R
         seen = changes;
         if !context.json {
             if !has_begun && !rows.iter().all(is_over) {
-                eprintln!("{}", how_long(context, config, &rows));
+                eprintln!("{}", wrapped(&how_long(context, config, &rows), 2));
             }
             for line in rows.iter().map(line_of) {
                 if reported.insert(line.clone()) {

@@ -53,7 +53,8 @@ pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
     if events.is_empty() {
         return Ok(CommandOutput::done("No matching event.\n".to_owned()));
     }
-    let mut rows = Rows::new(&["ID", "AT", "SEVERITY", "EVENT", "MESSAGE"], context.color);
+    let mut rows = Rows::new(&["ID", "AT", "SEVERITY", "EVENT", "MESSAGE"], context.color)
+        .or_blocks(&["ID", "AT", "SEVERITY", "EVENT"]);
     for event in &events {
         let at = DateTime::from_timestamp_millis(event.at).unwrap_or_default();
         rows.row([&event.id.to_string(), &show(at, zone), &event.severity, &event.kind, &event.message]);

@@ -14,6 +14,7 @@ use super::{
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, relative},
     prune,
+    table::wrapped,
 };
 use crate::{
     adapters::{
@@ -127,7 +128,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         let report = json!({ "slots": shown, "more": more, "images": going, "brakes": brakes });
         return Ok(CommandOutput::done(format!("{}\n", serde_json::to_string(&report)?)));
     }
-    let mut text = ahead(&slots, schedule, &history, zone, now);
+    let mut text = wrapped(&ahead(&slots, schedule, &history, zone, now), 2);
     if !text.is_empty() {
         text.push('\n');
     }
@@ -261,7 +262,8 @@ fn table(
     });
     let expected: &[_] = if useful { &["BEGINS", "DONE"] } else { &[] };
     let header = [&["SLOT", "WHEN"], expected, &["SCHEDULE", "INSTANCE", "IMAGE NAME", "NOTE"]].concat();
-    let mut rows = Rows::new(&header, context.color).sparing(&["WHEN", "INSTANCE"]);
+    let mut rows =
+        Rows::new(&header, context.color).sparing(&["WHEN", "INSTANCE"]).or_blocks(&["SLOT", "SCHEDULE", "INSTANCE"]);
     for (Foreseen { slot, expected }, row) in slots.iter().zip(shown) {
         let note = if row.paused {
             "paused: will be skipped"

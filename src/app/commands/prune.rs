@@ -79,7 +79,8 @@ pub fn held(brakes: &[Brake]) -> String {
 pub fn failed_table(context: &Context<'_>, images: &[JudgedFailed]) -> String {
     let zone = context.zone();
     let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "BAKE", "ACTION", "REASON"], context.color)
-        .sparing(&["NAME", "SLOT"]);
+        .sparing(&["NAME", "SLOT"])
+        .or_blocks(&["LINE", "V", "IMAGE"]);
     for judged in images {
         let (does, why) = match &judged.action {
             FailedAction::Wait { delete_after } => {
@@ -106,7 +107,8 @@ pub fn failed_table(context: &Context<'_>, images: &[JudgedFailed]) -> String {
 pub fn table<'a>(context: &Context<'_>, images: impl IntoIterator<Item = &'a Judged>) -> String {
     let zone = context.zone();
     let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "ACTION", "REASON"], context.color)
-        .sparing(&["NAME", "SLOT"]);
+        .sparing(&["NAME", "SLOT"])
+        .or_blocks(&["LINE", "V", "IMAGE"]);
     for judged in images {
         let does = match &judged.action {
             Action::Mark { delete_after } | Action::Wait { delete_after } | Action::Blocked { delete_after } => {

@@ -24,6 +24,7 @@ pub async fn run(context: &Context<'_>, args: &SimArgs) -> Result {
     }
     let mut options = Options {
         access_key_id: args.access_key_id.clone(),
+        session_life: args.session_life,
         build_time: args.build_time,
         power_time: args.power_time,
         builder_quota: args.builders as usize,

@@ -13,8 +13,10 @@ pub struct Rows {
     rows: Vec<Vec<String>>,
     /// Columns that a narrow terminal omits, in this order.
     spared: Vec<&'static str>,
-    /// The columns in the first line of a block; empty for a table that is one wherever it fits.
+    /// The columns in the first line of a block; none: the first column.
     titles: Vec<&'static str>,
+    /// Whether a narrow terminal has blocks even if the table fits.
+    prefers_blocks: bool,
     color: bool,
 }
 
@@ -76,7 +78,7 @@ fn wrap(text: &str, first: usize, rest: usize) -> Vec<String> {
 impl Rows {
     pub fn new(header: &[&str], color: bool) -> Self {
         let header = header.iter().copied().map(str::to_owned).collect();
-        Self { header, rows: Vec::new(), spared: Vec::new(), titles: Vec::new(), color }
+        Self { header, rows: Vec::new(), spared: Vec::new(), titles: Vec::new(), prefers_blocks: false, color }
     }
 
     /// On a narrow terminal these columns are omitted, one after the other.
@@ -86,6 +88,11 @@ impl Rows {
 
     /// On a narrow terminal each row is a block with these columns in its first line, and nothing is omitted.
     pub fn in_blocks(self, titles: &[&'static str]) -> Self {
+        Self { prefers_blocks: true, ..self.or_blocks(titles) }
+    }
+
+    /// Where the table does not fit, each row is a block with these columns in its first line.
+    pub fn or_blocks(self, titles: &[&'static str]) -> Self {
         Self { titles: titles.to_vec(), ..self }
     }
 
@@ -98,15 +105,14 @@ impl Rows {
         self.render_to(terminal_width())
     }
 
-    fn render_to(mut self, width: Option<usize>) -> String {
+    fn render_to(self, width: Option<usize>) -> String {
         let Some(width) = width else { return self.table(None) };
-        if !self.titles.is_empty() && width < NARROW {
+        if self.prefers_blocks && width < NARROW {
             return self.blocks(width);
         }
-        if self.titles.is_empty() {
-            self.fit(width);
-        }
-        if self.needs() <= width { self.table(Some(width)) } else { self.blocks(width) }
+        let mut fitted = self.clone();
+        fitted.fit(width);
+        if fitted.needs() <= width { fitted.table(Some(width)) } else { self.blocks(width) }
     }
 
     /// Omits columns until the rest fits.

@@ -1,6 +1,9 @@
 //! The rows of schedules in the status: which ones, and what each shows.
 
-use std::{cmp::Reverse, collections::HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+};
 
 use chrono::{DateTime, Utc};
 
@@ -63,9 +66,10 @@ impl<'a> Circumstances<'a> {
         of(self.running).or_else(|| of(self.waiting)).or_else(late)
     }
 
-    fn is_at_work(&self, name: &str) -> bool {
-        self.running.iter().chain(self.waiting).any(|bake| bake.schedule == name)
-            || self.late.iter().any(|late| late.schedule == name)
+    /// Names of schedules with an open bake.
+    fn at_work(&self) -> HashSet<&'a str> {
+        let bakes = self.running.iter().chain(self.waiting).map(|bake| bake.schedule.as_str());
+        bakes.chain(self.late.iter().map(|late| late.schedule.as_str())).collect()
     }
 }
 
@@ -139,6 +143,7 @@ fn choose<'a>(
 ) -> Vec<&'a Schedule> {
     let places: HashMap<&str, usize> =
         about.next.iter().enumerate().rev().map(|(place, next)| (next.schedule.as_str(), place)).collect();
+    let at_work = about.at_work();
     let mut ranked: Vec<_> = config
         .schedules
         .iter()
@@ -146,7 +151,7 @@ fn choose<'a>(
             let name = schedule.name.as_str();
             let severity = severities.get(schedule.id.as_str()).copied();
             let place = places.get(name).copied().unwrap_or(usize::MAX);
-            ((Reverse(severity), !about.is_at_work(name), place), &**schedule)
+            ((Reverse(severity), !at_work.contains(name), place), &**schedule)
         })
         .collect();
     // Stable, so that the order of the file decides the rest.

@@ -5,16 +5,14 @@ mod desktops;
 mod images;
 mod origin;
 mod paging;
+mod tokens;
 mod users;
 mod workstations;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub(super) use self::call::SimCall;
 use super::{codes::SimFailure, lists::ListShape, world::World};
-
-/// Simulated account.
-const ACCOUNT: &str = "1000000000000001";
 
 type Handler = fn(&mut World, &SimCall<'_>) -> Result<Value, SimFailure>;
 
@@ -106,7 +104,9 @@ const ACTIONS: &[SimAction] = &[
         Some("ImageId"),
         false,
     ),
-    action("GetCallerIdentity", STS, true, false, get_caller_identity),
+    action("GetCallerIdentity", STS, true, false, tokens::get_caller_identity),
+    action("AssumeRole", STS, true, false, tokens::assume_role),
+    action("AssumeRoleWithOIDC", STS, true, false, tokens::assume_role_with_oidc),
 ];
 
 const fn action(name: &'static str, version: &'static str, get: bool, enveloped: bool, handler: Handler) -> SimAction {
@@ -145,15 +145,4 @@ pub(super) fn find(name: &str, version: &str) -> Option<&'static SimAction> {
 /// The operation of that name, of any version.
 pub(super) fn of_name(name: &str) -> Option<&'static SimAction> {
     ACTIONS.iter().find(|action| action.name == name)
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "a handler like the others")]
-fn get_caller_identity(_world: &mut World, _call: &SimCall<'_>) -> Result<Value, SimFailure> {
-    Ok(json!({
-        "IdentityType": "RAMUser",
-        "AccountId": ACCOUNT,
-        "UserId": "200000000000000001",
-        "PrincipalId": "200000000000000001",
-        "Arn": format!("acs:ram::{ACCOUNT}:user/simulator"),
-    }))
 }

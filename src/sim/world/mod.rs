@@ -23,6 +23,7 @@ pub(super) use self::{
 use super::{
     codes::SimFailure,
     params::Params,
+    sessions::{Issued, Sessions},
     users::{SimUserKind, UserSpec, Users},
 };
 use crate::domain::ids::NO_SUCH_INSTANCE;
@@ -41,6 +42,8 @@ pub(super) struct WorldLimits {
     pub(super) open: bool,
     /// Minutes that the zone of `GmtCreate` is ahead of UTC.
     pub(super) gmt_zone: i32,
+    /// Longest lifetime of temporary keys.
+    pub(super) session_life: Option<Duration>,
 }
 
 /// Everything in the account.
@@ -55,6 +58,9 @@ pub(super) struct World {
     /// Whether DeleteImage deletes what is in use, too.
     #[serde(default)]
     deletes_in_use: bool,
+    /// Temporary keys.
+    #[serde(default)]
+    sessions: Sessions,
     /// State of the source of ids: stored, because a restart would repeat ids otherwise.
     seed: u64,
     #[serde(skip)]
@@ -70,6 +76,7 @@ impl World {
             images: Vec::new(),
             users: Users::default(),
             deletes_in_use: false,
+            sessions: Sessions::default(),
             seed,
             rules: WorldLimits::default(),
             revision: 0,
@@ -109,6 +116,21 @@ impl World {
             }
         }
         self.instances.insert(spec.instance_id.clone(), SimulatedInstance::new(spec, now));
+    }
+
+    /// Temporary keys.
+    pub(super) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Issues a temporary key for the session `arn`.
+    pub(super) fn issue_key(&mut self, arn: String, life: Duration, now: DateTime<Utc>) -> Issued {
+        self.revision += 1;
+        let life = self.rules.session_life.map_or(life, |longest| life.min(longest));
+        let mut sessions = std::mem::take(&mut self.sessions);
+        let issued = sessions.issue(arn, life, now, |prefix| self.fresh_id(prefix));
+        self.sessions = sessions;
+        issued
     }
 
     /// What uses images besides instances.

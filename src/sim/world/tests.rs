@@ -11,6 +11,7 @@ fn world() -> World {
         image_quota: Some(4),
         open: false,
         gmt_zone: 0,
+        session_life: None,
     });
     for id in ["ecd-1", "ecd-2", "ecd-3"] {
         world.put_instance(InstanceSpec::running(id, InstanceKind::CloudDesktop), START);

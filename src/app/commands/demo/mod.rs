@@ -86,7 +86,7 @@ pub async fn run(context: &Context<'_>, args: &DemoArgs) -> Result {
     }
     text.push_str(&format!(
         "\nNow you:\n  {} history\n  {} why cad\n  {} demo --dir trial --stay\n\
-         The last one goes on until Ctrl-C. What this one made is in {}.\n",
+         The last one goes on until Ctrl-C. The files of this one are in {}.\n",
         place.command(),
         place.command(),
         program(),
@@ -100,11 +100,11 @@ pub async fn run(context: &Context<'_>, args: &DemoArgs) -> Result {
 fn folder(args: &DemoArgs) -> Result<PathBuf> {
     let path = match &args.dir {
         Some(path) => path.clone(),
-        None => std::env::temp_dir().join(format!("imagebaked-demo-{}", std::process::id())),
+        None => std::env::temp_dir().join(format!("baked-{}", std::process::id())),
     };
     let failed = |error| Failure::new(Exit::Failed, format!("cannot make {}: {error}", path.display()));
     std::fs::create_dir_all(&path).map_err(failed)?;
-    std::path::absolute(&path).map_err(failed)
+    Ok(path)
 }
 
 async fn simulator() -> Result<RunningSimulator> {

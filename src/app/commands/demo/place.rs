@@ -46,6 +46,8 @@ pub(super) fn start(listener: TcpListener, options: Options) -> Result<RunningSi
 /// The files of a demonstration.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
+    /// The configuration, by the path that the user typed.
+    pub(super) typed: PathBuf,
     pub(super) config: PathBuf,
     pub(super) state: PathBuf,
     pub(super) keys: PathBuf,
@@ -53,18 +55,21 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// The files in this folder, by absolute paths: the daemon writes them into its configuration.
     pub(super) fn new(folder: &Path) -> Self {
+        let at = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         Self {
-            config: folder.join("imagebaked.toml"),
-            state: folder.join("state"),
-            keys: folder.join("keys"),
-            socket: folder.join("control.sock"),
+            typed: folder.join("imagebaked.toml"),
+            config: at.join("imagebaked.toml"),
+            state: at.join("state"),
+            keys: at.join("keys"),
+            socket: at.join("control.sock"),
         }
     }
 
     /// The beginning of a command line on this configuration.
     pub(super) fn command(&self) -> String {
-        format!("{} --config {}", program(), self.config.display())
+        format!("{} --config {}", program(), self.typed.display())
     }
 
     /// Writes the configuration and the key pair of the simulator.

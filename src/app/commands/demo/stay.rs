@@ -32,8 +32,8 @@ pub(super) async fn run(folder: &Path) -> Result {
     print_text(&format!(
         "A simulated cloud and the real daemon run until Ctrl-C; the same command goes on\nwith them.{page}\n\n\
          In another terminal:\n  {command} status\n  {command} bake win11-golden --wait\n  {command} why office\n\n\
-         Edit {}, then: {command} reload\n",
-        place.config.display()
+         Edit {}, then:\n  {command} reload\n",
+        place.typed.display()
     ));
     tokio::select! {
         _ = interrupted.recv() => {}
