@@ -107,7 +107,7 @@ fn pages_are_sound_in_a_browser() {
             );
         }
         let found =
-            browser.evaluate("[...document.querySelectorAll('[href]')].map((link) => link.href || link.href.baseVal)");
+            browser.evaluate("[...document.querySelectorAll('[href]')].map((link) => new URL(link.getAttribute('href'), document.baseURI).href)");
         let found =
             found.as_array().unwrap().iter().map(|link| link.as_str().unwrap().split('#').next().unwrap().to_owned());
         links.extend(found);

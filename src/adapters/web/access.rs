@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use super::http::WebState;
+use super::site::WebState;
 
 /// Headers of every response: not stored, not framed, no sniffing, no script, no foreign content. Forms ask this page alone.
 const HEADERS: [(HeaderName, HeaderValue); 7] = [

@@ -23,7 +23,7 @@ use super::{
     listener::LimitedListener,
     page::{STYLE, STYLE_PATH},
     pages,
-    site::{FRESH, Site},
+    site::{FRESH, Site, WebState},
     source::Source,
 };
 use crate::domain::{
@@ -101,8 +101,6 @@ impl StatusPage {
         }
     }
 }
-
-pub(super) type WebState = State<Arc<Site>>;
 
 fn router(site: Arc<Site>) -> Router {
     Router::new()

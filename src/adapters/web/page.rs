@@ -10,6 +10,7 @@ mod housekeeping;
 pub(super) mod images;
 mod night;
 pub(super) mod overview;
+pub(super) mod overview_view;
 pub(super) mod schedule;
 mod schedules;
 mod strip;

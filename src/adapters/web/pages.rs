@@ -10,15 +10,14 @@ use axum::{
 use maud::Markup;
 
 use super::{
-    http::WebState,
     page::{
         self,
         frame::{Frame, Tab},
         history::Filters,
-        overview::Overview,
+        overview_view::Overview,
     },
     query::Query,
-    site::Site,
+    site::{Site, WebState},
     source::SourceError,
 };
 use crate::domain::{

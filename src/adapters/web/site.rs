@@ -2,6 +2,8 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use axum::extract::State;
+
 use super::{
     shared::Shared,
     source::{Source, SourceError},
@@ -29,6 +31,9 @@ pub(super) struct Site {
     roster: Shared<Vec<Entry>>,
     nights: Shared<[Night; 2]>,
 }
+
+/// The site, as the handlers of requests get it.
+pub(super) type WebState = State<Arc<Site>>;
 
 impl Site {
     pub(super) fn new(source: Arc<dyn Source>, hosts: Vec<String>, fresh: Duration) -> Self {

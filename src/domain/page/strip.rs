@@ -16,7 +16,7 @@ pub enum Outcome {
     Cancelled,
     /// It was not baked.
     Skipped,
-    /// It waits for its turn.
+    /// It is queued.
     Queued,
     /// It is being baked.
     Running,
@@ -40,7 +40,7 @@ impl Outcome {
         }
     }
 
-    /// The word of a state that stands for it.
+    /// The word of a state that has this result.
     pub fn word(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",

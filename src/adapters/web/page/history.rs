@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// What the state filter offers: its word, and the states that it stands for.
+/// What the state filter offers: its word, and the states that it includes.
 const STATES: [(&str, &[&str]); 6] = [
     ("succeeded", &["succeeded"]),
     ("failed", &["failed"]),

@@ -7,33 +7,12 @@ use super::{
     health::{appearance, health},
     housekeeping,
     night::nights,
+    overview_view::Overview,
     schedules::schedules,
     table::{count, state, table},
     work,
 };
-use crate::{
-    adapters::web::query::Query,
-    domain::{
-        page::{night::Night, roster::Entry, views::Details},
-        status::Status,
-    },
-};
-
-/// What the overview shows.
-pub(in crate::adapters::web) struct Overview<'a> {
-    pub(in crate::adapters::web) status: &'a Status,
-    pub(in crate::adapters::web) nights: &'a [Night; 2],
-    /// The schedules of this page.
-    pub(in crate::adapters::web) entries: &'a [Entry],
-    pub(in crate::adapters::web) details: &'a Details,
-    /// Number of schedules that were asked for.
-    pub(in crate::adapters::web) found: usize,
-    /// Number of all schedules.
-    pub(in crate::adapters::web) all: usize,
-    /// This page and how many there are.
-    pub(in crate::adapters::web) pages: (usize, usize),
-    pub(in crate::adapters::web) query: &'a Query,
-}
+use crate::domain::status::Status;
 
 /// The overview.
 pub(in crate::adapters::web) fn overview(frame: &Frame, overview: &Overview<'_>) -> Markup {

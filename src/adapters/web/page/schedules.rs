@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{
     frame::Frame,
-    overview::Overview,
+    overview_view::Overview,
     strip::{legend, strip},
     table::{bake_link, bare_table, count, sign},
     time::{instant, span},
