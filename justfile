@@ -28,6 +28,7 @@ full:
     KILLS=1000 SEED=1 cargo test --locked --test crash -- --ignored thousand_kills --nocapture
     SCENES=200 SEED=1 cargo test --locked --test sweep -- --ignored sweep --nocapture
     MACHINES=200 cargo test --locked --test nights
+    PROPTEST_CASES=50000 cargo test --locked --lib the_promises_hold_in_every_world
     cargo bench --locked
 
 # Write the pages anew that are made from the source.

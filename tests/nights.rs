@@ -123,7 +123,7 @@ impl Fleet {
     async fn control(&self, method: &str, control: &str, body: &str) {
         let mut stream = TcpStream::connect(self.0.sim.addr()).await.unwrap();
         let head = format!(
-            "{method} /_sim/{control} HTTP/1.1\r\nhost: sim\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            "{method} /_sim/{control} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         stream.write_all(head.as_bytes()).await.unwrap();

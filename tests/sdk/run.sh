@@ -8,7 +8,7 @@ venv=target/sdk-venv
 packages="alibabacloud-appstream-center20210901==5.9.0 alibabacloud-ecd20200930==5.5.0 alibabacloud-sts20150401==1.2.0"
 
 if ! { [ -x "$venv/bin/python" ] || python3 -m venv "$venv"; } >/dev/null 2>&1 ||
-  ! timeout 300 "$venv/bin/pip" install --quiet --disable-pip-version-check $packages; then
+  ! timeout 90 "$venv/bin/pip" install --quiet --disable-pip-version-check $packages; then
   echo "the official SDK could not be installed; skipped"
   exit 0
 fi

@@ -21,7 +21,7 @@ use fastrand::Rng;
 use proptest::{
     prelude::*,
     strategy::ValueTree,
-    test_runner::{TestCaseError, TestRunner},
+    test_runner::{RngSeed, TestCaseError, TestRunner},
 };
 
 use super::{
@@ -1123,12 +1123,17 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Iteration>)> {
     (setting, proptest::collection::vec(iteration(), 0..40))
 }
 
+/// A thousand cases that are the same in each run; other and more cases with `PROPTEST_CASES`, as `just full` runs them.
+fn config() -> ProptestConfig {
+    let asked = ProptestConfig { failure_persistence: None, max_shrink_iters: 5000, ..ProptestConfig::default() };
+    if asked.cases > 1000 {
+        return asked;
+    }
+    ProptestConfig { cases: 1000, rng_seed: RngSeed::Fixed(1), ..asked }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: ProptestConfig::default().cases.max(1000),
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(config())]
 
     #[test]
     fn the_promises_hold_in_every_world((setting, iterations) in cases()) {
