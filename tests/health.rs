@@ -141,7 +141,7 @@ fn an_acknowledged_problem_is_listed_and_does_not_count_until_it_ends() {
         "problem_ended",
         "problem_started",
     ];
-    assert_eq!(actions, wanted);
+    assert_eq!(actions, wanted, "{:#}", host.json(0, &["events", "--about", "line:golden"]));
 }
 
 /// Changes the history while no daemon runs.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
+use sqlx::SqliteConnection;
 
 use super::{
     Reader, StoreError, failed,
@@ -92,10 +93,12 @@ impl Reader {
         type Columns = (String, Option<i64>, Option<i64>, Option<i64>);
         let asked: Vec<_> =
             lines.iter().map(|line| json!({ "id": line.id, "always": line.max_image_age.is_some() })).collect();
+        // One transaction reads one state: an image that is made in between would belong to a line without a good one.
+        let mut tx = self.pool.begin().await.map_err(failed("begin to read"))?;
         let rows: Vec<Columns> = sqlx::query_as(LINES_TO_JUDGE)
             .bind(serde_json::to_string(&asked).map_err(StoreError::Encode)?)
             .bind(i64::MIN)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *tx)
             .await
             .map_err(failed("read what lines have lost"))?;
         let mut all: HashMap<LineId, Facts> = HashMap::with_capacity(rows.len());
@@ -111,80 +114,86 @@ impl Reader {
             }
             all.insert(line, Facts { good, ..Facts::default() });
         }
-        for (line, lost) in self.lost_slots(&with_losses).await? {
+        for (line, lost) in lost_slots(&mut tx, &with_losses).await? {
             all.entry(line).or_default().lost = Some(lost);
         }
-        for (line, since) in self.none_good_since(&without_image).await? {
+        for (line, since) in none_good_since(&mut tx, &without_image).await? {
             all.entry(line).or_default().none_good_since = Some(since);
         }
-        for (line, image) in self.unverified_images().await? {
+        for (line, image) in unverified_images(&mut tx).await? {
             all.entry(line).or_default().unverified.push(image);
         }
         Ok(all)
     }
+}
 
-    /// Lost slots of lines since an instant each; the first one is known.
-    async fn lost_slots(&self, lines: &[(LineId, i64, DateTime<Utc>)]) -> Result<Vec<(LineId, Lost)>, StoreError> {
-        type Columns = (String, i64, i64, String, Option<String>, String, Option<String>, String);
-        if lines.is_empty() {
-            return Ok(Vec::new());
-        }
-        let asked: Vec<_> = lines.iter().map(|(id, since, _)| json!({ "id": id, "since": since })).collect();
-        let firsts: HashMap<&str, DateTime<Utc>> = lines.iter().map(|(id, _, first)| (id.as_str(), *first)).collect();
-        let rows: Vec<Columns> = sqlx::query_as(LOST_SLOTS)
-            .bind(serde_json::to_string(&asked).map_err(StoreError::Encode)?)
-            // One more row than is counted shows that there are more.
-            .bind(Lost::BOUND + 1)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the slots that lines have lost"))?;
-        Ok(rows
-            .into_iter()
-            .map(|(line, id, slot, state, code, reason, image, counts)| {
-                // SQLite made this text in the same statement.
-                let (slots, rows, not_missed): (u64, u32, u32) = serde_json::from_str(&counts).unwrap_or((1, 1, 1));
-                let last = LastLost {
-                    bake: BakeId(id),
-                    slot: instant(slot),
-                    state,
-                    code: code.as_deref().and_then(ReasonCode::parse),
-                    reason,
-                    image: image.map(ImageId::from),
-                };
-                let first = firsts.get(line.as_str()).copied().unwrap_or(last.slot);
-                let lost = Lost { slots, more: rows > Lost::BOUND, first, only_missed: not_missed == 0, last };
-                (LineId::from(line), lost)
-            })
-            .collect())
+/// Lost slots of lines since an instant each; the first one is known.
+async fn lost_slots(
+    connection: &mut SqliteConnection,
+    lines: &[(LineId, i64, DateTime<Utc>)],
+) -> Result<Vec<(LineId, Lost)>, StoreError> {
+    type Columns = (String, i64, i64, String, Option<String>, String, Option<String>, String);
+    if lines.is_empty() {
+        return Ok(Vec::new());
     }
+    let asked: Vec<_> = lines.iter().map(|(id, since, _)| json!({ "id": id, "since": since })).collect();
+    let firsts: HashMap<&str, DateTime<Utc>> = lines.iter().map(|(id, _, first)| (id.as_str(), *first)).collect();
+    let rows: Vec<Columns> = sqlx::query_as(LOST_SLOTS)
+        .bind(serde_json::to_string(&asked).map_err(StoreError::Encode)?)
+        // One more row than is counted shows that there are more.
+        .bind(Lost::BOUND + 1)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed("read the slots that lines have lost"))?;
+    Ok(rows
+        .into_iter()
+        .map(|(line, id, slot, state, code, reason, image, counts)| {
+            // SQLite made this text in the same statement.
+            let (slots, rows, not_missed): (u64, u32, u32) = serde_json::from_str(&counts).unwrap_or((1, 1, 1));
+            let last = LastLost {
+                bake: BakeId(id),
+                slot: instant(slot),
+                state,
+                code: code.as_deref().and_then(ReasonCode::parse),
+                reason,
+                image: image.map(ImageId::from),
+            };
+            let first = firsts.get(line.as_str()).copied().unwrap_or(last.slot);
+            let lost = Lost { slots, more: rows > Lost::BOUND, first, only_missed: not_missed == 0, last };
+            (LineId::from(line), lost)
+        })
+        .collect())
+}
 
-    /// Instant from which each line has no good image although there was one.
-    async fn none_good_since(&self, lines: &[LineId]) -> Result<Vec<(LineId, DateTime<Utc>)>, StoreError> {
-        if lines.is_empty() {
-            return Ok(Vec::new());
-        }
-        let rows: Vec<(String, i64)> = sqlx::query_as(NONE_GOOD_SINCE)
-            .bind(serde_json::to_string(lines).map_err(StoreError::Encode)?)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read which lines have no good image any more"))?;
-        Ok(rows.into_iter().map(|(line, since)| (LineId::from(line), instant(since))).collect())
+/// Instant from which each line has no good image although there was one.
+async fn none_good_since(
+    connection: &mut SqliteConnection,
+    lines: &[LineId],
+) -> Result<Vec<(LineId, DateTime<Utc>)>, StoreError> {
+    if lines.is_empty() {
+        return Ok(Vec::new());
     }
+    let rows: Vec<(String, i64)> = sqlx::query_as(NONE_GOOD_SINCE)
+        .bind(serde_json::to_string(lines).map_err(StoreError::Encode)?)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed("read which lines have no good image any more"))?;
+    Ok(rows.into_iter().map(|(line, since)| (LineId::from(line), instant(since))).collect())
+}
 
-    /// Images that failed their check, without a good image after them; the newest of each line first.
-    async fn unverified_images(&self) -> Result<Vec<(LineId, Unverified)>, StoreError> {
-        let rows: Vec<(String, String, i64, i64, String)> = sqlx::query_as(UNVERIFIED_IMAGES)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read which checks failed"))?;
-        Ok(rows
-            .into_iter()
-            .map(|(line, image, version, slot, reason)| {
-                let version = u32::try_from(version).unwrap_or(u32::MAX);
-                (LineId::from(line), Unverified { image: image.into(), version, slot: instant(slot), reason })
-            })
-            .collect())
-    }
+/// Images that failed their check, without a good image after them; the newest of each line first.
+async fn unverified_images(connection: &mut SqliteConnection) -> Result<Vec<(LineId, Unverified)>, StoreError> {
+    let rows: Vec<(String, String, i64, i64, String)> = sqlx::query_as(UNVERIFIED_IMAGES)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed("read which checks failed"))?;
+    Ok(rows
+        .into_iter()
+        .map(|(line, image, version, slot, reason)| {
+            let version = u32::try_from(version).unwrap_or(u32::MAX);
+            (LineId::from(line), Unverified { image: image.into(), version, slot: instant(slot), reason })
+        })
+        .collect())
 }
 
 #[cfg(test)]
