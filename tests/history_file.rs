@@ -102,7 +102,8 @@ fn a_disk_that_fills_up_stops_nothing_for_good() {
 
 #[test]
 fn a_database_that_is_removed_costs_no_image_and_leaves_no_instance_off() {
-    let cloud = Cloud::with(&["--open", "--build-time", "3s", "--power-time", "200ms", "--builders", "50"]);
+    // Longer than a slow machine takes to ask for the status.
+    let cloud = Cloud::with(&["--open", "--build-time", "10s", "--power-time", "200ms", "--builders", "50"]);
     let mut host = Host::new(cloud.addr, STOPPED);
     host.start();
     host.expect(0, &["bake", "golden"]);
