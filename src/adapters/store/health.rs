@@ -123,6 +123,8 @@ impl Reader {
         for (line, image) in unverified_images(&mut tx).await? {
             all.entry(line).or_default().unverified.push(image);
         }
+        // The pool closes a connection that is left within a transaction, and its file may be gone by now.
+        tx.commit().await.map_err(failed("end reading"))?;
         Ok(all)
     }
 }
