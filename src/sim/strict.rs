@@ -3,33 +3,7 @@
 //! here is on the safe side with the cloud.
 
 use super::{codes::SimFailure, params::Params};
-
-/// Regions of the desktop service.
-const REGIONS: [&str; 23] = [
-    "cn-qingdao",
-    "cn-beijing",
-    "cn-zhangjiakou",
-    "cn-wulanchabu",
-    "cn-hangzhou",
-    "cn-shanghai",
-    "cn-nanjing",
-    "cn-shenzhen",
-    "cn-guangzhou",
-    "cn-chengdu",
-    "cn-hongkong",
-    "ap-northeast-1",
-    "ap-southeast-1",
-    "ap-southeast-5",
-    "ap-southeast-6",
-    "ap-southeast-7",
-    "us-west-1",
-    "eu-west-1",
-    "eu-central-1",
-    "me-central-1",
-    "me-east-1",
-    "cn-hangzhou-finance",
-    "cn-shanghai-finance-1",
-];
+use crate::domain::api::regions::REGIONS;
 
 /// Parameters of the listing calls. Any other would be a filter without effect, and the rows false.
 const FILTERS: &[(&str, &[&str])] = &[

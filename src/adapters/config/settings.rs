@@ -19,36 +19,10 @@ use crate::domain::{
         credential_source::CredentialSource,
         endpoint::{Endpoint, EndpointError},
         mode::Mode,
+        regions::REGIONS,
     },
     image::users::UserKind,
 };
-
-/// Known regions of WUYING. An unknown one gives a warning.
-pub(super) const REGIONS: [&str; 23] = [
-    "cn-shanghai",
-    "cn-hangzhou",
-    "cn-beijing",
-    "cn-shenzhen",
-    "cn-guangzhou",
-    "cn-qingdao",
-    "cn-zhangjiakou",
-    "cn-wulanchabu",
-    "cn-nanjing",
-    "cn-chengdu",
-    "cn-hongkong",
-    "ap-northeast-1",
-    "ap-southeast-1",
-    "ap-southeast-5",
-    "ap-southeast-6",
-    "ap-southeast-7",
-    "us-west-1",
-    "eu-west-1",
-    "eu-central-1",
-    "me-central-1",
-    "me-east-1",
-    "cn-hangzhou-finance",
-    "cn-shanghai-finance-1",
-];
 
 /// Regions with a public host of the image service.
 const IMAGE_HOSTS: [&str; 2] = ["cn-shanghai", "ap-southeast-1"];

@@ -18,3 +18,4 @@ pub mod gmt_offset;
 pub mod identity;
 pub mod instance_state;
 pub mod mode;
+pub mod regions;
