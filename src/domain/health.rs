@@ -22,6 +22,7 @@ pub mod late;
 pub mod lines;
 pub mod outage;
 pub mod quota;
+pub mod schedules;
 pub mod standing;
 
 pub use self::codes::{CODES, CodeRow, ProblemCode};

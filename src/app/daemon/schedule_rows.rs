@@ -13,16 +13,14 @@ use crate::{
         store::{GoodImageRow, Reader, ResultRow, StoreError},
     },
     domain::{
-        health::{Health, Severity, SubjectKind},
-        ids::InstanceId,
+        health::{Health, Severity, schedules::Findings},
+        page::strip::SLOTS,
         schedule::Schedule,
         status::{GoodImage, Late, Next, Paused, Running, ScheduleRow, SlotResult, Status},
         time::{rfc3339_seconds, show},
     },
 };
 
-/// Number of results in a row.
-pub const RESULTS: usize = 14;
 /// Number of rows where not all are asked for.
 pub const ROWS: usize = 20;
 /// Maximum number of read rows of a schedule with many instances.
@@ -89,7 +87,7 @@ pub async fn schedule_rows(
     let chosen = choose(config, &severities, about, all);
     let ids: Vec<&str> = chosen.iter().map(|schedule| schedule.id.as_str()).collect();
     let instances = chosen.iter().map(|schedule| schedule.instances.as_slice().len()).max().unwrap_or(1);
-    let most = instances.saturating_mul(RESULTS).min(MOST_READ);
+    let most = instances.saturating_mul(SLOTS).min(MOST_READ);
     let mut results: HashMap<String, Vec<ResultRow>> = HashMap::new();
     for row in reader.newest_rows(&ids, u32::try_from(most).unwrap_or(u32::MAX)).await? {
         results.entry(row.schedule_id.clone()).or_default().push(row);
@@ -110,28 +108,12 @@ fn lines(schedule: &Schedule) -> Vec<String> {
     schedule.instances.as_slice().iter().map(|instance| schedule.line(instance).to_string()).collect()
 }
 
-/// The highest severity of the problems about each schedule, by its id.
+/// The highest severity of the problems of each schedule that has one, by its id.
 fn severities<'a>(config: &'a Config, health: &Health) -> HashMap<&'a str, Severity> {
-    let mut severities = HashMap::new();
-    let mut by_subject: HashMap<(SubjectKind, &str), Severity> = HashMap::new();
-    for problem in health.problems() {
-        let entry = by_subject.entry((problem.subject.kind, &problem.subject.id)).or_insert(problem.severity);
-        *entry = (*entry).max(problem.severity);
-    }
-    if by_subject.is_empty() {
-        return severities;
-    }
-    for schedule in &config.schedules {
-        let of_schedule = by_subject.get(&(SubjectKind::Schedule, schedule.id.as_str())).copied();
-        let of_instance = |instance: &InstanceId| {
-            let line = schedule.line(instance);
-            let of_line = by_subject.get(&(SubjectKind::Line, line.as_str())).copied();
-            of_line.max(by_subject.get(&(SubjectKind::Instance, instance.as_str())).copied())
-        };
-        let highest = schedule.instances.as_slice().iter().map(of_instance).fold(of_schedule, Option::max);
-        severities.extend(highest.map(|severity| (schedule.id.as_str(), severity)));
-    }
-    severities
+    let findings = Findings::of(health);
+    let highest =
+        |schedule: &'a Schedule| Some((schedule.id.as_str(), findings.of_schedule(schedule).into_iter().max()?));
+    config.schedules.iter().filter_map(|schedule| highest(schedule)).collect()
 }
 
 /// Schedules with problems first, then those that are at work, then by their next slot, then as in the file.
@@ -210,7 +192,7 @@ fn per_slot(newest_first: &[ResultRow]) -> Vec<SlotResult> {
             if badness(row) > badness(worst) {
                 *worst = row;
             }
-        } else if slots.len() == RESULTS {
+        } else if slots.len() == SLOTS {
             break;
         } else {
             slots.push((row.slot(), row));
@@ -251,7 +233,7 @@ mod tests {
     use super::*;
     use crate::{
         adapters::{config, store::Store},
-        domain::health::{Problem, ProblemCode, Subject},
+        domain::health::{Problem, ProblemCode, Subject, SubjectKind},
     };
 
     fn config(schedules: &str) -> Config {

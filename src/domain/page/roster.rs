@@ -1,13 +1,9 @@
 //! The order of the schedules on the page: those first that need a person.
 
-use std::{
-    collections::{HashMap, HashSet},
-    hash::BuildHasher,
-    sync::Arc,
-};
+use std::{collections::HashSet, hash::BuildHasher, sync::Arc};
 
 use crate::domain::{
-    health::{Health, Severity, SubjectKind},
+    health::{Health, Severity, schedules::Findings},
     ids::LineId,
     schedule::Schedule,
 };
@@ -51,16 +47,9 @@ pub fn roster<S: BuildHasher>(
     let mut entries: Vec<Entry> = schedules
         .iter()
         .map(|schedule| {
+            let found = findings.of_schedule(schedule);
             let instances = schedule.instances.as_slice();
-            let lines: Vec<LineId> = instances.iter().map(|instance| schedule.line(instance)).collect();
-            let mut found: Vec<Severity> = findings.of_schedules.get(schedule.id.as_str()).cloned().unwrap_or_default();
-            for line in &lines {
-                found.extend(findings.of_lines.get(line.as_str()).into_iter().flatten());
-            }
-            for instance in instances {
-                found.extend(findings.of_instances.get(instance.as_str()).into_iter().flatten());
-            }
-            let without_image = lines.iter().filter(|line| without.contains(*line)).count();
+            let without_image = instances.iter().filter(|instance| without.contains(&schedule.line(instance))).count();
             let rank = match (found.iter().max(), without_image) {
                 (Some(_), 1..) => Rank::NoGoodImage,
                 (Some(Severity::Problem), 0) => Rank::Problem,
@@ -73,30 +62,6 @@ pub fn roster<S: BuildHasher>(
         .collect();
     entries.sort_by_key(|entry| entry.rank);
     entries
-}
-
-/// Severities of the problems of each schedule, line and instance.
-#[derive(Default)]
-struct Findings<'a> {
-    of_schedules: HashMap<&'a str, Vec<Severity>>,
-    of_lines: HashMap<&'a str, Vec<Severity>>,
-    of_instances: HashMap<&'a str, Vec<Severity>>,
-}
-
-impl<'a> Findings<'a> {
-    fn of(health: &'a Health) -> Self {
-        let mut findings = Self::default();
-        for problem in health.problems() {
-            let by_id = match problem.subject.kind {
-                SubjectKind::Schedule => &mut findings.of_schedules,
-                SubjectKind::Line => &mut findings.of_lines,
-                SubjectKind::Instance => &mut findings.of_instances,
-                _ => continue,
-            };
-            by_id.entry(problem.subject.id.as_str()).or_default().push(problem.severity);
-        }
-        findings
-    }
 }
 
 /// Whether a schedule is meant by what a person typed: a part of its name, id or an instance, in any case.

@@ -2,7 +2,7 @@ use chrono::DateTime;
 
 use super::*;
 use crate::domain::{
-    health::{Problem, ProblemCode, Subject},
+    health::{Problem, ProblemCode, Subject, SubjectKind},
     schedule,
 };
 
