@@ -58,6 +58,12 @@ pub(super) const GOING_IMAGES: &str = images!(
 ORDER BY i.delete_after, i.image_id LIMIT ?1"
 );
 
+/// Present images whose id begins with some text, the newest first. The bounds let the primary key find them.
+pub(super) const IMAGES_BY_ID: &str = "
+SELECT image_id, image_name FROM images
+WHERE image_id >= ?1 AND image_id < ?1 || char(1114111) AND deletion_state <> 'deleted'
+ORDER BY available_at DESC, image_id LIMIT ?2";
+
 /// One image, deleted or not.
 pub(super) const ONE_IMAGE: &str = images!("WHERE i.image_id = ?1");
 
@@ -212,6 +218,20 @@ impl Reader {
             None => sqlx::query_as(PRESENT_IMAGES),
         };
         query.fetch_all(&self.pool).await.map_err(failed("read the images"))
+    }
+
+    /// Id and name of present images whose id begins with `prefix`: the newest first, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn images_by_id(&self, prefix: &str, limit: u32) -> Result<Vec<(String, String)>, StoreError> {
+        sqlx::query_as(IMAGES_BY_ID)
+            .bind(prefix)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the ids of images"))
     }
 
     /// One image, including deleted ones.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,7 +12,7 @@ use std::{
 use clap::Arg;
 use clap_complete::{
     CompleteEnv,
-    engine::{ArgValueCandidates, CompletionCandidate},
+    engine::{ArgValueCompleter, CompletionCandidate},
     env::Shells,
 };
 
@@ -66,7 +66,7 @@ fn with_candidates(file: &Path) -> clap::Command {
         command.mut_args(|arg| {
             let Some(kind) = Kind::of(&name, &arg) else { return arg };
             let file = file.to_owned();
-            arg.add(ArgValueCandidates::new(move || kind.candidates(&file)))
+            arg.add(ArgValueCompleter::new(move |typed: &OsStr| kind.candidates(&file, typed)))
         })
     })
 }
@@ -92,6 +92,9 @@ enum Which {
 /// The newest bakes are offered; older ones are typed from the history.
 const BAKES: u32 = 30;
 
+/// The newest images that fit what is typed; a list of thousands helps nobody and takes seconds.
+const IMAGES: u32 = 100;
+
 impl Kind {
     fn of(command: &str, arg: &Arg) -> Option<Self> {
         Some(match (command, arg.get_id().as_str()) {
@@ -107,17 +110,19 @@ impl Kind {
         })
     }
 
-    /// The valid part of a file is enough; without a history there are fewer.
-    fn candidates(self, file: &Path) -> Vec<CompletionCandidate> {
+    /// What begins with the typed text. The valid part of a file is enough; without a history there are fewer.
+    fn candidates(self, file: &Path, typed: &OsStr) -> Vec<CompletionCandidate> {
         let (config, _) = config::load_lenient(file, &environment());
-        let Some(config) = config else { return Vec::new() };
-        match self {
+        let (Some(config), Some(typed)) = (config, typed.to_str()) else { return Vec::new() };
+        let mut all = match self {
             Self::Schedule => schedules(&config),
             Self::Channel => channels(&config),
             Self::Instance => instances(&config),
             Self::Bake(which) => of_history(&config, async |reader| bakes(&reader, which).await),
-            Self::Image => of_history(&config, async |reader| images(&reader).await),
-        }
+            Self::Image => of_history(&config, async |reader| images(&reader, typed).await),
+        };
+        all.retain(|candidate| candidate.get_value().to_str().is_some_and(|value| value.starts_with(typed)));
+        all
     }
 }
 
@@ -173,9 +178,9 @@ async fn bakes(reader: &Reader, which: Which) -> std::result::Result<Vec<Complet
     Ok(rows.iter().map(|row| candidate(&row.id.to_string(), help(row))).collect())
 }
 
-async fn images(reader: &Reader) -> std::result::Result<Vec<CompletionCandidate>, StoreError> {
-    let rows = reader.present_images(None).await?;
-    Ok(rows.iter().map(|row| candidate(row.image.image_id.as_str(), row.image.name.clone())).collect())
+async fn images(reader: &Reader, typed: &str) -> std::result::Result<Vec<CompletionCandidate>, StoreError> {
+    let rows = reader.images_by_id(typed, IMAGES).await?;
+    Ok(rows.into_iter().map(|(id, name)| candidate(&id, name)).collect())
 }
 
 /// The file named in the words on the command line.

@@ -158,6 +158,19 @@ impl CronRule {
         !self.both_days
     }
 
+    /// Whether it names a day that a month can lack: every month has 28 days, and each weekday four times.
+    pub(crate) fn names_days_that_months_lack(&self) -> bool {
+        bits(self.days.into()).any(|day| day > 28 && !self.continues_to(day))
+            || self.near_weekdays >> 29 != 0
+            || self.days_from_last >> 28 != 0
+            || bits(self.nth_weekdays).any(|bit| bit / 7 == 4)
+    }
+
+    /// Whether it has all days from the 28th to before `day`.
+    fn continues_to(&self, day: u32) -> bool {
+        (28..day).all(|before| self.days >> before & 1 == 1)
+    }
+
     /// The days that it names for this month and that the month does not have. A range that begins by the 28th ends with
     /// the month, and lacks nothing.
     pub(crate) fn days_missing_in(&self, year: i32, month: u32) -> Vec<MissingDay> {
@@ -165,8 +178,7 @@ impl CronRule {
         let Some(first) = first else { return Vec::new() };
         let length = u32::from(first.num_days_in_month());
         let month = Month { first_weekday: first.weekday().num_days_from_sunday(), length };
-        let in_range = |day: u32| (28..day).all(|before| self.days >> before & 1 == 1);
-        let days = bits(self.days.into()).filter(|day| *day > length && !in_range(*day)).map(MissingDay::Day);
+        let days = bits(self.days.into()).filter(|day| *day > length && !self.continues_to(*day)).map(MissingDay::Day);
         let near = bits(self.near_weekdays.into()).filter(|day| *day > length).map(MissingDay::NearWeekday);
         let back = bits(self.days_from_last.into()).filter(|back| *back >= length).map(MissingDay::FromLast);
         let fifth = bits(self.nth_weekdays)

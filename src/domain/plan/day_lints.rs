@@ -58,7 +58,8 @@ impl Timing {
     pub fn short_month(&self, now: DateTime<Utc>) -> Option<ShortMonth> {
         let (rule, words) = (self.rules().next()?, self.words()?);
         let day = words.get(words.len().checked_sub(3)?)?.text;
-        if rule.takes_either_day() || day.contains('/') || self.rare_slots(now).is_some() {
+        let may_lack = rule.names_days_that_months_lack() && !rule.takes_either_day() && !day.contains('/');
+        if !may_lack || self.rare_slots(now).is_some() {
             return None;
         }
         let today = now.with_timezone(&self.zone()).date_naive();
