@@ -1197,9 +1197,10 @@ impl Step<'_> {
             }
         };
         let next = next.max(self.after(asked.unwrap_or_default()));
-        // Before the start: the cloud may reject one of a desktop in maintenance.
+        // Before each start: the cloud may reject one of a desktop in maintenance, and may have rejected the end for now
+        // only.
         let call = match call {
-            Some(Call::StartInstance) if work.maintenance == Maintenance::Entered => {
+            Some(Call::StartInstance) if work.maintenance.is_pending() => {
                 work.maintenance = Maintenance::Leaving;
                 Some(Call::LeaveMaintenance)
             }

@@ -219,6 +219,28 @@ fn a_start_does_not_wait_for_an_end_that_is_refused_and_the_end_is_repeated() {
 }
 
 #[test]
+fn an_end_that_is_refused_is_repeated_before_each_start() {
+    let (mut bake, effect) = made_and_stopped();
+    assert_eq!(effect, LEAVE);
+    assert_eq!(bake.refuse(ErrorClass::Busy, "OperationConflict"), START);
+    for n in 0..20 {
+        // A desktop in maintenance cannot be started.
+        bake.refuse(ErrorClass::Busy, "IncorrectDesktopStatus");
+        assert_eq!(bake.due(), POLL_INSTANCE, "try {n}");
+        assert_eq!(bake.answer(powered(PowerState::Stopped)), LEAVE, "try {n}");
+        assert_eq!(bake.refuse(ErrorClass::Busy, "OperationConflict"), START, "try {n}");
+    }
+    bake.refuse(ErrorClass::Busy, "IncorrectDesktopStatus");
+    bake.due();
+    assert_eq!(bake.answer(powered(PowerState::Stopped)), LEAVE);
+    assert_eq!(bake.answer(Response::Accepted), START);
+    bake.answer(Response::Accepted);
+    bake.due();
+    assert_eq!(bake.answer(running()), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("succeeded", "image made"));
+}
+
+#[test]
 fn an_end_that_is_refused_several_times_is_over_where_the_list_shows_that() {
     let (mut bake, _) = made_and_stopped();
     bake.refuse(ErrorClass::Permanent, "IncorrectDesktopStatus");
