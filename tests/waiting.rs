@@ -1,5 +1,5 @@
 //! Bakes that wait on a real daemon: for their instance, for the cloud, for a quota. They hold neither a builder nor the
-//! instance, name what they wait for, and end only at their deadline. `src/domain/bake/transition_tests.rs` has the rules alone.
+//! instance, name what they wait for, and end only at their deadline. `src/domain/bake/transition/tests` has the rules alone.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 

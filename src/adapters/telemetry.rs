@@ -72,7 +72,8 @@ fn parse_filter(text: &str) -> Result<Targets, TelemetryError> {
     let mut filter = Targets::new().with_target("tokio_cron_scheduler", Level::WARN);
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let unreadable = || TelemetryError::Filter(part.to_owned());
-        let (target, level) = part.split_once('=').map_or((None, part), |(target, level)| (Some(target.trim()), level.trim()));
+        let (target, level) =
+            part.split_once('=').map_or((None, part), |(target, level)| (Some(target.trim()), level.trim()));
         let level: LevelFilter = level.parse().map_err(|_| unreadable())?;
         filter = match target {
             None => filter.with_default(level),

@@ -25,9 +25,8 @@ use proptest::{
 };
 
 use super::{
-    Effect, End, Event, PollPolicy, State, step,
+    step,
     tests::{a_bake, error, pace, settings, slot},
-    values,
 };
 use crate::domain::ids::ImageId;
 use crate::domain::{
@@ -39,9 +38,12 @@ use crate::domain::{
     },
     bake::{
         Bake,
+        event::{Effect, Event, PollPolicy},
+        identity::values,
         naming::Template,
         reason::ReasonCode,
         settings::{BakeSettings, IfConnected, RetryPolicy, StopInstance},
+        state::{End, State},
     },
     hooks::{HookCommand, HookOutcome, HookResult, HookRun, Hooks, Moment},
 };

@@ -5,11 +5,19 @@
 //! whatever happens. The image is more important than the maintenance: a begin that the cloud rejects is noted, and the
 //! bake goes on.
 
-use super::{
-    ABSENT_AFTER, BakeWork, Call, DateTime, Effect, End, ErrorClass, Maintenance, Obstacle, ReasonCode, Response,
-    Resume, SETTLED_AFTER, State, Step, Utc, Wait, WaitReason,
+use chrono::{DateTime, Utc};
+
+use super::{ABSENT_AFTER, SETTLED_AFTER, Step, obstacle::Obstacle};
+use crate::domain::{
+    api::call::{ApiError, Call, ErrorClass, Response},
+    bake::{
+        event::Effect,
+        maintenance::Maintenance,
+        reason::ReasonCode,
+        state::{BakeWork, End, QueueReturn, Resume, State},
+        waiting::{Wait, WaitReason},
+    },
 };
-use crate::domain::{api::call::ApiError, bake::state::QueueReturn};
 
 impl Step<'_> {
     // Begin

@@ -5,11 +5,14 @@ use std::time::Duration;
 use super::super::tests::{
     Fixture, POLL, POLL_INSTANCE, START, STOP, commands, in_use, is_create, made, powered, program, seen, settings,
 };
-use super::*;
 use crate::domain::{
-    api::{call::PowerState, identity::ImageStatus},
+    api::{
+        call::{Call, ErrorClass, PowerState, Response},
+        identity::ImageStatus,
+    },
     bake::{
-        event::Event,
+        event::{Effect, Event},
+        reason::ReasonCode,
         settings::{BakeSettings, IfConnected, StopInstance},
     },
     hooks::Hooks,

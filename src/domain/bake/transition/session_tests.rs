@@ -1,15 +1,21 @@
 //! The session of a workstation: when it is asked for, and what follows from each answer.
 
-use super::super::tests::{
-    Fixture, POLL, POLL_INSTANCE, STOP, commands, is_create, is_poll, made, powered, program, settings,
+use super::super::{
+    ABSENT_AFTER,
+    tests::{Fixture, POLL, POLL_INSTANCE, STOP, commands, is_create, is_poll, made, powered, program, settings},
 };
-use super::*;
 use crate::domain::{
-    api::{call::PowerState, cause::Cause, identity::TakenName, instance_state::InstanceType},
+    api::{
+        call::{Call, ErrorClass, PowerState, Response},
+        cause::Cause,
+        identity::TakenName,
+        instance_state::InstanceType,
+    },
     bake::{
-        event::Event,
+        event::{Effect, Event},
+        reason::ReasonCode,
         settings::{BakeSettings, StopInstance},
-        state::{Resume, Suspended},
+        state::{BakeWork, Resume, State, Suspended},
     },
     hooks::Hooks,
 };

@@ -1,9 +1,19 @@
 //! The session of a workstation, which the create call has to name: it is resolved before anything is stopped.
 
 use super::{
-    ABSENT_AFTER, BakeWork, Call, Effect, ErrorClass, Obstacle, ReasonCode, Response, State, Step, WaitReason,
+    ABSENT_AFTER, Step,
+    ends::{failed, failed_by},
+    obstacle::Obstacle,
 };
-use super::{failed, failed_by};
+use crate::domain::{
+    api::call::{Call, ErrorClass, Response},
+    bake::{
+        event::Effect,
+        reason::ReasonCode,
+        state::{BakeWork, State},
+        waiting::WaitReason,
+    },
+};
 
 /// Maximum number of sessions in a reason.
 const MOST_SHOWN: usize = 5;
