@@ -8,8 +8,10 @@ use imagebaked::{
     adapters::cloud::{
         acs3::{self, Authorization},
         actions::{
-            CreateImageByInstance, DeleteImage, DescribeDesktops, GetCallerIdentity, ListImage, ListWuyingServer,
-            StartDesktops, StartTaskForDistributeImage, StartWuyingServer, StopDesktops, StopWuyingServer,
+            AssumeRole, CreateImageByInstance, DeleteImage, DescribeBundles, DescribeDesktopGroups, DescribeDesktops,
+            DescribeTemplates, GetCallerIdentity, ListAppInstanceGroup, ListImage, ListWuyingServer,
+            SetDesktopMaintenance, StartDesktops, StartTaskForDistributeImage, StartWuyingServer, StopDesktops,
+            StopWuyingServer,
         },
         request::{CloudCall, RpcRequest},
     },
@@ -44,14 +46,14 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let captures: Captures = serde_json::from_str(include_str!("data/acs3-requests.json")).unwrap();
-    captures.cases
+    let files = [include_str!("data/acs3-requests.json"), include_str!("data/acs3-more-requests.json")];
+    files.into_iter().flat_map(|text| serde_json::from_str::<Captures>(text).unwrap().cases).collect()
 }
 
 #[test]
 fn every_captured_request_is_signed_byte_for_byte() {
     let cases = cases();
-    assert_eq!(cases.len(), 25);
+    assert_eq!(cases.len(), 39);
     for case in cases {
         let name = &case.name;
         let headers: Vec<(String, String)> = case.headers.clone().into_iter().collect();
@@ -97,7 +99,7 @@ fn the_published_example() {
 #[test]
 fn typed_calls_send_what_the_sdk_sends() {
     let cases = cases();
-    for (name, ours) in typed_calls() {
+    for (name, ours) in typed_calls().into_iter().chain(calls_around_images()) {
         let case = cases.iter().find(|case| case.name == name).unwrap();
         assert_eq!((ours.action, ours.product.version()), (case.action.as_str(), case.version.as_str()), "{name}");
         assert_eq!(sorted(ours.query.as_slice()), sorted(&acs3::decode_pairs(&case.query_string)), "{name}: query");
@@ -196,6 +198,70 @@ fn typed_calls() -> Vec<(&'static str, RpcRequest)> {
         ("ecd-stop-desktops", stop_desktops.request()),
         ("ecd-start-desktops-sts", StartDesktops { region: region(), ids: ids(&["ecd-1"]) }.request()),
         ("sts-get-caller-identity", GetCallerIdentity.request()),
+    ]
+}
+
+/// The calls on machines and on what uses images.
+fn calls_around_images() -> Vec<(&'static str, RpcRequest)> {
+    let region = || "cn-shanghai".to_owned();
+    let maintenance = |ids: &[&str], enter| {
+        let ids = ids.iter().map(|id| InstanceId::new(*id)).collect();
+        SetDesktopMaintenance { region: region(), ids, enter }.request()
+    };
+    let pooled = DescribeDesktops {
+        region: region(),
+        with_pools: true,
+        image_ids: vec!["m-1".to_owned(), "m-2".to_owned()],
+        max_results: Some(100),
+        next_token: Some("AAAAAV3+/MZpKfb8==~*".to_owned()),
+        ..DescribeDesktops::default()
+    };
+    let image_ids = vec!["m-1".to_owned()];
+    let bundles = DescribeBundles {
+        region: region(),
+        image_ids: image_ids.clone(),
+        max_results: Some(100),
+        ..DescribeBundles::default()
+    };
+    let pools = DescribeDesktopGroups {
+        region: region(),
+        image_ids,
+        max_results: Some(100),
+        ..DescribeDesktopGroups::default()
+    };
+    let templates = DescribeTemplates {
+        host_region: region(),
+        image_id: Some("m-1".to_owned()),
+        page_number: Some(1),
+        page_size: Some(100),
+    };
+    let groups =
+        ListAppInstanceGroup { image_id: Some("imgc-1".to_owned()), page_number: Some(1), page_size: Some(100) };
+    let distribute = StartTaskForDistributeImage {
+        image_id: "imgc-1".into(),
+        version_id: Some("iv-1".to_owned()),
+        destination_regions: vec!["cn-hangzhou".to_owned()],
+        source_region: Some(region()),
+        product_type: Some("CloudDesktop".to_owned()),
+    };
+    let policy = r#"{"Version": "1", "Statement": [{"Effect": "Allow", "Action": "ecd:*", "Resource": "acs:ecd:*:*:a b+c~'(é)"}]}"#;
+    let role = AssumeRole {
+        role_arn: "acs:ram::1000000000000001:role/baker".to_owned(),
+        role_session_name: "night.1@host-2".to_owned(),
+        duration_seconds: 900,
+        policy: Some(policy.to_owned()),
+        external_id: Some("a=b,c.d@e:f/g-h".to_owned()),
+    };
+    vec![
+        ("enter-maintenance", maintenance(&["ecd-1"], true)),
+        ("leave-maintenance-sts", maintenance(&["ecd-1", "ecd-2"], false)),
+        ("describe-desktops-pooled", pooled.request()),
+        ("describe-bundles", bundles.request()),
+        ("describe-desktop-groups-sts", pools.request()),
+        ("describe-templates", templates.request()),
+        ("list-app-instance-group", groups.request()),
+        ("distribute-with-source", distribute.request()),
+        ("assume-role-policy", role.request()),
     ]
 }
 
