@@ -23,6 +23,11 @@ impl Params {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// The names of all parameters, as received.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The names of all parameters, without the numbers and fields of lists.
     pub(super) fn stems(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(|name| name.split('.').next().unwrap_or(name))
@@ -88,9 +93,18 @@ impl Params {
             if let Some(number) = rest.strip_suffix(".Key") {
                 let value = self.0.get(&format!("{name}.{number}.Value")).cloned().unwrap_or_default();
                 tags.insert(key.to_owned(), value);
+            } else if let Some(number) = rest.strip_suffix(".Value")
+                && !self.0.contains_key(&format!("{name}.{number}.Key"))
+            {
+                return Err(SimFailure::invalid(name));
             }
         }
         if tags.len() > most || tags.contains_key("") { Err(SimFailure::invalid(name)) } else { Ok(tags) }
+    }
+
+    /// Number of pairs, also where a key is there twice.
+    pub(super) fn tag_keys(&self, name: &str) -> usize {
+        self.members(name).filter(|(rest, _)| rest.ends_with(".Key")).count()
     }
 
     /// What follows `name.` in the names that start so, with the values.

@@ -83,14 +83,14 @@ pub(super) fn reboot_desktops(world: &mut World, call: &SimCall<'_>) -> Result<V
 /// The page gives `ENTER` and `EXIT`, with `enter` as its example. Whether a second call of one mode is refused is not
 /// documented; here it changes nothing.
 pub(super) fn set_desktop_maintenance(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
-    call.params.require("RegionId")?;
+    let region = call.params.require("RegionId")?;
     let mode = call.params.require("Mode")?;
     let enters = mode.eq_ignore_ascii_case("enter");
     if !enters && !mode.eq_ignore_ascii_case("exit") {
         return Err(SimFailure::invalid("Mode"));
     }
     let ids = call.params.require_list("DesktopIds", 100)?;
-    world.set_maintenance(&ids, enters, call.now)?;
+    world.set_maintenance(region, &ids, enters, call.now)?;
     Ok(json!({}))
 }
 

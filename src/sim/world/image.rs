@@ -41,6 +41,9 @@ pub(crate) struct ImageSpec {
     /// Permanent status in lists: `AVAILABLE`, `CREATING`, `CREATE_FAILED` or any other.
     #[serde(default)]
     pub(super) status: Option<String>,
+    /// Permanent status of its copies in other regions, by region; other copies stay as they are.
+    #[serde(default)]
+    pub(super) copies: BTreeMap<String, String>,
 }
 
 pub(super) fn user() -> String {

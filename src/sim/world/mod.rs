@@ -286,10 +286,17 @@ impl World {
         Ok(())
     }
 
-    /// Puts all of `ids` into maintenance or takes them out, or none if one of them does not exist. Connected users stay.
-    pub(super) fn set_maintenance(&mut self, ids: &[&str], enters: bool, now: DateTime<Utc>) -> Result<(), SimFailure> {
+    /// Puts all of `ids` into maintenance or takes them out, or none if one of them is not in that region. Connected users
+    /// stay.
+    pub(super) fn set_maintenance(
+        &mut self,
+        region: &str,
+        ids: &[&str],
+        enters: bool,
+        now: DateTime<Utc>,
+    ) -> Result<(), SimFailure> {
         for id in ids {
-            let known = self.instance(id, InstanceKind::CloudDesktop, now);
+            let known = self.instance_in(region, id, InstanceKind::CloudDesktop, now);
             known.ok_or_else(|| SimFailure::new("InvalidDesktopId.NotFound"))?;
         }
         self.revision += 1;
@@ -405,6 +412,11 @@ impl World {
             image.created_at = spec.created_at.unwrap_or(image.created_at);
             image.gmt_create = spec.gmt_create.clone().or_else(|| image.gmt_create.take());
             image.deleted = spec.deleted.unwrap_or(image.deleted);
+            for (region, status) in &spec.copies {
+                image.distributions.retain(|copy| copy.region != *region);
+                let (region, fault) = (region.clone(), ImageFault::from(status.clone()));
+                image.distributions.push(SimulatedDistribution { region, started_at: now, ready_at: now, fault });
+            }
             if let Some(status) = &spec.status {
                 image.fault =
                     if status == "AVAILABLE" { ImageFault::Available } else { ImageFault::Status(status.clone()) };
@@ -458,8 +470,10 @@ impl World {
         if regions.iter().any(|region| has(region)) {
             return Err(SimFailure::new("ImageDistribute.RepeatedDistribution"));
         }
-        image.distributions.extend(regions.iter().map(|region| SimulatedDistribution {
-            region: (*region).to_owned(),
+        // A region that is named twice gets one copy.
+        let regions: std::collections::BTreeSet<&str> = regions.iter().copied().collect();
+        image.distributions.extend(regions.into_iter().map(|region| SimulatedDistribution {
+            region: region.to_owned(),
             started_at: now,
             ready_at,
             fault: fault.clone(),
