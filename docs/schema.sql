@@ -144,7 +144,7 @@ CREATE TABLE distributions (
     reason      TEXT,
     task_id     TEXT,
     created_at  INTEGER NOT NULL,
-    finished_at INTEGER,
+    finished_at INTEGER, status TEXT,
     PRIMARY KEY (image_id, region)
 ) STRICT, WITHOUT ROWID;
 

@@ -68,6 +68,13 @@ fn a_finished_image_is_copied_to_every_region() {
     assert!(calls.iter().any(|call| call["call"] == "distribute_image" && call["outcome"] == "ok"), "{calls:#?}");
     let (out, _) = host.expect(0, &["show", &bake["id"].to_string()]);
     assert!(out.contains("Copies to other regions") && out.contains("cn-hangzhou  done"), "{out}");
+    let listed = |copy: &Value| (copy["status"].clone(), copy["progress"].clone());
+    assert!(copies.values().all(|copy| listed(copy) == ("AVAILABLE".into(), "100%".into())), "{copies:#?}");
+    let images = host.json(0, &["images"])["images"].clone();
+    let replica = json!({"region": "cn-beijing", "state": "done", "status": "AVAILABLE", "progress": "100%"});
+    assert_eq!(images[0]["replicas"][0], replica);
+    let (out, _) = host.expect(0, &["images"]);
+    assert!(out.contains("copied to cn-beijing, copied to cn-hangzhou"), "{out}");
     host.expect(0, &["status"]);
     // Nothing failed, so there is nothing to try again.
     let (_, err) = host.expect(1, &["retry", &bake["id"].to_string(), "--stage", "distribute"]);
@@ -94,6 +101,18 @@ fn one_region_fails_for_good_and_is_tried_again_by_hand() {
     let report = reasons(&host, 5);
     assert!(report.contains("bake 1 of golden was not copied to cn-beijing"), "{report}");
     assert!(report.contains("imagebaked retry 1 --stage distribute"), "{report}");
+
+    // What the cloud lists of a copy is kept after its end, too: by each scan.
+    let of_image = |copies: Value| json!({"image_id": bake["image_id"], "copies": copies});
+    cloud.control("images", &of_image(json!({"cn-beijing": "CREATE_FAILED", "cn-hangzhou": "DELETE"})));
+    host.expect(0, &["prune"]);
+    let after = copies(&host, &bake);
+    let known = |region: &str| (after[region]["state"].as_str().unwrap(), after[region]["status"].as_str().unwrap());
+    assert_eq!((known("cn-beijing"), known("cn-hangzhou")), (("failed", "CREATE_FAILED"), ("done", "DELETE")));
+    let (out, _) = host.expect(0, &["images"]);
+    for note in ["not copied to cn-beijing (CREATE_FAILED, 100%)", "copied to cn-hangzhou (DELETE)"] {
+        assert!(out.contains(note), "{out}");
+    }
 
     let reply = host.json(0, &["retry", "1", "--stage", "distribute"]);
     assert!(reply["done"].as_str().unwrap().contains("copied to cn-beijing again"), "{reply}");
@@ -163,6 +182,10 @@ fn a_copy_that_fails_is_made_again_and_one_that_never_ends_is_given_up() {
     let copies = ended(&host, &bake);
     assert_eq!(states(&copies), [("cn-beijing", "done"), ("cn-hangzhou", "failed")]);
     assert_eq!(copies["cn-beijing"]["tries"], 2);
+    assert_eq!(
+        (&copies["cn-hangzhou"]["status"], &copies["cn-hangzhou"]["progress"]),
+        (&json!("CREATING"), &json!("100%"))
+    );
     assert!(copies["cn-hangzhou"]["reason"].as_str().unwrap().starts_with("stuck: not copied after 3s"), "{copies:#?}");
 }
 

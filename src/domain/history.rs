@@ -154,9 +154,11 @@ pub struct CopyRow {
     pub region: String,
     /// How far.
     pub state: String,
+    /// The cloud's own status of it, as last listed in the region, also after the end.
+    pub status: Option<String>,
     /// Calls so far.
     pub tries: i64,
-    /// The cloud's word for how far it is.
+    /// Percent done as the cloud spells it, as last listed.
     pub progress: Option<String>,
     /// Why it is as it is.
     pub reason: Option<String>,
@@ -171,6 +173,30 @@ pub struct CopyRow {
     /// When it ended.
     #[serde(serialize_with = "maybe_instant")]
     pub finished_at: Option<i64>,
+}
+
+/// A copy of an image as lists of images show it, with the field names of `images --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReplicaRow {
+    /// Where.
+    pub region: String,
+    /// `pending`, `asking`, `copying`, `done` or `failed`.
+    pub state: String,
+    /// See [`CopyRow::status`].
+    pub status: Option<String>,
+    /// See [`CopyRow::progress`].
+    pub progress: Option<String>,
+}
+
+impl ReplicaRow {
+    /// What the cloud last listed of it, unless that is what its state says.
+    pub fn listed(&self) -> Option<String> {
+        let is_there = self.state == "done";
+        let status = self.status.as_deref().filter(|status| !(is_there && *status == "AVAILABLE"));
+        let progress = self.progress.as_deref().filter(|progress| !(is_there && *progress == "100%"));
+        let known: Vec<&str> = status.into_iter().chain(progress).collect();
+        (!known.is_empty()).then(|| known.join(", "))
+    }
 }
 
 /// An image of a line with its origin, for lists.

@@ -60,7 +60,7 @@ from_row! {
 }
 
 from_row! {
-    CopyRow { region, state, tries, progress, reason, task_id, wake_at, created_at, finished_at }
+    CopyRow { region, state, status, tries, progress, reason, task_id, wake_at, created_at, finished_at }
 }
 
 impl Reader {

@@ -12,6 +12,7 @@ use super::{
     failed,
     transitions::INSERT_ATTEMPTS,
     transitions::{Attempt, AttemptJson},
+    writer::WriteTransaction,
 };
 use crate::{
     adapters::failpoint,
@@ -42,22 +43,31 @@ pub(super) const UPDATE_COPIES: &str = "
 UPDATE distributions
 SET state = step.value ->> 'state', copy_state = step.value ->> 'copy_state', tries = coalesce(step.value ->> 'tries', tries),
     wake_at = step.value ->> 'wake_at', progress = coalesce(step.value ->> 'progress', progress),
+    status = coalesce(step.value ->> 'status', status),
     reason = step.value ->> 'reason', task_id = coalesce(step.value ->> 'task_id', task_id),
     finished_at = step.value ->> 'finished_at'
 FROM json_each(?1) AS step
 WHERE distributions.image_id = step.value ->> 'image_id' AND distributions.region = step.value ->> 'region'
   AND distributions.finished_at IS NULL";
 
+/// What an inventory scan showed of copies that have ended; the others are polled.
+pub(super) const RECORD_REPLICAS: &str = "
+UPDATE distributions
+SET status = coalesce(entry.value ->> 'status', status), progress = coalesce(entry.value ->> 'progress', progress)
+FROM json_each(?1) AS entry
+WHERE distributions.image_id = entry.value ->> 'image_id' AND distributions.region = entry.value ->> 'region'
+  AND distributions.finished_at IS NOT NULL";
+
 /// Failed copies of a bake's image are queued again, unless the image is deleted or being deleted.
 pub(super) const REOPEN_COPIES: &str = "
 UPDATE distributions
-SET state = 'pending', copy_state = NULL, tries = 0, wake_at = ?2, progress = NULL, reason = NULL, finished_at = NULL
+SET state = 'pending', copy_state = NULL, tries = 0, wake_at = ?2, status = NULL, progress = NULL, reason = NULL, finished_at = NULL
 WHERE bake_id = ?1 AND state = 'failed'
   AND EXISTS (SELECT 1 FROM images i WHERE i.image_id = distributions.image_id AND i.deletion_state NOT IN ('deleting', 'deleted'))";
 
 /// The copies of a bake's image.
 pub(super) const COPIES_OF: &str = "
-SELECT region, state, tries, progress, reason, task_id, wake_at, created_at, finished_at
+SELECT region, state, status, tries, progress, reason, task_id, wake_at, created_at, finished_at
 FROM distributions WHERE bake_id = ?1 ORDER BY region";
 
 /// The regions that images were ever to be copied to.
@@ -112,6 +122,29 @@ pub struct CopyStep {
     pub attempt: Option<Attempt>,
     /// The state before.
     pub before: State,
+    /// What the cloud lists of it in its region, if this step is about a list that does.
+    pub listed: Option<ListedReplica>,
+}
+
+/// What the cloud lists of an image in a region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListedReplica {
+    /// Its status.
+    pub status: Option<String>,
+    /// Percent done.
+    pub progress: Option<String>,
+}
+
+/// What an inventory scan showed of one copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReplicaObservation {
+    /// The image.
+    pub image_id: ImageId,
+    /// Where.
+    pub region: String,
+    /// What is listed there.
+    #[serde(flatten)]
+    pub listed: ListedReplica,
 }
 
 /// A bake whose image could not be copied everywhere.
@@ -289,6 +322,22 @@ impl Store {
     }
 }
 
+/// Records what an inventory scan showed of copies.
+pub(super) async fn record_replicas(
+    tx: &mut WriteTransaction,
+    replicas: &[ReplicaObservation],
+) -> Result<(), StoreError> {
+    if replicas.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(RECORD_REPLICAS)
+        .bind(serde_json::to_string(replicas).map_err(StoreError::Encode)?)
+        .execute(&mut **tx)
+        .await
+        .map_err(failed("note what the cloud shows of copies"))?;
+    Ok(())
+}
+
 /// The event of a copy that started or ended.
 fn event(CopyStep { copy, before, .. }: &CopyStep) -> Option<Event> {
     let (kind, severity, what) = match &copy.state {
@@ -330,6 +379,7 @@ struct StepRow<'a> {
     copy_state: String,
     tries: Option<u32>,
     wake_at: Option<i64>,
+    status: Option<&'a str>,
     progress: Option<&'a str>,
     reason: Option<&'a str>,
     task_id: Option<&'a str>,
@@ -339,6 +389,7 @@ struct StepRow<'a> {
 impl<'a> StepRow<'a> {
     fn of(step: &'a CopyStep, now: DateTime<Utc>) -> Result<Self, serde_json::Error> {
         let state = &step.copy.state;
+        let listed = step.listed.as_ref();
         Ok(Self {
             image_id: &step.copy.image_id,
             region: &step.copy.region,
@@ -346,7 +397,9 @@ impl<'a> StepRow<'a> {
             copy_state: serde_json::to_string(state)?,
             tries: state.work().map(|work| work.tries),
             wake_at: state.wake_at().map(|at| at.timestamp_millis()),
-            progress: state.progress(),
+            status: listed.and_then(|listed| listed.status.as_deref()),
+            // The percentage of the list that ended the copy is in no state.
+            progress: listed.and_then(|listed| listed.progress.as_deref()).or_else(|| state.progress()),
             reason: state.reason(),
             task_id: step.task_id.as_deref(),
             finished_at: state.is_ended().then(|| now.timestamp_millis()),

@@ -274,7 +274,7 @@ async fn a_clock_that_was_ahead(store: &Store) {
     store.record_slots(&[new_row("ahead", day(50))], &[], "c", day(50)).await.unwrap();
     assert!(store.end_queued_ahead(day(45), day(30)).await.unwrap() > 0);
     succeed(store, "clamped", 50, 1).await;
-    store.record_scan(&[], None, day(50)).await.unwrap();
+    store.record_scan(&[], &[], None, day(50)).await.unwrap();
     store.clamp_images_ahead(day(30), day(30)).await.unwrap();
     assert!(store.newest_write().await.unwrap().is_some());
     store.note_clock(day(30), "the clock went back", Some("the clock")).await.unwrap();
@@ -466,14 +466,27 @@ async fn copies(store: &Store) {
             copy: Copy { state: distribution::State::Failed { reason: "no space".to_owned() }, ..copy },
             task_id: Some("t-2".to_owned()),
             attempt: Some(call("distribute", day(4))),
+            listed: Some(ListedReplica { status: Some("CREATE_FAILED".to_owned()), progress: Some("40%".to_owned()) }),
         })
         .collect();
     assert_eq!(steps.len(), 2);
     let bake = steps[0].copy.bake;
     store.commit_copies(&steps, day(4)).await.unwrap();
-    assert_eq!(store.reader().copies(bake).await.unwrap().len(), 2);
+    let copies = store.reader().copies(bake).await.unwrap();
+    let known = |copy: &CopyRow| (copy.status.clone().unwrap(), copy.progress.clone().unwrap());
+    assert!(copies.len() == 2 && copies.iter().all(|copy| known(copy) == ("CREATE_FAILED".into(), "40%".into())));
     assert_eq!(store.reader().failed_copies(9).await.unwrap().len(), 1);
-    assert_eq!(store.reader().copies_of_images(&[&"golden-4".into()]).await.unwrap()["golden-4"].len(), 2);
+    // After its end the scans go on with what is known of it; a list without a status takes nothing back.
+    let scanned = |status: Option<&str>, progress: Option<&str>| ReplicaObservation {
+        image_id: "golden-4".into(),
+        region: copies[0].region.clone(),
+        listed: ListedReplica { status: status.map(str::to_owned), progress: progress.map(str::to_owned) },
+    };
+    store.record_scan(&[], &[scanned(Some("AVAILABLE"), Some("100%"))], None, day(4)).await.unwrap();
+    store.record_scan(&[], &[scanned(None, None)], None, day(4)).await.unwrap();
+    let replicas = store.reader().copies_of_images(&[&"golden-4".into()]).await.unwrap()["golden-4"].clone();
+    let known: Vec<_> = replicas.iter().map(|copy| (copy.status.as_deref(), copy.progress.as_deref())).collect();
+    assert_eq!(known, [(Some("AVAILABLE"), Some("100%")), (Some("CREATE_FAILED"), Some("40%"))]);
     assert_eq!(store.reopen_copies(bake, "uid 0", day(4)).await.unwrap(), 2);
     // What is left would keep images from being deleted.
     store.execute("UPDATE distributions SET state = 'done', wake_at = NULL, finished_at = 1").await;
@@ -517,7 +530,7 @@ async fn images(store: &Store) {
         ours: true,
         used_by: vec!["ecd-9".to_owned()],
     };
-    store.record_scan(&[seen("golden-1"), seen("golden-2"), seen("golden-4")], None, day(10)).await.unwrap();
+    store.record_scan(&[seen("golden-1"), seen("golden-2"), seen("golden-4")], &[], None, day(10)).await.unwrap();
     assert!(reader.last_scan().await.unwrap().is_some());
     assert!(!reader.present_images(None).await.unwrap().is_empty());
     assert!(!reader.newest_results(&["golden".into()]).await.unwrap().is_empty());

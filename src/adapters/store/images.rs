@@ -6,7 +6,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, sqlite::SqliteRow};
 
-use super::{ImageRow, Reader, Store, StoreError, audit::audit, deletions::UNMARK_IMAGE, failed, instant};
+use super::{
+    ImageRow, Reader, Store, StoreError,
+    audit::audit,
+    deletions::UNMARK_IMAGE,
+    distributions::{ReplicaObservation, record_replicas},
+    failed, instant,
+};
 use crate::{
     adapters::failpoint,
     domain::{
@@ -293,6 +299,7 @@ impl Store {
     pub async fn record_scan(
         &self,
         sights: &[ImageObservation],
+        replicas: &[ReplicaObservation],
         problem: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
@@ -304,6 +311,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(failed("note what the cloud shows"))?;
+        record_replicas(&mut tx, replicas).await?;
         sqlx::query(SET_SCAN)
             .bind(now.timestamp_millis())
             .bind(problem)

@@ -7,6 +7,7 @@ use sqlx::{FromRow, Row as _, sqlite::SqliteRow};
 
 use super::{BakeRow, ImageRow, Reader, StoreError, failed, fragments::good, images::GOING_IMAGES, instant};
 use crate::domain::{
+    history::ReplicaRow,
     ids::{ImageId, InstanceId, LineId, ScheduleId},
     page::{night::Recorded, views::NewestImage},
 };
@@ -86,7 +87,7 @@ pub(super) const RECORDED_OF: &str =
 
 /// Copies of some images.
 pub(super) const COPIES_OF_IMAGES: &str = "
-SELECT d.image_id, d.region, d.state FROM json_each(?1) AS image CROSS JOIN distributions d ON d.image_id = image.value
+SELECT d.image_id, d.region, d.state, d.status, d.progress FROM json_each(?1) AS image CROSS JOIN distributions d ON d.image_id = image.value
 ORDER BY d.image_id, d.region";
 
 impl Reader {
@@ -196,23 +197,21 @@ impl Reader {
         query.fetch_all(&self.pool).await.map_err(failed("read which images are to be deleted"))
     }
 
-    /// Copies of these images: region and state.
+    /// Copies of these images, by the image.
     ///
     /// # Errors
     ///
     /// `StoreError` if the query fails.
-    pub async fn copies_of_images(
-        &self,
-        images: &[&ImageId],
-    ) -> Result<HashMap<String, Vec<(String, String)>>, StoreError> {
-        let rows: Vec<(String, String, String)> = sqlx::query_as(COPIES_OF_IMAGES)
+    pub async fn copies_of_images(&self, images: &[&ImageId]) -> Result<HashMap<String, Vec<ReplicaRow>>, StoreError> {
+        type Columns = (String, String, String, Option<String>, Option<String>);
+        let rows: Vec<Columns> = sqlx::query_as(COPIES_OF_IMAGES)
             .bind(json(images)?)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read the copies of images"))?;
-        let mut copies: HashMap<String, Vec<(String, String)>> = HashMap::new();
-        for (image, region, state) in rows {
-            copies.entry(image).or_default().push((region, state));
+        let mut copies: HashMap<String, Vec<ReplicaRow>> = HashMap::new();
+        for (image, region, state, status, progress) in rows {
+            copies.entry(image).or_default().push(ReplicaRow { region, state, status, progress });
         }
         Ok(copies)
     }

@@ -1,6 +1,6 @@
 //! `imagebaked images`: the images of each line, from the history, as of the last inventory scan.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ use crate::{
     app::{cli::ImagesArgs, daemon},
     domain::{
         clock::{Clock, SystemClock},
+        history::ReplicaRow,
         image::{
             DeletionState,
             failed::{FailedAction, FailedImage},
@@ -42,10 +43,12 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     if let (true, Some(schedule)) = (images.is_empty(), args.schedule.name()) {
         known_schedule(&config, &reader, schedule).await?;
     }
+    let ids: Vec<_> = images.iter().map(|row| &row.image.image_id).collect();
+    let replicas = reader.copies_of_images(&ids).await?;
     reader.close().await;
     let now = SystemClock.now();
     if context.json {
-        let images: Vec<_> = images.iter().map(|row| object(row, now)).collect();
+        let images: Vec<_> = images.iter().map(|row| object(row, replicas_of(row, &replicas), now)).collect();
         return Ok(CommandOutput::done(format!("{}\n", json!({ "images": images }))));
     }
     if images.is_empty() {
@@ -54,7 +57,7 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     let shown = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let more = images.len().saturating_sub(shown);
     images.truncate(shown);
-    let mut text = table(context, &images, &context.zones(&config), now);
+    let mut text = table(context, &images, &replicas, &context.zones(&config), now);
     if more > 0 {
         text.push_str(&format!("… and {more} more; name a schedule, or see --limit and --json.\n"));
     }
@@ -158,7 +161,14 @@ fn no_channel(config: &Config, wanted: &str) -> Failure {
     Failure::new(Exit::NotFound, format!("no image is in channel {wanted:?}; {hint}"))
 }
 
-fn table(context: &Context<'_>, images: &[ImageRow], zones: &Zones, now: DateTime<Utc>) -> String {
+/// Copies of images, by the image.
+type Replicas = HashMap<String, Vec<ReplicaRow>>;
+
+fn replicas_of<'a>(row: &ImageRow, replicas: &'a Replicas) -> &'a [ReplicaRow] {
+    replicas.get(row.image.image_id.as_str()).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn table(context: &Context<'_>, images: &[ImageRow], replicas: &Replicas, zones: &Zones, now: DateTime<Utc>) -> String {
     let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "AGE", "BAKE", "NOTE"], context.color)
         .in_blocks(&["LINE", "V", "IMAGE"]);
     for row in images {
@@ -171,14 +181,14 @@ fn table(context: &Context<'_>, images: &[ImageRow], zones: &Zones, now: DateTim
             zones.show(image.slot, &row.schedule_id),
             relative(image.slot, now),
             row.bake.map_or_else(|| NONE.to_owned(), |bake| bake.to_string()),
-            notes(row, now).join(", "),
+            notes(row, replicas_of(row, replicas), now).join(", "),
         ]);
     }
     rows.render()
 }
 
 /// Notes about an image besides its origin.
-fn notes(row: &ImageRow, now: DateTime<Utc>) -> Vec<String> {
+fn notes(row: &ImageRow, replicas: &[ReplicaRow], now: DateTime<Utc>) -> Vec<String> {
     let image = &row.image;
     let mut notes = image.channels.clone();
     if let Some(pin) = image.pin.as_ref().filter(|pin| pin.holds(now)) {
@@ -196,9 +206,7 @@ fn notes(row: &ImageRow, now: DateTime<Utc>) -> Vec<String> {
         DeletionState::Refused { why } => notes.push(format!("the cloud rejected its deletion: {why}")),
         DeletionState::Kept | DeletionState::Deleted { .. } => {}
     }
-    if !image.copied_to.is_empty() {
-        notes.push(format!("being copied to {}", image.copied_to.join(" ")));
-    }
+    notes.extend(replicas.iter().map(replica_note));
     match row.verify.as_deref() {
         Some("failed") => notes.push("check failed".to_owned()),
         Some("due") => notes.push("to be checked".to_owned()),
@@ -217,8 +225,18 @@ fn notes(row: &ImageRow, now: DateTime<Utc>) -> Vec<String> {
     notes
 }
 
+fn replica_note(replica: &ReplicaRow) -> String {
+    let what = match replica.state.as_str() {
+        "done" => "copied to",
+        "failed" => "not copied to",
+        _ => "being copied to",
+    };
+    let listed = replica.listed().map_or_else(String::new, |listed| format!(" ({listed})"));
+    format!("{what} {}{listed}", replica.region)
+}
+
 /// With the field names of `images --json`.
-fn object(row: &ImageRow, now: DateTime<Utc>) -> Value {
+fn object(row: &ImageRow, replicas: &[ReplicaRow], now: DateTime<Utc>) -> Value {
     let image = &row.image;
     let instant = |at: DateTime<Utc>| rfc3339(at.timestamp_millis());
     let delete_after = match &image.deletion {
@@ -238,5 +256,6 @@ fn object(row: &ImageRow, now: DateTime<Utc>) -> Value {
         "ours": image.seen.ours, "used_by": image.seen.used_by, "missing_since": image.seen.missing_since.map(instant),
         "pinned": image.pin.as_ref().filter(|pin| pin.holds(now)).map(|pin| &pin.reason), "veto": image.veto,
         "verify": row.verify, "copied_to": image.copied_to,
+        "replicas": replicas,
     })
 }

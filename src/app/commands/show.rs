@@ -90,12 +90,13 @@ impl BakeReport {
         if self.copies.is_empty() {
             return String::new();
         }
-        let header = ["REGION", "STATE", "PROGRESS", "ATTEMPTS", "TASK", "REASON"];
+        let header = ["REGION", "STATE", "LISTED AS", "PROGRESS", "ATTEMPTS", "TASK", "REASON"];
         let mut rows = Rows::new(&header, color).in_blocks(&["REGION", "STATE"]);
         for copy in &self.copies {
             rows.row([
                 copy.region.clone(),
                 copy.state.clone(),
+                or_none(copy.status.as_ref()),
                 or_none(copy.progress.as_ref()),
                 copy.tries.to_string(),
                 or_none(copy.task_id.as_ref()),

@@ -378,6 +378,7 @@ impl ReplicaTransition<'_> {
         observed: Result<Observation, ApiError>,
     ) -> (State, Effect) {
         let mut pause = self.pace.poll_interval;
+        let mut last = progress.clone();
         match observed {
             Ok(Observation::Listed { status: ImageStatus::Available, .. }) => return done("copied"),
             Ok(Observation::Listed { status: status @ (ImageStatus::CreateFailed | ImageStatus::Deleted), .. }) => {
@@ -386,7 +387,8 @@ impl ReplicaTransition<'_> {
             }
             Ok(Observation::Listed { status, progress: shown }) => {
                 work = seen(work);
-                progress = shown.or_else(|| Some(status.as_str().to_owned()));
+                progress = shown.or(progress);
+                last = progress.clone().or_else(|| Some(status.as_str().to_owned()));
             }
             Ok(Observation::NoImage) => {
                 let state = |work, next| State::Copying { work, since, repeat_accepted_at, progress, next };
@@ -411,7 +413,7 @@ impl ReplicaTransition<'_> {
         }
         if self.now >= later(since, self.pace.deadline) {
             let after = humantime::format_duration(self.pace.deadline);
-            let last = progress.map_or_else(|| "not listed there".to_owned(), |progress| format!("last: {progress}"));
+            let last = last.map_or_else(|| "not listed there".to_owned(), |last| format!("last: {last}"));
             return fail(format!("stuck: not copied after {after} ({last}), no longer followed"));
         }
         let next = self.after(pause);

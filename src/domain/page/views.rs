@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::night::Recorded;
 use crate::domain::{
-    history::{AttemptRow, BakeRow, CopyRow, ImageRow},
+    history::{AttemptRow, BakeRow, CopyRow, ImageRow, ReplicaRow},
     ids::LineId,
     image::report::Judged,
     schedule::Schedule,
@@ -51,8 +51,8 @@ pub struct ScheduleView {
     pub details: Details,
     /// Its images that are not deleted, the newest version first, with what happens to each next.
     pub images: Vec<(ImageRow, Option<Judged>)>,
-    /// Copies of each image: region and state.
-    pub replicas: HashMap<String, Vec<(String, String)>>,
+    /// Copies of each image, by its id.
+    pub replicas: HashMap<String, Vec<ReplicaRow>>,
     /// Bakes of the last weeks, the newest first.
     pub recorded: Vec<Recorded>,
 }

@@ -74,13 +74,20 @@ fn regions(frame: &Frame, copies: &[CopyRow]) -> Markup {
         [
             html! { (copy.region) },
             sign(class, symbol, &copy.state),
+            html! { @if let Some(status) = &copy.status { (status) } },
             html! { @if let Some(progress) = &copy.progress { (progress) } },
             html! { @if let Some(at) = copy.finished_at.or(copy.wake_at) { (frame.time_and_distance(super::time::instant(at))) } },
             html! { @if let Some(reason) = &copy.reason { (reason) } @if let Some(task) = &copy.task_id { small.code { (task) } } },
         ]
     });
-    let columns =
-        [("Region", "short"), ("State", "short"), ("Progress", "short"), ("Next or end", "short"), ("Reason", "words")];
+    let columns = [
+        ("Region", "short"),
+        ("State", "short"),
+        ("Listed as", "short"),
+        ("Progress", "short"),
+        ("Next or end", "short"),
+        ("Reason", "words"),
+    ];
     table(("regions", "Copies to other regions"), columns, rows, "")
 }
 

@@ -16,7 +16,7 @@ use crate::{
     adapters::web::query::encode,
     domain::{
         health::{Problem, SubjectKind},
-        history::{BakeRow, ImageRow},
+        history::{BakeRow, ImageRow, ReplicaRow},
         image::{judge::Action, report::Judged, retention},
         page::{roster::Entry, strip as results, views::ScheduleView},
         schedule::Schedule,
@@ -228,15 +228,16 @@ pub(super) fn notes(frame: &Frame, row: &ImageRow) -> Vec<Markup> {
     notes
 }
 
-fn replicas(copies: Option<&Vec<(String, String)>>) -> Markup {
+fn replicas(copies: Option<&Vec<ReplicaRow>>) -> Markup {
     html! {
-        @for (region, state) in copies.into_iter().flatten() {
+        @for copy in copies.into_iter().flatten() {
             div {
-                @match state.as_str() {
-                    "done" => (sign("good", "✓", region)),
-                    "failed" => (sign("bad", "✗", region)),
-                    _ => (sign("busy", "▸", region)),
+                @match copy.state.as_str() {
+                    "done" => (sign("good", "✓", &copy.region)),
+                    "failed" => (sign("bad", "✗", &copy.region)),
+                    _ => (sign("busy", "▸", &copy.region)),
                 }
+                @if let Some(listed) = copy.listed() { small { (listed) } }
             }
         }
     }

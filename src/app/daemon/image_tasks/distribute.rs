@@ -14,12 +14,12 @@ use crate::{
     adapters::{
         cloud::{
             ApiResponse,
-            actions::{Image, ListImage, StartTaskForDistributeImage},
+            actions::{Distribution, Image, ListImage, StartTaskForDistributeImage},
         },
         config::Config,
         control::Reply,
         failpoint,
-        store::{Attempt, Copy, CopyStep, StoreError},
+        store::{Attempt, Copy, CopyStep, ListedReplica, ReplicaObservation, StoreError},
     },
     app::daemon::{calls::class_label, context::DaemonContext},
     domain::{
@@ -158,7 +158,7 @@ impl ReplicaWork<'_> {
             }
             if copy.state != before {
                 log(&before, &copy);
-                steps.push(CopyStep { copy, task_id: None, attempt: None, before });
+                steps.push(CopyStep { copy, task_id: None, attempt: None, before, listed: None });
             }
         }
         self.shared.store.commit_copies(&steps, now).await?;
@@ -180,7 +180,8 @@ impl ReplicaWork<'_> {
             log(&before, &copy);
             let news = before.as_str() != copy.state.as_str() || before.reason() != copy.state.reason();
             let attempt = (news || response.answer.is_err()).then(|| response.attempt(&copy.region, message));
-            steps.push(CopyStep { copy, task_id: None, attempt, before });
+            let listed = response.answer.as_ref().ok().and_then(|answer| listed_replica(&answer.value.images, &copy));
+            steps.push(CopyStep { copy, task_id: None, attempt, before, listed });
         }
         self.shared.store.commit_copies(&steps, now).await?;
 
@@ -194,7 +195,8 @@ impl ReplicaWork<'_> {
             let before = copy.state.clone();
             self.take(&mut copy, Event::Asked(response.answer.map(|_| ())), now);
             log(&before, &copy);
-            self.shared.store.commit_copies(&[CopyStep { copy, task_id, attempt, before }], now).await?;
+            let step = CopyStep { copy, task_id, attempt, before, listed: None };
+            self.shared.store.commit_copies(&[step], now).await?;
         }
         Ok(())
     }
@@ -290,24 +292,60 @@ impl<T> TimedResponse<T> {
 
 /// Observation of a copy from the rows of an image. An image may be listed once per version.
 fn observe(images: &[Image], copy: &Copy) -> Observation {
-    let there = || images.iter().filter(|image| image.image_id == copy.image_id && !is_deleted(image.status.as_str()));
+    let there = || rows_of(images, &copy.image_id);
     if there().next().is_none() {
         return Observation::NoImage;
     }
-    let is_ours = |version: Option<&str>| match (version, copy.version_id.as_deref()) {
-        (Some(shown), Some(ours)) => shown == ours,
-        _ => true,
-    };
-    let mut listed = there().flat_map(|image| &image.image_region_distribute_list);
-    let listed =
-        listed.find(|row| row.region_id.as_deref() == Some(&*copy.region) && is_ours(row.version_id.as_deref()));
-    match listed {
+    match row_in_region(images, &copy.image_id, copy.version_id.as_deref(), &copy.region) {
         Some(row) => {
             Observation::Listed { status: ImageStatus::parse(row.status.as_str()), progress: row.progress.clone() }
         }
         None if there().any(|image| image.image_region_list.contains(&copy.region)) => Observation::Named,
         None => Observation::Absent,
     }
+}
+
+fn rows_of<'a>(images: &'a [Image], image_id: &ImageId) -> impl Iterator<Item = &'a Image> {
+    images.iter().filter(move |image| image.image_id == *image_id && !is_deleted(image.status.as_str()))
+}
+
+/// The row of an image in a region, of this version where rows name theirs.
+fn row_in_region<'a>(
+    images: &'a [Image],
+    image_id: &ImageId,
+    version_id: Option<&str>,
+    region: &str,
+) -> Option<&'a Distribution> {
+    let is_ours = |version: Option<&str>| match (version, version_id) {
+        (Some(shown), Some(ours)) => shown == ours,
+        _ => true,
+    };
+    let mut rows = rows_of(images, image_id).flat_map(|image| &image.image_region_distribute_list);
+    rows.find(|row| row.region_id.as_deref() == Some(region) && is_ours(row.version_id.as_deref()))
+}
+
+fn listed_replica(images: &[Image], copy: &Copy) -> Option<ListedReplica> {
+    row_in_region(images, &copy.image_id, copy.version_id.as_deref(), &copy.region).map(listed)
+}
+
+fn listed(row: &Distribution) -> ListedReplica {
+    let status = Some(row.status.as_str()).filter(|status| !status.is_empty());
+    ListedReplica { status: status.map(str::to_owned), progress: row.progress.clone() }
+}
+
+/// What a list of images shows of copies in these regions.
+pub(super) fn replicas(images: &[Image], regions: &[String]) -> Vec<ReplicaObservation> {
+    let of_image = |image: &Image| {
+        let (image_id, version_id) = (image.image_id.clone(), image.version_id.clone());
+        let rows = image.image_region_distribute_list.iter();
+        let of_version = rows.filter(move |row| row.version_id.is_none() || row.version_id == version_id);
+        let in_region = |row: &Distribution| {
+            let region = row.region_id.clone().filter(|region| regions.contains(region))?;
+            Some(ReplicaObservation { image_id: image_id.clone(), region, listed: listed(row) })
+        };
+        of_version.filter_map(in_region).collect::<Vec<_>>()
+    };
+    images.iter().filter(|image| !is_deleted(image.status.as_str())).flat_map(of_image).collect()
 }
 
 fn is_deleted(status: &str) -> bool {

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::users::{self, Scope};
+use super::{
+    distribute::replicas,
+    users::{self, Scope},
+};
 use crate::{
     adapters::{
         cloud::{
@@ -14,7 +17,7 @@ use crate::{
             listing::INCOMPLETE,
         },
         config::Config,
-        store::{ImageObservation, ImageRow, InventoryScan, StoreError},
+        store::{ImageObservation, ImageRow, InventoryScan, ReplicaObservation, StoreError},
     },
     app::daemon::{context::DaemonContext, remote_images::owned_images},
     domain::{
@@ -72,20 +75,24 @@ pub(super) async fn scan(
     images: &[ImageRow],
     ask_users: bool,
 ) -> Result<Option<Vec<Image>>, StoreError> {
-    let scope = if ask_users {
-        Some(Scope::of(config).with_regions(shared.store.reader().replica_regions().await?))
-    } else {
-        None
-    };
-    let (observations, listed, problem) = match observations(&shared.cloud, config, images, scope).await {
-        Ok((observations, listed)) => (observations, Some(listed), None),
-        Err(error) => (Vec::new(), None, Some(error.describe())),
+    let regions = shared.store.reader().replica_regions().await?;
+    let scope = ask_users.then(|| Scope::of(config).with_regions(regions.clone()));
+    let (observed, listed, problem) = match observations(&shared.cloud, config, images, scope, &regions).await {
+        Ok((observed, listed)) => (observed, Some(listed), None),
+        Err(error) => (Observed::default(), None, Some(error.describe())),
     };
     if let Some(problem) = &problem {
         tracing::warn!(problem, "the inventory scan is not complete; no image is deleted: {problem}");
     }
-    shared.store.record_scan(&observations, problem.as_deref(), shared.clock.now()).await?;
+    shared.store.record_scan(&observed.images, &observed.replicas, problem.as_deref(), shared.clock.now()).await?;
     Ok(listed)
+}
+
+/// What a scan showed of the images of the history.
+#[derive(Debug, Default)]
+struct Observed {
+    images: Vec<ImageObservation>,
+    replicas: Vec<ReplicaObservation>,
 }
 
 async fn observations(
@@ -93,7 +100,8 @@ async fn observations(
     config: &Config,
     images: &[ImageRow],
     scope: Option<Scope>,
-) -> Result<(Vec<ImageObservation>, Vec<Image>), ApiError> {
+    regions: &[String],
+) -> Result<(Observed, Vec<Image>), ApiError> {
     let owner = config.daemon.owner.as_str();
     let listed = owned_images(cloud, owner).await?;
     let mut rows: HashMap<ImageId, Vec<Image>> = HashMap::new();
@@ -117,7 +125,12 @@ async fn observations(
         Some(scope) => users::all_uses(cloud, &scope.with_regions_of(rows.values().flatten())).await?,
         None => Uses::default(),
     };
-    Ok((images.iter().map(|row| observe(row, &rows, &uses, owner)).collect(), listed))
+    let rows_of = |row: &ImageRow| rows.get(&row.image.image_id).map(Vec::as_slice).unwrap_or_default();
+    let observed = Observed {
+        images: images.iter().map(|row| observe(row, rows_of(row), &uses, owner)).collect(),
+        replicas: replicas(&listed, regions),
+    };
+    Ok((observed, listed))
 }
 
 /// The list by tag is implausible: it is not used.
@@ -134,9 +147,8 @@ fn astray(count: usize) -> ApiError {
     }
 }
 
-fn observe(row: &ImageRow, rows: &HashMap<ImageId, Vec<Image>>, uses: &Uses, owner: &str) -> ImageObservation {
+fn observe(row: &ImageRow, rows: &[Image], uses: &Uses, owner: &str) -> ImageObservation {
     let image_id = &row.image.image_id;
-    let rows = rows.get(image_id).map(Vec::as_slice).unwrap_or_default();
     let there: Vec<&Image> = rows.iter().filter(|image| image.status != ImageStatus::Deleted).collect();
     let known_as = users::known_as(image_id.as_str(), &row.image.name, rows);
     ImageObservation {
