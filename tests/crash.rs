@@ -14,7 +14,8 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use imagebaked::adapters::failpoint::POINTS;
+use imagebaked::adapters::failpoint::{MAINTENANCE_POINTS, POINTS};
+use serde_json::{Value, json};
 use support::{BOUND, Cloud, Host, eventually, in_parallel, number};
 
 /// How many hosts run at once. They mostly wait.
@@ -161,6 +162,13 @@ fn check(cloud: &Cloud, host: &Host, kills: &str) {
         *slots.entry(key.clone()).or_default() += 1;
         assert!(!row["reason"].as_str().unwrap_or_default().is_empty(), "a row without a reason: {}", report());
         let (state, made) = (row["state"].as_str().unwrap(), images.remove(&key).unwrap_or_default());
+        if row["schedule"] == "stopped" {
+            let session = |image: &Value| {
+                (&image["instance_id"] == "ws-stopped").then(|| image["parameters"]["SubInstanceId"].clone())
+            };
+            let sessions: Vec<Value> = world["images"].as_array().unwrap().iter().filter_map(session).collect();
+            assert_eq!(sessions, ["p-stopped"], "{}", report());
+        }
         let wanted = match row["schedule"].as_str() {
             Some("bad") => ("failed", 0),
             Some("vetoed") => ("skipped", 0),
@@ -227,6 +235,108 @@ fn random_runs(seed: u64, count: usize) -> Vec<Vec<Kill>> {
 #[test]
 fn a_kill_at_any_point_breaks_no_promise() {
     sweep(&POINTS.map(|point| vec![Kill::At(point, 1)]));
+}
+
+// Maintenance
+
+const KEPT: &str = "ecd-kept";
+const FOUND: &str = "ecd-found";
+
+fn maintained(cloud: &Cloud, more: &str) -> Host {
+    let found = json!({"instance_id": FOUND, "instance_type": "CloudDesktop", "maintenance": true});
+    cloud.control("instances", &found);
+    let schedule = |name: &str, instance: &str| {
+        format!(
+            "[[schedule]]\nname = \"{name}\"\ninstance_id = \"{instance}\"\ncron = \"@yearly\"\n\
+             stop_instance = \"required\"\nmaintenance = true\nretry = {{ base = \"100ms\", cap = \"1s\" }}\n{more}\n"
+        )
+    };
+    Host::new(cloud.addr, &[schedule("kept", KEPT), schedule("found", FOUND)].concat())
+}
+
+/// Runs a daemon that dies at a point, with a request for these schedules, and starts the next one.
+fn die_once(host: &mut Host, point: &str, schedules: &[&str]) {
+    host.launch(&format!("{point}:1"));
+    let mut left = schedules.to_vec();
+    eventually(point, || {
+        // Refused until the socket is there, and where the request makes the daemon die.
+        left.retain(|name| !host.run(&["bake", name]).status.success());
+        host.has_died().then_some(())
+    });
+    host.start();
+    for name in left {
+        // A request that died with the daemon may have left its bake.
+        host.run(&["bake", name]);
+    }
+}
+
+/// Whether an instance runs, and whether it is in maintenance.
+fn running_and_kept(cloud: &Cloud, instance: &str) -> (bool, bool) {
+    let state = cloud.state();
+    let all = state["instances"].as_array().unwrap();
+    let it = all.iter().find(|known| known["instance_id"] == instance).unwrap();
+    (it["status"].as_str().unwrap().eq_ignore_ascii_case("running"), it["maintenance"] == true)
+}
+
+/// The calls on an instance that changed something, in their order.
+fn changes(cloud: &Cloud, instance: &str) -> Vec<String> {
+    let state = cloud.state();
+    let of_instance = state["calls"].as_array().unwrap().iter().filter(|call| call["instance_id"] == instance);
+    let actions = of_instance.map(|call| call["action"].as_str().unwrap().to_owned());
+    actions.filter(|action| !action.starts_with("Describe") && !action.starts_with("List")).collect()
+}
+
+#[test]
+fn a_kill_around_a_maintenance_ends_the_one_that_we_began_and_no_other() {
+    let broken = in_parallel(HOSTS, &MAINTENANCE_POINTS, |point| {
+        let run = std::panic::catch_unwind(|| survive_maintenance(point));
+        run.err().map(|panic| format!("{point}: {}", panic.downcast_ref::<String>().cloned().unwrap_or_default()))
+    });
+    let broken: Vec<String> = broken.into_iter().flatten().collect();
+    assert!(broken.is_empty(), "{}", broken.join("\n\n"));
+}
+
+fn survive_maintenance(point: &str) {
+    let cloud = Cloud::start();
+    let mut host = maintained(&cloud, "");
+    die_once(&mut host, point, &["kept", "found"]);
+    for (name, instance) in [("kept", KEPT), ("found", FOUND)] {
+        let is_over = |row: &Value| !row["finished_at"].is_null();
+        let bake = host.until("it has ended", &["--schedule", name], is_over);
+        assert_eq!(bake["state"], "succeeded", "{bake:#}\n{}", host.log());
+        // A later request for it may run.
+        eventually("the instance is as it was", || {
+            (running_and_kept(&cloud, instance) == (true, instance == FOUND)).then_some(())
+        });
+    }
+    assert!(!changes(&cloud, FOUND).contains(&"SetDesktopMaintenance".to_owned()), "{:?}", changes(&cloud, FOUND));
+    let changes = changes(&cloud, KEPT);
+    let place = |action: &str| changes.iter().position(|change| change == action).unwrap();
+    let last = |action: &str| changes.iter().rposition(|change| change == action).unwrap();
+    let set = "SetDesktopMaintenance";
+    assert!(place(set) < place("StopDesktops"), "{changes:?}");
+    assert!(last("CreateImageByInstance") < last(set) && last(set) < last("StartDesktops"), "{changes:?}");
+}
+
+#[test]
+fn a_kill_at_max_downtime_leaves_no_desktop_in_maintenance() {
+    let points = ["after.maintenance_leaving", "send.leave_maintenance", "answer.leave_maintenance"];
+    in_parallel(HOSTS, &points, |point| {
+        let cloud = Cloud::start();
+        cloud.add_faults(
+            "[[fault]]\naction = \"CreateImageByInstance\"\ntimes = 0\ncode = \"ExceedBuilderQuota\"\nstatus = 400\n",
+        );
+        let mut host = maintained(&cloud, "max_downtime = \"1s\"");
+        die_once(&mut host, point, &["kept"]);
+        eventually("it is started without an image", || {
+            (running_and_kept(&cloud, KEPT) == (true, false)).then_some(())
+        });
+        let bake = host.newest(&["--schedule", "kept"]).unwrap();
+        assert!(bake["finished_at"].is_null() && cloud.images(KEPT).is_empty(), "{point}: {bake:#}");
+        cloud.clear_faults();
+        host.until("it goes on", &["--schedule", "kept"], |row| row["state"] == "succeeded");
+        assert_eq!(running_and_kept(&cloud, KEPT), (true, false), "{point}");
+    });
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! pass of the other, whichever comes first. A point has a moment and an event:
 //!
 //! * `before`: the transaction is complete and not committed; `after`: it is committed and has had no effect yet.
+//! * `before` and `after` a maintenance: the same for a transaction that leaves the bake with it.
 //! * `send`: the call is about to be sent; `answer`: its response has arrived and is not processed yet.
 //! * `before` and `after` a channel's name: the same for a transaction that moves that channel.
 //! * `start`: that part of the daemon has just been set up.
@@ -66,6 +67,26 @@ pub const POINTS: [&str; 50] = [
     "after.succeeded",
     "before.failed",
     "after.failed",
+];
+
+/// Every point of the maintenance around a stop, in their order. The moments `before` and `after` are of each transaction
+/// that leaves the bake with this maintenance; `found` is one of other hands.
+#[cfg(debug_assertions)]
+pub const MAINTENANCE_POINTS: [&str; 14] = [
+    "send.describe_maintenance",
+    "answer.describe_maintenance",
+    "before.maintenance_found",
+    "after.maintenance_found",
+    "before.maintenance_entering",
+    "after.maintenance_entering",
+    "send.enter_maintenance",
+    "answer.enter_maintenance",
+    "before.maintenance_entered",
+    "after.maintenance_entered",
+    "before.maintenance_leaving",
+    "after.maintenance_leaving",
+    "send.leave_maintenance",
+    "answer.leave_maintenance",
 ];
 
 /// Every point of the deletion of an image, in their order.

@@ -27,7 +27,7 @@ pub(super) const PENDING_RESTARTS: &str = "
 SELECT id, schedule, instance_id, progress FROM bakes INDEXED BY bakes_open
 WHERE finished_at IS NULL
   AND (progress ->> '$.work.restart_pending'
-       OR progress ->> '$.work.maintenance' IN ('entering', 'entered', 'leaving', 'leave_refused'))
+       OR progress ->> '$.work.maintenance' IN ('entering', 'unclear', 'entering_again', 'entered', 'leaving', 'leave_refused'))
 ORDER BY id";
 
 /// Bakes whose image the cloud makes, or may be making, with their first call.

@@ -16,7 +16,9 @@ use crate::{
     adapters::failpoint,
     domain::{
         api::cause::Cause,
-        bake::{Bake, BakeSettings, State, Trigger, reason::ReasonCode, retry::later, state::End},
+        bake::{
+            Bake, BakeSettings, State, Trigger, maintenance::Maintenance, reason::ReasonCode, retry::later, state::End,
+        },
         event::Event,
         ids::{BakeId, LineId},
     },
@@ -203,6 +205,22 @@ pub struct Attempt {
 /// Result of a call: `ok`, or the class of its error.
 pub type Outcome = &'static str;
 
+/// Where tests let the daemon die.
+fn pass(moment: &str, transitions: &[Transition]) {
+    for state in transitions.iter().map(|transition| &transition.state) {
+        failpoint::hit(moment, state.as_str());
+        let maintenance = state.work().map(|work| work.maintenance).unwrap_or_default();
+        let point = match maintenance {
+            Maintenance::Found => "maintenance_found",
+            Maintenance::Entering | Maintenance::EnteringAgain => "maintenance_entering",
+            Maintenance::Entered => "maintenance_entered",
+            Maintenance::Leaving => "maintenance_leaving",
+            Maintenance::Unknown | Maintenance::Unclear | Maintenance::LeaveRefused | Maintenance::Refused => continue,
+        };
+        failpoint::hit(moment, point);
+    }
+}
+
 impl Store {
     /// Due bakes that have started, oldest slot first.
     ///
@@ -381,13 +399,9 @@ impl Store {
         for event in transitions.iter().flat_map(|transition| &transition.events) {
             tx.record(now, event.clone());
         }
-        for transition in transitions {
-            failpoint::hit("before", transition.state.as_str());
-        }
+        pass("before", transitions);
         tx.commit().await.map_err(failed("commit a step"))?;
-        for transition in transitions {
-            failpoint::hit("after", transition.state.as_str());
-        }
+        pass("after", transitions);
         Ok(())
     }
 

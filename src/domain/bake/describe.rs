@@ -71,7 +71,7 @@ impl Bake {
             State::Preparing { work, .. } if work.session.is_none() && self.settings.asks_for_session() => {
                 Some("lists the sessions of its workstation".to_owned())
             }
-            State::Stopping { work, .. } if work.maintenance == Maintenance::Entering => {
+            State::Stopping { work, .. } if work.maintenance.is_entering() => {
                 Some("puts its instance into maintenance".to_owned())
             }
             State::Preparing { .. } | State::Stopping { sent: false, .. } => Some("polls its instance".to_owned()),

@@ -13,6 +13,10 @@ pub enum Maintenance {
     Found,
     /// The call that begins it was about to be sent.
     Entering,
+    /// The call that begins it was sent, and it is not known what became of it.
+    Unclear,
+    /// That call was about to be sent again: the former one may have begun it.
+    EnteringAgain,
     /// It has begun, or may have.
     Entered,
     /// The call that ends it was about to be sent.
@@ -26,14 +30,20 @@ pub enum Maintenance {
 impl Maintenance {
     /// Whether the bake has to end it.
     pub fn is_pending(self) -> bool {
-        matches!(self, Self::Entering | Self::Entered | Self::Leaving | Self::LeaveRefused)
+        matches!(self, Self::Entered | Self::Unclear | Self::Leaving | Self::LeaveRefused) || self.is_entering()
+    }
+
+    /// Whether the call that begins it is in flight.
+    pub fn is_entering(self) -> bool {
+        matches!(self, Self::Entering | Self::EnteringAgain)
     }
 
     /// Without the answer to the call in flight: it may have been executed.
     #[must_use]
     pub fn unanswered(self) -> Self {
         match self {
-            Self::Entering | Self::Leaving => Self::Entered,
+            Self::Entering | Self::EnteringAgain => Self::Unclear,
+            Self::Leaving => Self::Entered,
             other => other,
         }
     }

@@ -256,7 +256,9 @@ impl BakeWork {
 
     /// What the bake did to its instance and has not ended yet, for messages.
     pub fn what_is_pending(&self) -> [&'static str; 2] {
-        if self.restart_pending {
+        if self.restart_pending && self.maintenance.is_pending() {
+            ["was put into maintenance and stopped", "is not running again yet"]
+        } else if self.restart_pending {
             ["was stopped", "is not running again yet"]
         } else {
             ["was put into maintenance", "is still in it"]

@@ -133,7 +133,7 @@ impl Step<'_> {
                 self.wait_for_instance(work, 0, false, &Obstacle::Refused(api_error))
             }
             (State::Stopping { work, polls, sent: false, .. }, Event::Answered(answer))
-                if work.maintenance == Maintenance::Entering || matches!(answer, Response::Maintenance(_)) =>
+                if work.maintenance.is_entering() || matches!(answer, Response::Maintenance(_)) =>
             {
                 self.maintenance_answered(work, polls, answer)
             }

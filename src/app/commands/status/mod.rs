@@ -114,10 +114,10 @@ async fn of_history(context: &Context<'_>, config: &Config, all: bool) -> Result
     text.push_str(&work(context, config, (&bakes.running, &bakes.waiting)));
     for PendingRestart { bake, schedule, instance, state } in stopped {
         let is_stopped = state.work().is_some_and(|work| work.restart_pending);
-        let what = if is_stopped { "stopped" } else { "put into maintenance" };
+        let what = state.work().map_or("was stopped", |work| work.what_is_pending()[0]);
         let then = if is_stopped { "is started again" } else { "leaves it" };
         text.push_str(&format!(
-            "Instance {instance} was {what} for bake {bake} of {schedule}; it {then} only once the daemon runs.\n"
+            "Instance {instance} {what} for bake {bake} of {schedule}; it {then} only once the daemon runs.\n"
         ));
     }
     Ok(text)

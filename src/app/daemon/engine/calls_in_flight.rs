@@ -197,7 +197,12 @@ impl Engine {
             Ok(pending) => {
                 for PendingRestart { bake, schedule, instance, state } in pending {
                     let is_stopped = state.work().is_some_and(|work| work.restart_pending);
-                    let what = if is_stopped { "stopped" } else { "in maintenance" };
+                    let is_kept = state.work().is_some_and(|work| work.maintenance.is_pending());
+                    let what = match (is_stopped, is_kept) {
+                        (true, true) => "stopped and in maintenance",
+                        (true, false) => "stopped",
+                        (false, _) => "in maintenance",
+                    };
                     let then = if is_stopped { "starts it again once its image is made" } else { "ends that" };
                     tracing::warn!(
                         bake = bake.0,

@@ -2,8 +2,9 @@
 //! instance is started again.
 //!
 //! A desktop that was in maintenance stays in it. The begin is committed before the call, so that the end is pending
-//! whatever happens. The image is more important than the maintenance: a begin that the cloud rejects is noted, and the
-//! bake goes on.
+//! whatever happens. After a begin without an answer the list decides whether it is repeated: nothing is stopped while
+//! users may still connect. The image is more important than the maintenance: a begin that the cloud rejects is noted,
+//! and the bake goes on.
 
 use chrono::{DateTime, Utc};
 
@@ -23,7 +24,7 @@ impl Step<'_> {
     // Begin
 
     pub(super) fn asks_for_maintenance(&self, work: &BakeWork) -> bool {
-        self.bake.settings.keeps_users_out() && work.maintenance == Maintenance::Unknown
+        self.bake.settings.keeps_users_out() && matches!(work.maintenance, Maintenance::Unknown | Maintenance::Unclear)
     }
 
     /// The instance runs and may be stopped.
@@ -41,8 +42,14 @@ impl Step<'_> {
         match answer {
             Response::Maintenance(_) if self.past_deadline() => self.give_up(work),
             Response::Maintenance(Some(false)) => {
-                work.maintenance = Maintenance::Entering;
+                let is_first = work.maintenance == Maintenance::Unknown;
+                work.maintenance = if is_first { Maintenance::Entering } else { Maintenance::EnteringAgain };
                 self.before_stop(work, polls, Call::EnterMaintenance)
+            }
+            // It was not in it before the call.
+            Response::Maintenance(Some(true)) if work.maintenance == Maintenance::Unclear => {
+                work.maintenance = Maintenance::Entered;
+                self.before_stop(work, polls, Call::DescribeInstance)
             }
             Response::Maintenance(Some(true)) => {
                 work.maintenance = Maintenance::Found;
@@ -52,7 +59,7 @@ impl Step<'_> {
             Response::Maintenance(None) => self.stopping(work, polls, false, Response::Instance(None)),
             Response::Refused(api_error) => self.begin_refused(work, polls, &api_error),
             Response::NotSent => {
-                work.maintenance = Maintenance::Unknown;
+                work.maintenance = before_call(work.maintenance);
                 let next = self.now;
                 (State::Stopping { work, polls, sent: false, first_stop: false, next }, Effect::Wait(next))
             }
@@ -65,18 +72,23 @@ impl Step<'_> {
 
     fn begin_refused(&mut self, mut work: BakeWork, polls: u32, api_error: &ApiError) -> (State, Effect) {
         match api_error.class {
+            // Perhaps because the former call has begun it: it is ended all the same.
+            ErrorClass::Permanent | ErrorClass::Busy if work.maintenance == Maintenance::EnteringAgain => {
+                work.maintenance = Maintenance::Entered;
+                self.before_stop(work, polls, Call::DescribeInstance)
+            }
             ErrorClass::Permanent | ErrorClass::Busy => {
                 work.maintenance = Maintenance::Refused;
                 work.note(format!("without maintenance, which the cloud refused: {}", api_error.describe()));
                 self.before_stop(work, polls, Call::DescribeInstance)
             }
             _ if api_error.did_nothing() => {
-                work.maintenance = Maintenance::Unknown;
+                work.maintenance = before_call(work.maintenance);
                 self.wait_for_instance(work, 0, false, &Obstacle::Refused(api_error.clone()))
             }
             // It may yet begin: only after that is it certain that its end comes later.
             _ => {
-                work.maintenance = Maintenance::Entered;
+                work.maintenance = work.maintenance.unanswered();
                 self.poll_instance_again(work, polls, false, api_error.server_delay())
             }
         }
@@ -102,7 +114,7 @@ impl Step<'_> {
         };
         // The call in flight may still begin it.
         if let State::Starting { work, next, .. } = &mut state
-            && work.maintenance == Maintenance::Entering
+            && work.maintenance.is_entering()
         {
             work.maintenance = Maintenance::Entered;
             *next = self.after(self.pace.poll_interval);
@@ -236,6 +248,11 @@ impl Step<'_> {
         work.waiting = Some(Wait::go_on(work.waiting.as_ref(), on, format!("waits for the cloud: {why}"), self.now));
         self.queue(work, resume, self.after(self.pace.poll_interval))
     }
+}
+
+/// What was known before a begin that did nothing.
+fn before_call(maintenance: Maintenance) -> Maintenance {
+    if maintenance == Maintenance::EnteringAgain { Maintenance::Unclear } else { Maintenance::Unknown }
 }
 
 #[cfg(test)]

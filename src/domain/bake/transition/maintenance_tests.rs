@@ -124,7 +124,42 @@ fn a_begin_that_did_nothing_is_tried_again_and_an_unclear_one_is_ended() {
     assert_eq!(bake.refuse(ErrorClass::Unclear, "Timeout"), bake.wait(POLL), "it may yet begin");
     assert!(pending(&bake));
     assert_eq!(bake.due(), POLL_INSTANCE);
+    assert_eq!(bake.answer(running()), ASK, "nothing is stopped before it is certain");
+    assert_eq!(bake.answer(IN_IT), POLL_INSTANCE);
     assert_eq!(bake.answer(running()), STOP);
+    assert!(pending(&bake));
+}
+
+#[test]
+fn a_begin_that_is_not_listed_is_sent_again_and_ended_whatever_its_answer_is() {
+    for again in [Ok(Response::Accepted), Err(ErrorClass::Permanent), Err(ErrorClass::Busy)] {
+        let mut bake = entering(kept(StopInstance::Required));
+        bake.crash();
+        assert_eq!(bake.due(), POLL_INSTANCE);
+        assert_eq!(bake.answer(running()), ASK);
+        assert_eq!(bake.answer(NOT_YET), ENTER);
+        let effect = match again {
+            Ok(answer) => bake.answer(answer),
+            Err(class) => bake.refuse(class, "IncorrectDesktopStatus"),
+        };
+        assert_eq!((effect, pending(&bake)), (POLL_INSTANCE, true), "the first one may have begun it");
+        assert_eq!(bake.answer(running()), STOP);
+    }
+    // Also one that is lost again, or is not sent.
+    for answer in [None, Some(Response::NotSent)] {
+        let mut bake = entering(kept(StopInstance::Required));
+        bake.refuse(ErrorClass::Unclear, "Timeout");
+        bake.due();
+        bake.answer(running());
+        assert_eq!(bake.answer(NOT_YET), ENTER);
+        match answer {
+            Some(answer) => drop(bake.answer(answer)),
+            None => bake.crash(),
+        }
+        assert!(pending(&bake));
+        bake.due();
+        assert_eq!(bake.answer(running()), ASK);
+    }
 }
 
 #[test]
