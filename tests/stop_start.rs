@@ -573,17 +573,31 @@ fn a_desktop_is_in_maintenance_from_its_stop_to_its_start_and_one_of_others_stay
     assert!(reason(&bake).contains("without maintenance, which the cloud refused: Forbidden.RAM"), "{bake}");
     let refused = bake["calls"].as_array().unwrap().iter().find(|call| call["call"] == "enter_maintenance").unwrap();
     assert_eq!((&refused["success"], &refused["code"]), (&false.into(), &"Forbidden.RAM".into()), "{refused:#}");
-    eventually("health warns", || {
-        let status: Value = serde_json::from_slice(&host.run(&["status", "--json"]).stdout).ok()?;
-        let problems = status["health"]["problems"].as_array()?.clone();
-        problems.into_iter().find(|problem| {
-            let subject = (&problem["subject"]["kind"], &problem["subject"]["id"]);
-            problem["code"] == "rights_missing"
-                && problem["severity"] == "warning"
-                && subject == (&"instance".into(), &"ecd-kept".into())
+    let warned = |bake: &Value| {
+        let text = format!("bake {} could not put ecd-kept into maintenance", bake["id"]);
+        eventually("health warns", || {
+            let status: Value = serde_json::from_slice(&host.run(&["status", "--json"]).stdout).ok()?;
+            let problems = status["health"]["problems"].as_array()?.clone();
+            problems.into_iter().find(|problem| {
+                let subject = (&problem["subject"]["kind"], &problem["subject"]["id"]);
+                problem["code"] == "rights_missing"
+                    && problem["severity"] == "warning"
+                    && subject == (&"instance".into(), &"ecd-kept".into())
+                    && problem["message"].as_str().unwrap().starts_with(&text)
+            })
         })
-    });
+    };
+    let first = warned(&bake);
+    // One warning, however many bakes go without.
+    let second = warned(&host.bake("kept"));
+    assert_eq!(first["since"], second["since"]);
+    let started = host.json(0, &["events", "--type", "problem_started"])["events"].clone();
+    let of_right = started.as_array().unwrap().iter().filter(|event| event["data"]["code"] == "rights_missing");
+    assert_eq!(of_right.count(), 1, "{started:#}");
     let report = host.json(5, &["doctor"]);
+    let found =
+        report["checks"].as_array().unwrap().iter().find(|check| check["name"] == "instance ecd-found").unwrap();
+    assert_eq!(found["found"], "Running in maintenance, ecd-found (found)");
     let right = report["checks"].as_array().unwrap().iter().find(|check| check["name"] == "ecd:SetDesktopMaintenance");
     assert_eq!(right.unwrap()["result"], "warn");
 }

@@ -83,7 +83,11 @@ pub fn read<C: CloudCall>(incoming: &Incoming, repeat: Idempotency) -> Result<Ap
         let verdict = codes::judge(code.as_deref(), incoming.status, repeat);
         let message = message.unwrap_or_else(|| format!("HTTP {} without a message", incoming.status));
         let code = code.as_deref().unwrap_or("HttpStatus");
-        return Err(api_error(verdict, code, &message, incoming, Some(request_id)));
+        let mut error = api_error(verdict, code, &message, incoming, Some(request_id));
+        if let Some(advice) = json.get("AccessDeniedDetail").and_then(grant_advice) {
+            error.advice = Cow::Owned(advice);
+        }
+        return Err(error);
     }
     clean_json(&mut json, LONGEST_TEXT);
     match C::value(json) {
@@ -102,6 +106,21 @@ pub fn read<C: CloudCall>(incoming: &Incoming, repeat: Idempotency) -> Result<Ap
             Err(api_error(verdict, "AnswerIncomplete", &message, incoming, Some(request_id)))
         }
     }
+}
+
+/// What to do about a missing right: the rejection names the action.
+fn grant_advice(detail: &Value) -> Option<String> {
+    const LONGEST_ACTION: usize = 100;
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b":*-_".contains(&b);
+    let action = detail
+        .get("AuthAction")?
+        .as_str()
+        .filter(|action| (1..=LONGEST_ACTION).contains(&action.len()) && action.bytes().all(is_plain))?;
+    Some(if detail.get("NoPermissionType").and_then(Value::as_str) == Some("ExplicitDeny") {
+        format!("A policy denies {action} to the RAM user or role; a grant does not help.")
+    } else {
+        format!("Grant {action} to the RAM user or role.")
+    })
 }
 
 /// Error for a response that is not the API's own: its class does not depend on the status.
@@ -210,6 +229,25 @@ pub fn server_date(incoming: &Incoming) -> Option<DateTime<Utc>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_right_is_named_by_the_answer_itself() {
+        let advice = |detail: &str| {
+            let body =
+                format!(r#"{{"RequestId":"R","Code":"Forbidden.RAM","Message":"m","AccessDeniedDetail":{detail}}}"#);
+            let incoming = Incoming { status: 403, headers: Vec::new(), body: body.into_bytes() };
+            read::<crate::adapters::cloud::actions::ListImage>(&incoming, Idempotency::Idempotent)
+                .unwrap_err()
+                .advice
+                .into_owned()
+        };
+        assert_eq!(advice(r#"{"AuthAction":"ecd:StopDesktops"}"#), "Grant ecd:StopDesktops to the RAM user or role.");
+        let denied = advice(r#"{"AuthAction":"ecd:StopDesktops","NoPermissionType":"ExplicitDeny"}"#);
+        assert_eq!(denied, "A policy denies ecd:StopDesktops to the RAM user or role; a grant does not help.");
+        for detail in ["null", "[]", r#"{"AuthAction":null}"#, r#"{"AuthAction":"a b"}"#, r#"{"AuthAction":""}"#] {
+            assert!(advice(detail).starts_with("Grant this action"), "{detail}");
+        }
+    }
 
     #[test]
     fn the_longest_delay_header_wins() {

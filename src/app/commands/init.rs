@@ -411,6 +411,7 @@ mod tests {
             name: Some(name.to_owned()),
             region: "cn-shanghai".to_owned(),
             status: MachineStatus::Running,
+            in_maintenance: false,
             sessions: Vec::new(),
         }
     }

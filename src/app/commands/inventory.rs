@@ -26,6 +26,8 @@ pub struct Machine {
     pub name: Option<String>,
     pub region: String,
     pub status: MachineStatus,
+    /// Whether nobody can connect to a cloud desktop.
+    pub in_maintenance: bool,
     /// Sessions of a workstation.
     pub sessions: Vec<String>,
 }
@@ -39,11 +41,13 @@ impl Machine {
             name: server.name,
             region: server.biz_region_id.unwrap_or_else(|| region.to_owned()),
             status: server.status,
+            in_maintenance: false,
         }
     }
 
     fn desktop(desktop: Desktop, region: &str) -> Self {
         Self {
+            in_maintenance: desktop.is_in_maintenance(),
             id: desktop.id,
             kind: InstanceType::CloudDesktop,
             name: desktop.name,

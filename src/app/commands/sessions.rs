@@ -8,7 +8,7 @@ use super::{
     context::Context,
     inventory::{Machine, find},
     outcome::{Exit, Failure},
-    output::Rows,
+    output::{NONE, Rows},
 };
 use crate::{
     adapters::config::Config,
@@ -148,6 +148,9 @@ impl SessionReport {
                 Some(named) => named == session,
                 None => sessions.len() == 1,
             };
+            if sessions.is_empty() {
+                rows.row([instance.as_str(), schedule, "none", NONE]);
+            }
             for session in sessions {
                 let used = if is_used(session) { "yes" } else { "no" };
                 rows.row([instance.as_str(), schedule, session, used]);
@@ -176,6 +179,7 @@ mod tests {
             name: None,
             region: "cn-shanghai".to_owned(),
             status: MachineStatus::Running,
+            in_maintenance: false,
             sessions: sessions.iter().map(|id| (*id).to_owned()).collect(),
         }
     }

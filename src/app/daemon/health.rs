@@ -228,13 +228,13 @@ async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Ve
 
 /// A right is missing. Bakes go on without the maintenance; their reason has the cloud's words, whatever its code is.
 fn maintenance_refused(refused: RefusedMaintenance) -> Option<Problem> {
-    let RefusedMaintenance { instance, bake, at, code, message } = refused;
+    let RefusedMaintenance { instance, bake, since, code, message } = refused;
     codes::find(&code).filter(|rule| rule.cause == Cause::Credentials)?;
     Some(Problem::new(
         ProblemCode::RightsMissing,
         Severity::Warning,
         Subject::new(SubjectKind::Instance, instance.as_str()),
-        at,
+        since,
         format!(
             "bake {bake} could not put {instance} into maintenance and went on without: {code}: {}",
             one_line(&message)

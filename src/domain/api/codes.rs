@@ -164,13 +164,15 @@ const BAD_SIGNATURE: &str = "Check the access key secret: it does not fit the ke
 const IN_THE_WAY: &str = "The instance is busy, or in a state that does not allow it now: waited for.";
 const RAM: &str = "Grant this action (appstreaming:… or ecd:…) to the RAM user or role.";
 const NO_INSTANCE: &str = "Check instance_id, instance_type and the account: the instance is not there.";
+const NO_WORKSTATION: &str =
+    "Check instance_id, sub_instance_id and the account: the workstation or its session is not there.";
 const NOT_DELETABLE: &str = "The image is shared or not ours: keep it.";
 const IN_USE: &str = "The image is in use or shared: its deletion is tried again later; release it or pin it.";
 const OURS: &str = "The cloud did not understand the request: check the settings, else report a bug.";
 
 const TABLE: &[CodeRule] = &[
     // CreateImageByInstance.
-    exact("Instance.NotFound", Permanent, Instance, NO_INSTANCE),
+    exact("Instance.NotFound", Permanent, Instance, NO_WORKSTATION),
     exact("DesktopInstance.NotFound", Permanent, Instance, NO_INSTANCE),
     exact(
         "Instance.ImageUnsupported",

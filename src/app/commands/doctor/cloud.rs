@@ -361,8 +361,9 @@ fn instance(
     }
     let state = machine.status.as_str();
     let sessions = SessionChoice::of(machine, schedules);
+    let kept = if machine.in_maintenance { " in maintenance" } else { "" };
     let found =
-        format!("{state}, {}{} ({names})", machine.name.as_deref().unwrap_or(kind_label(kind)), sessions.label());
+        format!("{state}{kept}, {}{} ({names})", machine.name.as_deref().unwrap_or(kind_label(kind)), sessions.label());
     if let Some(advice) = sessions.advice() {
         return if sessions.fails() { Check::fail(name, found, advice) } else { Check::warn(name, found, advice) };
     }
