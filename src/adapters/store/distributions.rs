@@ -50,13 +50,15 @@ FROM json_each(?1) AS step
 WHERE distributions.image_id = step.value ->> 'image_id' AND distributions.region = step.value ->> 'region'
   AND distributions.finished_at IS NULL";
 
-/// What an inventory scan showed of copies that have ended; the others are polled.
+/// What an inventory scan showed of copies that have ended, where it is news; the others are polled.
 pub(super) const RECORD_REPLICAS: &str = "
 UPDATE distributions
 SET status = coalesce(entry.value ->> 'status', status), progress = coalesce(entry.value ->> 'progress', progress)
 FROM json_each(?1) AS entry
 WHERE distributions.image_id = entry.value ->> 'image_id' AND distributions.region = entry.value ->> 'region'
-  AND distributions.finished_at IS NOT NULL";
+  AND distributions.finished_at IS NOT NULL
+  AND (status IS NOT coalesce(entry.value ->> 'status', status)
+       OR progress IS NOT coalesce(entry.value ->> 'progress', progress))";
 
 /// Failed copies of a bake's image are queued again, unless the image is deleted or being deleted.
 pub(super) const REOPEN_COPIES: &str = "
