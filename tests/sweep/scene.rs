@@ -13,7 +13,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use fastrand::Rng;
-use imagebaked::adapters::failpoint::{DELETION_POINTS, POINTS};
+use imagebaked::adapters::failpoint::{DELETION_POINTS, MAINTENANCE_POINTS, POINTS};
 use serde_json::{Value, json};
 
 use crate::{
@@ -339,7 +339,7 @@ impl Scene {
     /// Starts the daemon amid the faults, sometimes with a failpoint armed.
     fn launch_amid_faults(&mut self) {
         let armed = if self.fault_kinds.contains(&Nemesis::Failpoint) && self.rng.u8(0..6) > 0 {
-            let points: Vec<&str> = POINTS.iter().chain(&DELETION_POINTS).copied().collect();
+            let points: Vec<&str> = POINTS.iter().chain(&DELETION_POINTS).chain(&MAINTENANCE_POINTS).copied().collect();
             let (point, n) = (*pick(&mut self.rng, &points), self.rng.u32(1..3));
             format!("{point}:{n}")
         } else {
@@ -1108,7 +1108,8 @@ fn timetable(rng: &mut Rng, first: DateTime<Utc>, length: i64) -> (String, Vec<P
     add("often", &["ecd-often"], 2..4, None, "");
     add("kept", &["ecd-kept"], 1..3, Some(keep), "channels = { stable = { after = \"1s\" } }\n");
     add("stopped", &["ws-stopped"], 3..5, stopped_keeps, stop);
-    add("desk", &["ecd-desk"], 3..5, Some(2), "stop_instance = \"if_running\"\nif_connected = \"proceed\"\n");
+    let desk = "stop_instance = \"if_running\"\nif_connected = \"proceed\"\nmaintenance = true\n";
+    add("desk", &["ecd-desk"], 3..5, Some(2), desk);
     add("pair-a", &["ecd-pair"], 3..6, None, "");
     add("pair-b", &["ecd-pair"], 3..6, Some(1), stop);
     add("fleet", &["ecd-fleet", "ecd-horde"], 3..6, None, "channels = { pilot = {} }\n");

@@ -117,9 +117,7 @@ fn by_status(http_status: u16, repeat: Idempotency) -> Classification {
 /// Neither the result nor the delivery of the request is known.
 fn unknown(repeat: Idempotency) -> Classification {
     match repeat {
-        Idempotency::Idempotent => {
-            Classification { class: Transient, advice: "The answer made no sense: tried again." }
-        }
+        Idempotency::Idempotent => Classification { class: Transient, advice: "No usable answer came: tried again." },
         Idempotency::NonIdempotent => Classification {
             class: Unclear,
             advice: "It is unknown whether the cloud acted: searched for before any repetition.",
