@@ -1,23 +1,13 @@
-//! "Did you mean …": the known word with the smallest edit distance.
+//! "Did you mean …".
 
 use std::collections::BTreeSet;
 
+use crate::domain::similar::nearest;
+
+pub use crate::domain::similar::closest;
+
 /// Maximum number of listed names if none is similar.
 const FEW: usize = 8;
-
-/// The candidate closest to `word`, if it is probably a typing error: at most a third of the word's letters differ, or
-/// one. Case is ignored.
-pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word: Vec<char> = word.to_lowercase().chars().collect();
-    let limit = (word.len() / 3).max(1);
-    candidates
-        .into_iter()
-        .filter(|candidate| candidate.len() / 4 <= word.len() + limit)
-        .map(|candidate| (distance(&word, &candidate.to_lowercase().chars().collect::<Vec<_>>()), candidate))
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
 
 /// `did you mean …?`, or the known words if none is similar.
 pub(super) fn suggestion(word: &str, known: &[&str]) -> String {
@@ -25,15 +15,6 @@ pub(super) fn suggestion(word: &str, known: &[&str]) -> String {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("known here: {}", known.join(", ")),
     }
-}
-
-/// The closest name, or one that the word is a part of: people type the beginning of a name.
-fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> Option<&'a str> {
-    closest(word, candidates.clone()).or_else(|| {
-        let part = word.to_lowercase();
-        let is_part = |candidate: &&str| part.chars().count() > 2 && candidate.to_lowercase().contains(&part);
-        candidates.into_iter().find(is_part)
-    })
 }
 
 /// Message if `wanted` is none of these names and ids.
@@ -71,38 +52,9 @@ pub fn no_image<'a>(wanted: &str, known: impl Iterator<Item = (&'a str, &'a str)
     format!("no line has an image {wanted:?}; {hint}")
 }
 
-/// Number of insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
-fn distance(a: &[char], b: &[char]) -> usize {
-    // Three rows of the usual table suffice; a swap needs the row before the last.
-    let mut before = vec![0; b.len() + 1];
-    let mut above: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let replaced = above[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            row[j] = replaced.min(above[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before[j - 2] + 1);
-            }
-        }
-        before = std::mem::replace(&mut above, row);
-    }
-    above[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn slips_are_recognised_and_strangers_are_not() {
-        let keys = ["timezone", "cron", "catch_up", "catch_up_window", "keep"];
-        assert_eq!(closest("timezon", keys), Some("timezone"));
-        assert_eq!(closest("corn", keys), Some("cron"));
-        assert_eq!(closest("CATCHUP", keys), Some("catch_up"));
-        assert_eq!(closest("colour", keys), None);
-        assert_eq!(closest("", keys), None);
-    }
 
     #[test]
     fn an_unknown_schedule_is_reported_with_those_there_are() {
@@ -133,12 +85,5 @@ mod tests {
             r#""golden-v2" is the name of image imgc-9kk3b2; images are named by their id"#
         );
         assert_eq!(report("m"), r#"no line has an image "m"; `imagebaked images` lists them"#);
-    }
-
-    #[test]
-    fn a_swap_of_neighbours_is_one_edit() {
-        let chars = |text: &str| text.chars().collect::<Vec<_>>();
-        assert_eq!(distance(&chars("corn"), &chars("cron")), 1);
-        assert_eq!(distance(&chars("kitten"), &chars("sitting")), 3);
     }
 }
