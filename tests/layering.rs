@@ -31,8 +31,9 @@ const DOMAIN_ORDER: &[&[&str]] = &[
     &["history"],
     &["health"],
     &["event"],
-    &["page"],
     &["status"],
+    &["schedule_rows"],
+    &["page"],
 ];
 
 /// What adapters may import of each other: the folder of files, and where tests let the daemon die.

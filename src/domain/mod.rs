@@ -30,5 +30,8 @@ pub mod history;
 pub mod health;
 
 pub mod event;
-pub mod page;
 pub mod status;
+
+pub mod schedule_rows;
+
+pub mod page;

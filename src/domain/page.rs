@@ -1,10 +1,8 @@
-//! What the page shows, as data: the order of the schedules, the results of their last slots, the nights and the calendar.
-//! The page draws it.
+//! What the page shows beside the rows of the schedules, as data: the nights, the calendar, images and bakes. The page draws
+//! it.
 
 pub mod calendar;
 pub mod night;
-pub mod roster;
-pub mod strip;
 pub mod views;
 
 use std::collections::HashMap;

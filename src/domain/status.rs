@@ -46,8 +46,8 @@ pub struct Status {
     pub paused_in_file: Vec<String>,
     /// The next slots.
     pub next: Vec<Next>,
-    /// A row per schedule: those with problems first, then those that are at work, then by their next slot. Not more than
-    /// were asked for; `daemon.schedules` is how many there are.
+    /// A row per schedule, in the order of [`schedule_rows`](super::schedule_rows). Not more than were asked for;
+    /// `daemon.schedules` is how many there are.
     #[serde(default)]
     pub schedules: Vec<ScheduleRow>,
     /// The image tasks, by name.

@@ -19,4 +19,25 @@ macro_rules! good {
     };
 }
 
-pub(super) use {good, lost};
+/// The newest good image of a line, the one of the highest version: its id, or NULL. The line's id is given as an expression.
+macro_rules! newest_good {
+    ($line:literal) => {
+        concat!(
+            "(SELECT image_id FROM images INDEXED BY images_present WHERE line_id = ",
+            $line,
+            " AND ",
+            $crate::adapters::store::fragments::good!(),
+            "\n   ORDER BY version DESC LIMIT 1)"
+        )
+    };
+}
+
+/// Since when a good image, given by the alias of its row, has been good. An adopted image is as old as its slot, whenever it
+/// was adopted.
+macro_rules! good_at {
+    ($image:literal) => {
+        concat!("CASE WHEN ", $image, ".bake_id IS NULL THEN ", $image, ".slot ELSE ", $image, ".available_at END")
+    };
+}
+
+pub(super) use {good, good_at, lost, newest_good};

@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     Reader, StoreError, failed,
-    fragments::{good, lost},
+    fragments::{good, good_at, lost, newest_good},
     instant,
 };
 use crate::domain::{
@@ -19,25 +19,28 @@ use crate::domain::{
 };
 
 /// Lines with something to judge: those that have lost a slot since their last good image, those without one, and those
-/// that are wanted in any case. An adopted image is as old as its slot, whenever it was adopted.
+/// that are wanted in any case.
 pub(super) const LINES_TO_JUDGE: &str = concat!(
     "
 SELECT * FROM (
     SELECT line.value ->> 'id' AS line_id,
-           CASE WHEN good.bake_id IS NULL THEN good.slot ELSE good.available_at END AS good_at,
+           ",
+    good_at!("good"),
+    " AS good_at,
            min(good.slot, good.available_at) AS made,
            (SELECT first_slot FROM bakes INDEXED BY bakes_lost
             WHERE line_id = line.value ->> 'id' AND ",
     lost!(),
     "
-              AND slot >= coalesce(CASE WHEN good.bake_id IS NULL THEN good.slot ELSE good.available_at END, ?2)
+              AND slot >= coalesce(",
+    good_at!("good"),
+    ", ?2)
             ORDER BY slot LIMIT 1) AS first_lost,
            line.value ->> 'always' AS always
     FROM json_each(?1) AS line LEFT JOIN images AS good
-      ON good.image_id = (SELECT image_id FROM images INDEXED BY images_present WHERE line_id = line.value ->> 'id' AND ",
-    good!(),
-    "
-                          ORDER BY version DESC LIMIT 1))
+      ON good.image_id = ",
+    newest_good!("line.value ->> 'id'"),
+    ")
 WHERE good_at IS NULL OR first_lost IS NOT NULL OR always"
 );
 

@@ -72,7 +72,6 @@ pub(crate) use self::migrating::rename_table;
 pub use self::open_bakes::{OpenBake, OpenStage, PendingRestart};
 pub use self::outbox::{EventFilter, EventRow};
 pub use self::reader::Reader;
-pub use self::schedule_rows::{GoodImageRow, ResultRow};
 pub use self::slots::{NewRow, TargetProgress};
 pub use self::spans::Span;
 pub use self::strays::{FailedImageRow, FailedSighting, UnrecordedImage, UnrecordedSighting};

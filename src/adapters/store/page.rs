@@ -1,33 +1,33 @@
-//! What the page reads: the last bakes of some schedules, their newest images, the bakes of a night, and deletions to come.
+//! What the page reads: the newest images of lines, the bakes of a night, and deletions to come.
 
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, Row as _, sqlite::SqliteRow};
 
-use super::{BakeRow, ImageRow, Reader, StoreError, failed, fragments::good, images::GOING_IMAGES, instant};
+use super::{
+    ImageRow, Reader, StoreError, failed,
+    fragments::{good_at, newest_good},
+    images::GOING_IMAGES,
+    instant,
+};
 use crate::domain::{
     history::ReplicaRow,
-    ids::{ImageId, InstanceId, LineId, ScheduleId},
-    page::{night::Recorded, views::NewestImage},
+    ids::{ImageId, LineId, ScheduleId},
+    page::{
+        night::{Counted, Recorded, columns::COUNTED},
+        views::NewestImage,
+    },
+    schedule_rows::outcome::Outcome,
 };
-
-/// The last bakes of some schedules and instances, each a JSON list of the two.
-pub(super) const LAST_BAKES: &str = "
-SELECT bakes.id, schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, state, reason, reason_code,
-       cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
-       requested_by, config_hash
-FROM json_each(?1) AS target CROSS JOIN bakes
-  ON bakes.id IN (SELECT b.id FROM bakes b WHERE b.schedule_id = target.value ->> 0 AND b.instance_id = target.value ->> 1
-                  ORDER BY b.slot DESC LIMIT ?2)";
 
 /// Those of some lines that have no good image.
 pub(super) const LINES_WITHOUT_IMAGE: &str = concat!(
     "
 SELECT line.value FROM json_each(?1) AS line
-WHERE NOT EXISTS (SELECT 1 FROM images INDEXED BY images_present WHERE line_id = line.value AND ",
-    good!(),
-    ")"
+WHERE ",
+    newest_good!("line.value"),
+    " IS NULL"
 );
 
 /// The newest good image of each line; the lines follow as `l.line_id`, and their condition.
@@ -35,7 +35,9 @@ macro_rules! newest_images {
     ($lines:literal) => {
         concat!(
             "
-SELECT i.line_id, i.image_id, i.image_name, i.version, i.slot, i.available_at,
+SELECT i.line_id, i.image_id, i.image_name, i.version, i.slot, ",
+            good_at!("i"),
+            " AS good_at,
        (SELECT count(*) FROM images n INDEXED BY images_present WHERE n.line_id = i.line_id AND n.deletion_state <> 'deleted') AS images,
        (SELECT json_group_array(json_array(c.channel, n.version) ORDER BY c.channel <> 'latest', c.channel)
         FROM channels c LEFT JOIN images n ON n.image_id = c.image_id
@@ -43,11 +45,8 @@ SELECT i.line_id, i.image_id, i.image_name, i.version, i.slot, i.available_at,
 FROM ",
             $lines,
             " CROSS JOIN images i
-  ON i.image_id = (SELECT image_id FROM images INDEXED BY images_present
-                   WHERE line_id = l.line_id AND ",
-            good!(),
-            "
-                   ORDER BY version DESC LIMIT 1)"
+  ON i.image_id = ",
+            newest_good!("l.line_id")
         )
     };
 }
@@ -66,6 +65,7 @@ macro_rules! recorded {
             "
 SELECT b.id, b.schedule, b.instance_id, b.line_id, coalesce(b.region, '') AS region, b.slot, b.slot_count, b.state, b.reason,
        b.wake_at, b.give_up_at, b.finished_at,
+       EXISTS (SELECT 1 FROM vetoes v WHERE v.image_id = b.image_id) AS vetoed,
        (SELECT min(a.started_at) FROM attempts a WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create')) AS begun_at
 FROM bakes b ",
             $condition
@@ -81,6 +81,13 @@ pub(super) const RECORDED_BETWEEN: &str =
 pub(super) const RECORDED_OPEN: &str =
     recorded!("INDEXED BY bakes_open WHERE b.finished_at IS NULL AND b.slot < ?1\nLIMIT ?2");
 
+/// Ended bakes of slots between two instants, counted by ?3 milliseconds and result.
+pub(super) const COUNTED_BETWEEN: &str = "
+SELECT b.slot / ?3 * ?3 AS part, b.state, EXISTS (SELECT 1 FROM vetoes v WHERE v.image_id = b.image_id) AS vetoed,
+       count(*) AS bakes, max(b.finished_at) AS last_end
+FROM bakes b INDEXED BY bakes_by_slot WHERE b.slot BETWEEN ?1 AND ?2 AND b.finished_at IS NOT NULL
+GROUP BY 1, 2, 3";
+
 /// Bakes of a schedule since an instant, the newest first.
 pub(super) const RECORDED_OF: &str =
     recorded!("WHERE b.schedule_id = ?1 AND b.slot >= ?2\nORDER BY b.slot DESC, b.id DESC LIMIT ?3");
@@ -91,25 +98,6 @@ SELECT d.image_id, d.region, d.state, d.status, d.progress FROM json_each(?1) AS
 ORDER BY d.image_id, d.region";
 
 impl Reader {
-    /// The last `limit` bakes of each of these schedules and instances, in no order.
-    ///
-    /// # Errors
-    ///
-    /// `StoreError` if the query fails.
-    pub async fn last_bakes(
-        &self,
-        targets: &[(ScheduleId, InstanceId)],
-        limit: u32,
-    ) -> Result<Vec<BakeRow>, StoreError> {
-        let rows = sqlx::query_as(LAST_BAKES)
-            .bind(json(targets)?)
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the last bakes"))?;
-        self.with_waits(rows).await
-    }
-
     /// Those of these lines that have no good image.
     ///
     /// # Errors
@@ -162,14 +150,31 @@ impl Reader {
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read the bakes of a night"))?;
-        let open: Vec<Recorded> = sqlx::query_as(RECORDED_OPEN)
-            .bind(from.timestamp_millis())
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the open bakes"))?;
-        rows.extend(open);
+        rows.extend(self.recorded_open(from, limit).await?);
         Ok(rows)
+    }
+
+    /// Open bakes of slots before an instant, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn recorded_open(&self, before: DateTime<Utc>, limit: u32) -> Result<Vec<Recorded>, StoreError> {
+        let query = sqlx::query_as(RECORDED_OPEN).bind(before.timestamp_millis()).bind(limit);
+        query.fetch_all(&self.pool).await.map_err(failed("read the open bakes"))
+    }
+
+    /// Ended bakes of slots between two instants, counted by a few minutes and result.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn counted_between(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> Result<Vec<Counted>, StoreError> {
+        let query = sqlx::query_as(COUNTED_BETWEEN)
+            .bind(from.timestamp_millis())
+            .bind(until.timestamp_millis())
+            .bind(COUNTED.num_milliseconds());
+        query.fetch_all(&self.pool).await.map_err(failed("count the bakes of a night"))
     }
 
     /// Bakes of a schedule since an instant, at most `limit`, the newest first.
@@ -230,10 +235,21 @@ impl FromRow<'_, SqliteRow> for NewestImage {
             name: row.try_get("image_name")?,
             version: row.try_get("version")?,
             slot: instant(row.try_get("slot")?),
-            available_at: instant(row.try_get("available_at")?),
+            good_at: instant(row.try_get("good_at")?),
             images: row.try_get("images")?,
             // SQLite made this text in the same statement.
             channels: serde_json::from_str(&channels).unwrap_or_default(),
+        })
+    }
+}
+
+impl FromRow<'_, SqliteRow> for Counted {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            slot: instant(row.try_get("part")?),
+            outcome: Outcome::with_veto(row.try_get("state")?, row.try_get("vetoed")?),
+            count: usize::try_from(row.try_get::<i64, _>("bakes")?).unwrap_or_default(),
+            last_end: instant(row.try_get("last_end")?),
         })
     }
 }
@@ -250,6 +266,7 @@ impl FromRow<'_, SqliteRow> for Recorded {
             slot: instant(row.try_get("slot")?),
             slot_count: row.try_get("slot_count")?,
             state: row.try_get("state")?,
+            vetoed: row.try_get("vetoed")?,
             reason: row.try_get("reason")?,
             wake_at: maybe("wake_at")?,
             give_up_at: maybe("give_up_at")?,

@@ -23,7 +23,7 @@ use super::{
     listener::LimitedListener,
     page::{STYLE, STYLE_PATH},
     pages,
-    site::{FRESH, Site, WebState},
+    site::{FRESH, LONGEST_WAIT, Site, WebState},
     source::Source,
 };
 use crate::domain::{
@@ -36,6 +36,8 @@ use crate::domain::{
 const ROWS: u32 = 50;
 /// Maximum rows of `/history.json`: a response stays below about a megabyte.
 const MOST_ROWS: u32 = 1_000;
+/// Maximum number of problems in a response to a probe, which may keep it or send it on.
+const MOST_LINES: usize = 100;
 /// Maximum duration of a connection. Every response ends its connection, so this bounds one request.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Maximum time for running responses once the daemon stops.
@@ -60,6 +62,7 @@ pub struct StatusPage {
     listener: Option<TcpListener>,
     hosts: Vec<String>,
     pub(super) fresh: Duration,
+    pub(super) longest_wait: Duration,
 }
 
 impl StatusPage {
@@ -76,7 +79,7 @@ impl StatusPage {
                 Some(TcpListener::bind(address).await.map_err(|source| PageError::Listen { address, source })?)
             }
         };
-        Ok(Self { listener, hosts, fresh: FRESH })
+        Ok(Self { listener, hosts, fresh: FRESH, longest_wait: LONGEST_WAIT })
     }
 
     /// Bound address; with the actual port if 0 was configured.
@@ -87,7 +90,7 @@ impl StatusPage {
     /// Serves until `stop`.
     pub async fn serve(self, source: Arc<dyn Source>, stop: CancellationToken) {
         let Some(listener) = self.listener else { return stop.cancelled().await };
-        let site = Arc::new(Site::new(source, self.hosts, self.fresh));
+        let site = Arc::new(Site::new(source, self.hosts, self.fresh, self.longest_wait));
         let serving = axum::serve(LimitedListener::new(listener, TIME_LIMIT), router(site))
             .with_graceful_shutdown(stop.clone().cancelled_owned());
         let too_late = async {
@@ -120,8 +123,8 @@ fn router(site: Arc<Site>) -> Router {
 }
 
 async fn status_json(State(site): WebState) -> Response {
-    match site.status().await {
-        Ok(status) => json(StatusCode::OK, &*status),
+    match site.standing().await {
+        Ok(standing) => json(StatusCode::OK, &standing.status),
         Err(error) => json_error(StatusCode::SERVICE_UNAVAILABLE, &chain(&*error)),
     }
 }
@@ -143,18 +146,21 @@ async fn history_json(State(site): WebState, uri: Uri) -> Response {
 
 /// Response to a probe for alerts: 200 on ok and warning, 503 on problem, with the headline and a line for each.
 async fn healthz(State(site): WebState) -> Response {
-    match site.status().await {
-        Ok(status) => {
-            let health = &status.health;
+    match site.standing().await {
+        Ok(standing) => {
+            let health = &standing.status.health;
             let code = match health.verdict {
                 Verdict::Ok | Verdict::Warning => StatusCode::OK,
                 Verdict::Problem => StatusCode::SERVICE_UNAVAILABLE,
             };
             let mut text = format!("{}\n", health.verdict);
-            for problem in health.problems() {
+            for problem in health.problems().take(MOST_LINES) {
                 text.push_str(&format!("{}: {}: {}\n", problem.severity, problem.code.as_str(), problem.message));
             }
-            for (problem, _) in health.acknowledged() {
+            if let Some(more @ 1..) = health.problems().len().checked_sub(MOST_LINES) {
+                text.push_str(&format!("and {more} more\n"));
+            }
+            for (problem, _) in health.acknowledged().take(MOST_LINES) {
                 text.push_str(&format!("acknowledged: {}: {}\n", problem.code.as_str(), problem.message));
             }
             (code, text).into_response()

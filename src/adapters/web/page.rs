@@ -9,6 +9,7 @@ pub(super) mod history;
 mod housekeeping;
 pub(super) mod images;
 mod night;
+pub(super) mod not_found;
 pub(super) mod overview;
 pub(super) mod overview_view;
 pub(super) mod schedule;

@@ -23,9 +23,14 @@ use super::{
 use crate::domain::{
     calendar::zone::Zone,
     error::chain,
+    history::Filter,
     ids::BakeId,
-    page::{main_zone, roster::is_meant},
+    page::main_zone,
     schedule::Schedule,
+    schedule_rows::{
+        order::{Entry, Rank},
+        search::{is_meant, nearest},
+    },
 };
 
 /// Number of rows of a page.
@@ -38,22 +43,21 @@ pub(super) async fn overview(State(site): WebState, uri: Uri) -> Response {
     let frame = frame(&site, &uri, Tab::Overview);
     let shown = async {
         let query = Query::parse(uri.query());
-        let (status, roster, nights) = (site.status().await?, site.roster().await?, site.nights().await?);
+        let (standing, nights) = (site.standing().await?, site.nights().await?);
         let wanted: Vec<_> = match query.get("q") {
-            Some(typed) => roster.iter().filter(|entry| is_meant(&entry.schedule, typed)).collect(),
-            None => roster.iter().collect(),
+            Some(typed) => standing.order.iter().filter(|entry| is_meant(&entry.schedule, typed)).collect(),
+            None => standing.order.iter().collect(),
         };
         let pages = wanted.len().div_ceil(ROWS).max(1);
         let page = query.page().min(pages);
         let entries: Vec<_> = wanted.iter().skip((page - 1) * ROWS).take(ROWS).copied().cloned().collect();
-        let details = site.source.details(entries.iter().map(|entry| Arc::clone(&entry.schedule)).collect()).await?;
+        let rows = site.rows(&standing, &entries).await?;
         let overview = Overview {
-            status: &status,
-            nights: &nights,
-            entries: &entries,
-            details: &details,
+            status: &standing.status,
+            nights: nights.as_deref(),
+            rows: &rows,
             found: wanted.len(),
-            all: roster.len(),
+            all: standing.order.len(),
             pages: (page, pages),
             query: &query,
         };
@@ -68,13 +72,24 @@ pub(super) async fn schedule(State(site): WebState, Path(name): Path<String>, ur
     let schedules = site.source.schedules();
     let by_id = schedules.iter().find(|schedule| schedule.id.as_str() == name);
     let found = by_id.or_else(|| schedules.iter().find(|schedule| schedule.name.as_str() == name));
-    let Some(schedule) = found else { return not_found(&frame, "There is no such schedule") };
+    let Some(schedule) = found else {
+        return html(StatusCode::NOT_FOUND, page::not_found::schedule(&frame, &name, &nearest(&schedules, &name)));
+    };
     frame.zone = schedule.timing.zone();
     let shown = async {
-        let (status, roster) = (site.status().await?, site.roster().await?);
-        let entry = roster.iter().find(|entry| entry.schedule.id == schedule.id);
+        let standing = site.standing().await?;
+        let known = standing.order.iter().find(|entry| entry.schedule.id == schedule.id).cloned();
+        // The order may be older than a reload.
+        let entry = known.unwrap_or_else(|| Entry {
+            schedule: Arc::clone(schedule),
+            rank: Rank::Good,
+            severity: None,
+            without_image: 0,
+        });
+        let rows = site.rows(&standing, &[entry]).await?;
         let view = site.source.schedule(Arc::clone(schedule)).await?;
-        Ok(html(StatusCode::OK, page::schedule::schedule(&frame, &view, entry, &status)))
+        let page = rows.first().map(|row| page::schedule::schedule(&frame, &view, row, &standing.status));
+        Ok(page.map_or_else(|| not_found(&frame, "There is no such schedule"), |page| html(StatusCode::OK, page)))
     };
     or_unreadable(&frame, shown.await)
 }
@@ -92,7 +107,11 @@ pub(super) async fn bake(State(site): WebState, Path(id): Path<String>, uri: Uri
             }
             html(StatusCode::OK, page::bake::bake(&frame, &view, schedule.is_some()))
         }
-        Ok(None) => not_found(&frame, "There is no such bake"),
+        Ok(None) => {
+            // The newest one shows how far the numbers go.
+            let newest = site.source.history(Filter { limit: 1, ..Filter::default() }).await.unwrap_or_default();
+            html(StatusCode::NOT_FOUND, page::not_found::bake(&frame, newest.first().map(|row| row.id)))
+        }
         Err(error) => unreadable(&frame, &error),
     }
 }
@@ -105,9 +124,10 @@ pub(super) async fn history(State(site): WebState, uri: Uri) -> Response {
         let filters = Filters::read(&query, &schedules, frame.zone, frame.now);
         // One more shows whether there is a next page.
         let limit = u32::try_from(ROWS + 1).unwrap_or(u32::MAX);
-        let (code, mut rows) = match &filters.wrong {
-            Some(_) => (StatusCode::BAD_REQUEST, Vec::new()),
-            None => (StatusCode::OK, site.source.history(filters.filter(limit)).await?),
+        let (code, mut rows) = if filters.wrong.is_empty() {
+            (StatusCode::OK, site.source.history(filters.filter(limit)).await?)
+        } else {
+            (StatusCode::BAD_REQUEST, Vec::new())
         };
         let has_more = rows.len() > ROWS;
         rows.truncate(ROWS);
@@ -126,8 +146,11 @@ pub(super) async fn images(State(site): WebState, uri: Uri) -> Response {
         let mut view = site.source.images(after, limit).await?;
         let has_more = view.lines.len() > ROWS;
         view.lines.truncate(ROWS);
-        let roster = site.roster().await?;
-        Ok(html(StatusCode::OK, page::images::images(&frame, &view, &roster, query.get("after").is_some(), has_more)))
+        let standing = site.standing().await?;
+        Ok(html(
+            StatusCode::OK,
+            page::images::images(&frame, &view, &standing.order, query.get("after").is_some(), has_more),
+        ))
     };
     or_unreadable(&frame, shown.await)
 }
@@ -156,5 +179,5 @@ fn unreadable(frame: &Frame, error: &SourceError) -> Response {
 }
 
 fn not_found(frame: &Frame, what: &str) -> Response {
-    html(StatusCode::NOT_FOUND, page::frame::not_found(frame, what))
+    html(StatusCode::NOT_FOUND, page::not_found::page(frame, what))
 }

@@ -1,17 +1,18 @@
 //! The port of the page: what it reads, whoever keeps it.
 
-use std::{collections::HashSet, error::Error, future::Future, pin::Pin, sync::Arc};
+use std::{error::Error, future::Future, pin::Pin, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
 use crate::domain::{
     history::{BakeRow, Filter},
-    ids::{BakeId, LineId},
+    ids::BakeId,
     page::{
         night::Night,
-        views::{BakeView, Details, ImagesView, ScheduleView},
+        views::{BakeView, ImagesView, ScheduleView},
     },
     schedule::Schedule,
+    schedule_rows::{RowFacts, order::Entry},
     status::Status,
 };
 
@@ -20,6 +21,15 @@ pub type SourceError = Box<dyn Error + Send + Sync>;
 
 /// Future of an answer.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, SourceError>> + Send + 'a>>;
+
+/// What all pages begin with.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Status of the daemon.
+    pub status: Status,
+    /// All schedules in force, in their order.
+    pub order: Vec<Entry>,
+}
 
 /// Data source of the page.
 pub trait Source: Send + Sync + 'static {
@@ -32,17 +42,14 @@ pub trait Source: Send + Sync + 'static {
     /// The schedules in force, in the order of the file.
     fn schedules(&self) -> Vec<Arc<Schedule>>;
 
-    /// Status of the daemon.
-    fn status(&self) -> Answer<'_, Status>;
+    /// Status of the daemon, and the schedules in their order.
+    fn standing(&self) -> Answer<'_, Standing>;
 
-    /// Those of these lines that have no good image.
-    fn lines_without_image(&self, lines: Vec<LineId>) -> Answer<'_, HashSet<LineId>>;
-
-    /// The last night and the coming one.
+    /// The last night and the coming or current one.
     fn nights(&self) -> Answer<'_, [Night; 2]>;
 
-    /// Last bakes and newest images of these schedules.
-    fn details(&self, schedules: Vec<Arc<Schedule>>) -> Answer<'_, Details>;
+    /// What the history has of these schedules for their rows.
+    fn row_facts(&self, schedules: Vec<Arc<Schedule>>) -> Answer<'_, RowFacts>;
 
     /// All about one schedule.
     fn schedule(&self, schedule: Arc<Schedule>) -> Answer<'_, ScheduleView>;

@@ -70,7 +70,7 @@ pub use self::engine::{Engine, EngineRequest, EngineStatus, PlannedLine, Request
 pub use self::image_tasks::{edit::change_of_images, prune::judgement, strays::failed_images};
 pub use self::planner::StoredTiming;
 pub use self::reconcile::{ReconcileError, compare_history};
-pub use self::schedule_rows::{Circumstances, schedule_rows};
+pub use self::schedule_rows::schedule_rows;
 pub use self::signals::{Asked, Signals};
 use self::signposts::Signposts;
 

@@ -1,35 +1,38 @@
 //! The data of the page, from the history and the configuration in force.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::{context::DaemonContext, health, image_tasks::prune::judgement_of};
+use super::{context::DaemonContext, health, image_tasks::prune::judgement_of, schedule_rows::read_facts};
 use crate::{
     adapters::{
         store::{BakeRow, Filter, StoreError},
-        web::source::{Answer, Source, SourceError},
+        web::source::{Answer, Source, SourceError, Standing},
     },
     domain::{
-        ids::{BakeId, InstanceId, LineId, ScheduleId},
+        clock::later,
+        ids::{BakeId, InstanceId, LineId},
         image::report::Judged,
         page::{
             calendar, main_zone,
             night::{self, Facts, Night},
-            strip::SLOTS,
-            views::{BakeView, Details, ImagesView, ScheduleView},
+            views::{BakeView, ImagesView, ScheduleView},
         },
         plan::forecast::Builders,
         schedule::Schedule,
-        status::Status,
+        schedule_rows::RowFacts,
     },
 };
 
-/// Maximum number of bakes of a night, and of the last weeks of a schedule.
+/// Maximum number of bakes of the last weeks of a schedule, and of open ones.
 const MOST_BAKES: u32 = 3_000;
+/// Maximum number of bakes of the shown nights that are read one by one. More are counted.
+const MOST_LISTED: u32 = 1_000;
+/// Maximum number of lines whose durations are read. More lines make columns, for which the median of these is enough.
+const MOST_LINES: usize = 1_000;
+/// Number of bakes on the page of a schedule.
+const LAST_BAKES: u32 = 14;
 /// Maximum number of listed deletions.
 const MOST_GOING: u32 = 200;
 
@@ -46,20 +49,16 @@ impl Source for DaemonContext {
         self.config().schedules.clone()
     }
 
-    fn status(&self) -> Answer<'_, Status> {
-        answer(Self::status(self, false))
-    }
-
-    fn lines_without_image(&self, lines: Vec<LineId>) -> Answer<'_, HashSet<LineId>> {
-        answer(async move { self.store.reader().lines_without_image(&lines).await })
+    fn standing(&self) -> Answer<'_, Standing> {
+        answer(Self::standing(self, false))
     }
 
     fn nights(&self) -> Answer<'_, [Night; 2]> {
         answer(self.compute_nights())
     }
 
-    fn details(&self, schedules: Vec<Arc<Schedule>>) -> Answer<'_, Details> {
-        answer(async move { self.read_details(&schedules).await })
+    fn row_facts(&self, schedules: Vec<Arc<Schedule>>) -> Answer<'_, RowFacts> {
+        answer(async move { read_facts(self.store.reader(), schedules.iter().map(|schedule| &**schedule)).await })
     }
 
     fn schedule(&self, schedule: Arc<Schedule>) -> Answer<'_, ScheduleView> {
@@ -94,46 +93,48 @@ fn answer<'a, T: Send + 'a>(read: impl Future<Output = Result<T, StoreError>> + 
     Box::pin(async move { read.await.map_err(SourceError::from) })
 }
 
+/// All lines of these schedules, or every n-th of very many.
+fn sampled_lines(schedules: &[Arc<Schedule>]) -> Vec<LineId> {
+    let lines: Vec<(&Schedule, &InstanceId)> = schedules
+        .iter()
+        .flat_map(|schedule| schedule.instances.as_slice().iter().map(|instance| (&**schedule, instance)))
+        .collect();
+    let step = lines.len().div_ceil(MOST_LINES).max(1);
+    lines.into_iter().step_by(step).map(|(schedule, instance)| schedule.line(instance)).collect()
+}
+
 impl DaemonContext {
     async fn compute_nights(&self) -> Result<[Night; 2], StoreError> {
         let (reader, config, now) = (self.store.reader(), self.config(), self.clock.now());
         let zone = main_zone(config.schedules.iter().map(|schedule| &**schedule));
-        let recorded = reader.recorded_between(night::needed_from(zone, now), now, MOST_BAKES).await?;
+        let from = night::needed_from(zone, now);
+        let mut recorded = reader.recorded_between(from, now, MOST_LISTED + 1).await?;
+        let mut counted = Vec::new();
+        if recorded.len() > MOST_LISTED as usize {
+            recorded = reader.recorded_open(later(now, Duration::from_millis(1)), MOST_BAKES).await?;
+            counted = reader.counted_between(from, now).await?;
+        }
         let pauses = reader.pauses().await?;
         let is_paused = |schedule: &Schedule| {
             schedule.paused || pauses.get(&schedule.id).is_some_and(|pause| pause.is_in_force(now))
         };
-        let schedules = config.schedules.iter().filter(|schedule| !is_paused(schedule)).cloned().collect();
+        let schedules: Vec<_> = config.schedules.iter().filter(|schedule| !is_paused(schedule)).cloned().collect();
+        let durations = reader.durations_of(&sampled_lines(&schedules)).await?;
         let builders = Builders {
             all: config.daemon.max_builders as usize,
             per_region: config.daemon.max_builders_per_region as usize,
         };
-        let facts = Facts { recorded, schedules, durations: reader.durations().await?, builders };
+        let facts = Facts { recorded, counted, schedules, durations, builders };
         Ok(night::nights(&facts, zone, now))
-    }
-
-    async fn read_details(&self, schedules: &[Arc<Schedule>]) -> Result<Details, StoreError> {
-        let reader = self.store.reader();
-        let (mut targets, mut lines): (Vec<(ScheduleId, InstanceId)>, Vec<LineId>) = (Vec::new(), Vec::new());
-        for schedule in schedules {
-            for instance in schedule.instances.as_slice() {
-                targets.push((schedule.id.clone(), instance.clone()));
-                lines.push(schedule.line(instance));
-            }
-        }
-        let slots = u32::try_from(SLOTS).unwrap_or(u32::MAX);
-        let mut rows: HashMap<String, Vec<BakeRow>> = HashMap::new();
-        for row in reader.last_bakes(&targets, slots).await? {
-            rows.entry(row.schedule_id.clone()).or_default().push(row);
-        }
-        let images = reader.newest_images(&lines).await?;
-        Ok(Details { rows, images: images.into_iter().map(|image| (image.line.clone(), image)).collect() })
     }
 
     async fn read_schedule(&self, schedule: Arc<Schedule>) -> Result<ScheduleView, StoreError> {
         let (reader, config, now) = (self.store.reader(), self.config(), self.clock.now());
-        let details = self.read_details(std::slice::from_ref(&schedule)).await?;
         let lines: Vec<LineId> = schedule.instances.as_slice().iter().map(|one| schedule.line(one)).collect();
+        let newest = reader.newest_images(&lines).await?;
+        let newest = newest.into_iter().map(|image| (image.line.clone(), image)).collect();
+        let last = Filter { schedule: Some(schedule.id.to_string()), limit: LAST_BAKES, ..Filter::default() };
+        let bakes = reader.history(&last).await?;
         let judged = judgement_of(reader, &config, &lines, now).await?;
         let mut judged: HashMap<_, Judged> =
             judged.images.into_iter().map(|image| (image.image_id.clone(), image)).collect();
@@ -150,6 +151,6 @@ impl DaemonContext {
                 (row, next)
             })
             .collect();
-        Ok(ScheduleView { schedule, details, images, replicas, recorded })
+        Ok(ScheduleView { schedule, bakes, newest, images, replicas, recorded })
     }
 }

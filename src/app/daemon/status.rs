@@ -7,12 +7,13 @@ use super::{
     housekeeping::board::{BackupReport, JobReport, RETENTION},
     problems::Judgement,
     reload::Files,
-    schedule_rows::{Circumstances, schedule_rows},
+    schedule_rows::schedule_rows,
 };
 use crate::{
-    adapters::store::StoreError,
+    adapters::{store::StoreError, web::source::Standing},
     domain::{
         clock::{age, later},
+        schedule_rows::open::Circumstances,
         status::{
             Backups, Bakes, Daemon, FailingBackups, GoodBackup, HousekeepingJob, ImageTask, Next, OnDisk, Paused,
             Status, SuspendedSince, TaskError, Zones,
@@ -24,6 +25,11 @@ use crate::{
 impl DaemonContext {
     /// The status, from the history and the engine; with the rows of all schedules if wanted.
     pub(super) async fn status(&self, all: bool) -> Result<Status, StoreError> {
+        Ok(self.standing(all).await?.status)
+    }
+
+    /// The same with the order of all schedules.
+    pub(super) async fn standing(&self, all: bool) -> Result<Standing, StoreError> {
         let now = self.clock.now();
         let engine = self.engine.borrow().clone();
         let config = self.config();
@@ -108,8 +114,9 @@ impl DaemonContext {
             last_day,
         };
         let about = Circumstances::of(&status);
-        status.schedules = schedule_rows(self.store.reader(), &config, about, all, now).await?;
-        Ok(status)
+        let (rows, order) = schedule_rows(self.store.reader(), &config.schedules, about, all, now).await?;
+        status.schedules = rows;
+        Ok(Standing { status, order })
     }
 
     fn housekeeping_jobs(&self, now: DateTime<Utc>) -> Vec<HousekeepingJob> {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
 
-use super::{night::Recorded, strip::Outcome};
-use crate::domain::calendar::zone::Zone;
+use super::night::Recorded;
+use crate::domain::{calendar::zone::Zone, schedule_rows::outcome::Outcome};
 
 /// Number of weeks.
 pub const WEEKS: i64 = 5;

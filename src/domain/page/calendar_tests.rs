@@ -14,6 +14,7 @@ fn weeks_begin_on_monday_and_end_with_the_current_one() {
         slot: slot.parse().unwrap(),
         slot_count: 1,
         state: state.to_owned(),
+        vetoed: false,
         reason: None,
         wake_at: None,
         give_up_at: None,

@@ -1,7 +1,11 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::*;
-use crate::domain::schedule;
+use super::{columns::Columns, *};
+use crate::domain::{
+    plan::forecast::{Builders, Durations},
+    schedule::{self, Schedule},
+    schedule_rows::outcome::Outcome,
+};
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -28,6 +32,7 @@ fn bake(id: i64, slot: &str, begun: Option<i64>, ended: Option<i64>, state: &str
         slot,
         slot_count: 1,
         state: state.to_owned(),
+        vetoed: false,
         reason: Some("because".to_owned()),
         wake_at: None,
         give_up_at: Some(minutes(240)),
@@ -39,10 +44,22 @@ fn bake(id: i64, slot: &str, begun: Option<i64>, ended: Option<i64>, state: &str
 fn facts(recorded: Vec<Recorded>, schedules: &[Arc<Schedule>], builders: usize) -> Facts {
     Facts {
         recorded,
+        counted: Vec::new(),
         schedules: schedules.to_vec(),
         durations: Durations::learn([("s1".into(), Duration::from_mins(40))]),
         builders: Builders { all: builders, per_region: builders },
     }
+}
+
+/// The lanes and the marks beside them.
+fn lanes(night: &Night) -> (&[Vec<Bar>], &[Beside]) {
+    let Drawing::Lanes { lanes, beside } = &night.drawing else { panic!("{night:?}") };
+    (lanes, beside)
+}
+
+fn columns(night: &Night) -> &Columns {
+    let Drawing::Columns(columns) = &night.drawing else { panic!("{night:?}") };
+    columns
 }
 
 #[test]
@@ -55,17 +72,16 @@ fn what_was_baked_lies_over_what_is_usual() {
         bake(4, slot, None, Some(0), "skipped"),
     ];
     let [last, tonight] = nights(&facts(recorded, &[], 5), zone(), now());
-    assert!(tonight.is_empty());
-    let lanes: Vec<Vec<_>> = last.lanes.iter().map(|lane| lane.iter().map(|bar| bar.bake.unwrap()).collect()).collect();
-    assert_eq!(lanes, [vec![1, 3], vec![2]], "a lane is free as soon as its bake has ended");
-    let first = &last.lanes[0][0];
+    assert_eq!(tonight.drawing, Drawing::Nothing);
+    let (drawn, beside) = lanes(&last);
+    let numbers: Vec<Vec<_>> = drawn.iter().map(|lane| lane.iter().map(|bar| bar.bake.unwrap()).collect()).collect();
+    assert_eq!(numbers, [vec![1, 3], vec![2]], "a lane is free as soon as its bake has ended");
+    let first = &drawn[0][0];
     assert_eq!(first.planned_end, at("2027-03-02T19:40:00Z"));
     assert_eq!(first.end, Some(at("2027-03-02T20:00:00Z")));
-    assert_eq!((first.waited_from, last.lanes[0][1].waited_from), (None, Some(at(slot))));
-    assert_eq!(
-        last.beside.iter().map(|mark| (mark.bake, mark.outcome)).collect::<Vec<_>>(),
-        [(Some(4), Outcome::Skipped)]
-    );
+    assert_eq!((first.waited_from, drawn[0][1].waited_from), (None, Some(at(slot))));
+    let marks: Vec<_> = beside.iter().map(|mark| (mark.bake, mark.outcome)).collect();
+    assert_eq!(marks, [(Some(4), Outcome::Skipped)]);
     let counts = [(Outcome::Succeeded, 2), (Outcome::Skipped, 1), (Outcome::Failed, 1)];
     assert_eq!((last.counts, last.planned, last.end), (counts.into(), 0, Some(at("2027-03-02T20:20:00Z"))));
     // From 03:00 in Shanghai, four hours at least.
@@ -77,11 +93,11 @@ fn the_plan_follows_the_learned_durations_and_the_builders() {
     let schedules = [Arc::new(schedule::example("s1", &["ecd-1"])), Arc::new(schedule::example("s2", &["ecd-2"]))];
     let running = bake(9, "2027-03-02T23:50:00Z", Some(0), None, "building");
     let [last, tonight] = nights(&facts(vec![running], &schedules, 1), zone(), now());
-    let open = &last.lanes[0][0];
+    let open = &lanes(&last).0[0][0];
     assert_eq!((open.bake, open.end, open.outcome), (Some(9), Some(now()), Some(Outcome::Running)));
-    let bars = &tonight.lanes[0];
+    let bars = &lanes(&tonight).0[0];
     let begin = at("2027-03-03T19:00:00Z");
-    assert_eq!(tonight.lanes.len(), 1);
+    assert_eq!(lanes(&tonight).0.len(), 1);
     assert_eq!(
         (bars[0].begin, bars[0].planned_end, bars[0].waited_from),
         (begin, begin + TimeDelta::minutes(40), None)
@@ -96,21 +112,88 @@ fn a_slot_that_would_wait_too_long_is_shown_without_a_builder() {
     late.give_up_at = Some(now() + TimeDelta::minutes(5));
     let running = bake(1, "2027-03-02T23:55:00Z", Some(0), None, "building");
     let [last, _] = nights(&facts(vec![running, late], &[], 1), zone(), now());
-    assert_eq!(last.beside.len(), 1);
-    assert_eq!((last.beside[0].bake, last.beside[0].outcome), (Some(8), Outcome::Skipped));
+    let (_, beside) = lanes(&last);
+    assert_eq!(beside.len(), 1);
+    assert_eq!((beside[0].bake, beside[0].outcome), (Some(8), Outcome::Skipped));
 }
 
 #[test]
-fn a_crowded_night_is_drawn_in_part() {
-    let recorded: Vec<_> = (0..50).map(|n| bake(n, "2027-03-02T19:00:00Z", Some(0), Some(60), "succeeded")).collect();
+fn a_crowded_night_is_counted_and_nothing_is_left_out() {
+    let slot = "2027-03-02T19:02:00Z";
+    let mut recorded: Vec<_> = (0..50).map(|n| bake(n, slot, Some(0), Some(60), "succeeded")).collect();
+    recorded[7].state = "failed".to_owned();
+    recorded[8].vetoed = true;
+    recorded.push(bake(60, "2027-03-02T19:31:00Z", None, Some(0), "skipped"));
     let [last, _] = nights(&facts(recorded, &[], 50), zone(), now());
-    assert_eq!((last.lanes.len(), last.more), (LANES, 50 - LANES));
-    assert_eq!(last.counts[&Outcome::Succeeded], 50);
+    let drawn = columns(&last);
+    assert_eq!(drawn.length, TimeDelta::minutes(5));
+    let counts: Vec<_> = drawn.columns.iter().map(|column| (column.from, column.counts.clone())).collect();
+    let first = [(Outcome::Succeeded, 48), (Outcome::Vetoed, 1), (Outcome::Failed, 1)].into();
+    let second = [(Outcome::Skipped, 1)].into();
+    assert_eq!(counts, [(at("2027-03-02T19:00:00Z"), first), (at("2027-03-02T19:30:00Z"), second)]);
+    assert_eq!((drawn.highest(), last.counts.values().sum::<usize>()), (50, 51));
+}
+
+#[test]
+fn what_the_history_counted_is_added_to_what_is_open_and_planned() {
+    let count = |slot: &str, outcome, count| Counted { slot: at(slot), outcome, count, last_end: at(slot) };
+    let running = bake(9, "2027-03-02T23:50:00Z", Some(0), None, "building");
+    let schedules: Vec<_> =
+        (0..400).map(|n| Arc::new(schedule::example(&format!("s{n}"), &[&format!("ecd-{n}")]))).collect();
+    let facts = Facts {
+        counted: vec![
+            count("2027-03-01T19:00:00Z", Outcome::Failed, 7),
+            count("2027-03-02T19:00:00Z", Outcome::Succeeded, 900),
+            count("2027-03-02T20:05:00Z", Outcome::Failed, 40),
+        ],
+        ..facts(vec![running], &schedules, 20)
+    };
+    let [last, tonight] = nights(&facts, zone(), now());
+    let counts = [(Outcome::Succeeded, 900), (Outcome::Running, 1), (Outcome::Failed, 40)];
+    assert_eq!((&last.counts, columns(&last).columns.len()), (&counts.into(), 3));
+    // Of four hundred at one time, twenty at once, some would wait past their deadline.
+    let [column] = columns(&tonight).columns.as_slice() else { panic!("{tonight:?}") };
+    assert_eq!((column.planned, column.late), (tonight.planned, tonight.late));
+    assert!(tonight.planned >= 100 && tonight.late >= 100, "{} and {}", tonight.planned, tonight.late);
+    assert_eq!(tonight.planned + tonight.late, 400);
+}
+
+#[test]
+fn a_whole_day_has_a_column_for_every_half_hour() {
+    for (zone, date) in [("Asia/Shanghai", "2027-03-02"), ("Europe/Berlin", "2027-10-30")] {
+        let zone: Zone = zone.parse().unwrap();
+        let day: chrono::NaiveDate = date.parse().unwrap();
+        let noon = crate::domain::time::first_at(day.and_hms_opt(12, 0, 0).unwrap(), zone);
+        let recorded: Vec<_> = (0..24 * 60)
+            .map(|minute| {
+                let slot = (noon + TimeDelta::minutes(minute)).to_rfc3339();
+                bake(minute, &slot, Some(0), Some(5), "succeeded")
+            })
+            .collect();
+        let now = noon + TimeDelta::hours(22);
+        let [last, _] = nights(&facts(recorded, &[], 50), zone, now);
+        assert!((24..=48).contains(&columns(&last).columns.len()), "{}", columns(&last).columns.len());
+        assert_eq!(columns(&last).columns.iter().map(columns::Column::all).sum::<usize>(), 24 * 60);
+    }
 }
 
 #[test]
 fn a_night_is_from_noon_to_noon_across_a_change_of_the_clock() {
     let zone: Zone = "Europe/Berlin".parse().unwrap();
-    let noon = noons(zone, at("2027-03-28T06:00:00Z"));
-    assert_eq!(noon, [at("2027-03-27T11:00:00Z"), at("2027-03-28T10:00:00Z"), at("2027-03-29T10:00:00Z")]);
+    let [last, tonight] = name::windows(zone, at("2027-03-28T06:00:00Z"));
+    assert_eq!((last.from, last.to), (at("2027-03-27T11:00:00Z"), at("2027-03-28T10:00:00Z")));
+    assert_eq!(tonight.to, at("2027-03-29T10:00:00Z"));
+    assert_eq!(needed_from(zone, at("2027-03-28T06:00:00Z")), at("2027-03-26T11:00:00Z"));
+}
+
+#[test]
+fn a_bake_that_runs_over_midnight_is_one_bar_of_the_current_night() {
+    // 00:30 in Shanghai; it began at 23:50.
+    let now = at("2027-03-02T16:30:00Z");
+    let running = bake(9, "2027-03-02T15:50:00Z", Some(0), None, "building");
+    let [tonight, last] = nights(&facts(vec![running], &[], 1), zone(), now);
+    assert_eq!((tonight.name, last.name), (name::NightName::Tonight, name::NightName::Last));
+    let bar = &lanes(&tonight).0[0][0];
+    assert_eq!((bar.begin, bar.end), (at("2027-03-02T15:50:00Z"), Some(now)));
+    assert_eq!(last.drawing, Drawing::Nothing);
 }

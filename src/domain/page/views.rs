@@ -25,21 +25,12 @@ pub struct NewestImage {
     pub version: i64,
     /// Its slot.
     pub slot: DateTime<Utc>,
-    /// First time it was seen AVAILABLE.
-    pub available_at: DateTime<Utc>,
+    /// Since when it has been good.
+    pub good_at: DateTime<Utc>,
     /// Number of images of the line that are not deleted.
     pub images: i64,
     /// Each channel and the version it points to, `latest` first; none if it is empty.
     pub channels: Vec<(String, Option<i64>)>,
-}
-
-/// The last bakes and the newest images of some schedules.
-#[derive(Debug, Clone, Default)]
-pub struct Details {
-    /// Bakes of the last slots, by the schedule's id.
-    pub rows: HashMap<String, Vec<BakeRow>>,
-    /// The newest good image of each line that has one.
-    pub images: HashMap<LineId, NewestImage>,
 }
 
 /// One schedule.
@@ -47,8 +38,10 @@ pub struct Details {
 pub struct ScheduleView {
     /// The schedule.
     pub schedule: Arc<Schedule>,
-    /// Its last bakes and newest images.
-    pub details: Details,
+    /// Its last bakes, the newest first.
+    pub bakes: Vec<BakeRow>,
+    /// The newest good image of each of its lines that has one.
+    pub newest: HashMap<LineId, NewestImage>,
     /// Its images that are not deleted, the newest version first, with what happens to each next.
     pub images: Vec<(ImageRow, Option<Judged>)>,
     /// Copies of each image, by its id.

@@ -123,15 +123,6 @@ pub(super) fn document(frame: &Frame, title: &str, reloads: bool, content: &Mark
     }
 }
 
-/// Not found.
-pub(in crate::adapters::web) fn not_found(frame: &Frame, what: &str) -> Markup {
-    let content = html! {
-        h1 { (what) "." }
-        p.summary { a href=(frame.to("")) { "The overview" } " has all schedules, " a href=(frame.to("history")) { "the history" } " all bakes." }
-    };
-    document(frame, "Not found · imagebaked", false, &content)
-}
-
 /// Page for a history that does not respond. It reloads, to recover by itself.
 pub(in crate::adapters::web) fn unreadable(frame: &Frame, why: &str) -> Markup {
     let content = html! {

@@ -63,8 +63,17 @@ fn problem(frame: &Frame, problem: &Problem) -> Markup {
     html! {
         li {
             p { strong { (word) ": " } (problem.message) }
-            @if let Some(command) = &problem.command { p { code.command { (command) } } }
-            p.more { (problem.code.as_str()) ", began " (frame.distance_of_text(&problem.since)) }
+            (act(frame, problem))
+        }
+    }
+}
+
+/// The command to copy, with the code and the begin.
+pub(super) fn act(frame: &Frame, problem: &Problem) -> Markup {
+    html! {
+        div.act {
+            @if let Some(command) = &problem.command { code.command { (command) } }
+            span.more { (problem.code.as_str()) ", began " (frame.distance_of_text(&problem.since)) }
         }
     }
 }

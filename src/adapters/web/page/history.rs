@@ -18,6 +18,7 @@ use crate::{
         history::{BakeRow, Filter},
         ids::BakeId,
         schedule::Schedule,
+        schedule_rows::search::nearest,
         time::{AskedTime, Edge, Facing},
     },
 };
@@ -36,7 +37,9 @@ const STATES: [(&str, &[&str]); 6] = [
 #[derive(Debug, Default)]
 pub(in crate::adapters::web) struct Filters {
     /// Why they cannot be applied.
-    pub(in crate::adapters::web) wrong: Option<String>,
+    pub(in crate::adapters::web) wrong: Vec<String>,
+    /// Schedules that may be meant, if none in force has the name.
+    near: Vec<Arc<Schedule>>,
     filter: Filter,
 }
 
@@ -54,13 +57,13 @@ impl Filters {
             .iter()
             .find(|one| schedule.is_some_and(|text| one.id.as_str() == text || one.name.as_str() == text));
         let zone = meant.map_or(zone, |schedule| schedule.timing.zone());
-        let mut wrong = None;
+        let mut wrong = Vec::new();
         let mut time = |name: &str, edge| {
             let text = query.get(name)?;
             match text.parse::<AskedTime>() {
                 Ok(asked) => Some(asked.instant(zone, now, Facing::Past, edge)),
                 Err(error) => {
-                    wrong = Some(format!("{text}: {error}"));
+                    wrong.push(format!("{} {text:?}: {error}.", if edge == Edge::Start { "Since" } else { "Until" }));
                     None
                 }
             }
@@ -73,7 +76,14 @@ impl Filters {
         });
         let states: Vec<String> = states.unwrap_or_default();
         if let Some(unknown) = states.iter().find(|state| !State::WORDS.contains(&state.as_str())) {
-            wrong = Some(format!("{unknown} is no state"));
+            let known: Vec<&str> = STATES.iter().map(|(word, _)| *word).collect();
+            wrong.push(format!("State {unknown:?}: there is no such state; choose one of {}.", known.join(", ")));
+        }
+        if since.zip(until).is_some_and(|(since, until)| since > until) {
+            wrong.push("Since is later than until: no slot lies between them.".to_owned());
+        }
+        if schedule.is_some() && meant.is_none() {
+            filters.near = nearest(schedules, schedule.unwrap_or_default());
         }
         filters.wrong = wrong;
         filters.filter = Filter {
@@ -113,8 +123,12 @@ pub(in crate::adapters::web) fn history(
     let content = html! {
         h1 { "History" }
         (form(frame, query))
-        @if let Some(wrong) = &filters.wrong { p.wrong role="alert" { (wrong) } }
-        (zoned_bakes(frame, ("bakes", "Bakes"), rows, schedules, "No bake is like that."))
+        @if !filters.wrong.is_empty() {
+            div.wrong role="alert" { @for wrong in &filters.wrong { p { (with_code(wrong)) } } }
+        } @else {
+            (zoned_bakes(frame, ("bakes", "Bakes"), rows, schedules, "No bake is like that."))
+            @if rows.is_empty() { (nothing_found(frame, query, filters, schedules)) }
+        }
         @if has_more || is_later_page {
             nav.pages aria-label="Pages of the history" {
                 @if is_later_page { a href=(query.link(&frame.to("history"), "before", "")) { "Newest" } }
@@ -125,6 +139,32 @@ pub(in crate::adapters::web) fn history(
         }
     };
     document(frame, "History · imagebaked", false, &content)
+}
+
+/// A message whose words in backquotes are to be typed.
+fn with_code(message: &str) -> Markup {
+    html! { @for (n, part) in message.split('`').enumerate() { @if n % 2 == 1 { code { (part) } } @else { (part) } } }
+}
+
+/// What may be meant instead, and the way back to all.
+fn nothing_found(frame: &Frame, query: &Query, filters: &Filters, schedules: &[Arc<Schedule>]) -> Markup {
+    let asked = query.get("schedule");
+    let is_in_force =
+        schedules.iter().any(|one| asked.is_some_and(|text| one.id.as_str() == text || one.name.as_str() == text));
+    html! {
+        p.summary {
+            @if let Some(asked) = asked.filter(|_| !is_in_force) {
+                "No schedule in force is called " code { (asked) } "."
+                @for (n, near) in filters.near.iter().enumerate() {
+                    @if n == 0 { " Did you mean " } @else { ", " }
+                    a href=(query.link(&frame.to("history"), "schedule", near.id.as_str())) { (near.name) }
+                }
+                @if !filters.near.is_empty() { "?" }
+                " "
+            }
+            a href=(frame.to("history")) { "All bakes" }
+        }
+    }
 }
 
 fn form(frame: &Frame, query: &Query) -> Markup {
@@ -144,11 +184,15 @@ fn form(frame: &Frame, query: &Query) -> Markup {
                 label for="state" { "State" }
                 select #state name="state" {
                     option value="" { "all" }
+                    // A single state of those that run, such as `building`, from a link.
+                    @if let Some(word) = query.get("state").filter(|word| STATES.iter().all(|(known, _)| known != word)) {
+                        option value=(word) selected { (word) }
+                    }
                     @for (word, _) in STATES { option value=(word) selected[query.get("state") == Some(word)] { (word) } }
                 }
             }
-            (field("since", "Since", "yesterday, 2d, 2026-11-26"))
-            (field("until", "Until", "03:00, 2026-11-26"))
+            (field("since", "Since", "yesterday, 2d, 03:00"))
+            (field("until", "Until", "2026-11-26, 07:00"))
             button type="submit" { "Filter" }
             a href=(frame.to("history")) { "All" }
         }
@@ -229,7 +273,7 @@ mod tests {
         let read = |text: &str| Filters::read(&Query::parse(Some(text)), &[], Zone::UTC, now);
         let filters = read("schedule=golden&state=failed&since=2027-03-01&until=2027-03-01&before=1000-7");
         let filter = filters.filter(9);
-        assert_eq!(filters.wrong, None);
+        assert!(filters.wrong.is_empty());
         assert_eq!(
             (filter.schedule.as_deref(), filter.states.as_slice(), filter.limit),
             (Some("golden"), &["failed".to_owned()][..], 9)
@@ -238,9 +282,16 @@ mod tests {
         assert_eq!(filter.until, Some("2027-03-01T23:59:59.999Z".parse().unwrap()));
         assert_eq!(filter.before, DateTime::from_timestamp_millis(1_000).map(|slot| (slot, BakeId(7))));
         assert!(read("state=running").filter(1).states.len() > 3);
-        for wrong in ["since=soon", "until=x", "state=lost"] {
-            assert!(read(wrong).wrong.is_some(), "{wrong}");
+        for (wrong, message) in [
+            ("since=soon", "Since \"soon\": this is no time"),
+            ("until=x", "Until \"x\": this is no time"),
+            ("state=lost", "State \"lost\": there is no such state; choose one of succeeded, failed"),
+            ("since=2027-03-02&until=2027-03-01", "Since is later than until"),
+        ] {
+            let found = read(wrong).wrong;
+            assert!(matches!(found.as_slice(), [one] if one.starts_with(message)), "{wrong}: {found:?}");
         }
+        assert_eq!(read("since=soon&until=x&state=lost").wrong.len(), 3, "all at once");
         assert_eq!(read("before=x").filter(1).before, None);
     }
 }

@@ -12,25 +12,23 @@ use crate::{
     adapters::web::query::encode,
     domain::{
         image::DeletionState,
-        page::{
-            roster::{Entry, Rank},
-            views::ImagesView,
-        },
+        page::views::ImagesView,
+        schedule_rows::order::{Entry, Rank},
     },
 };
 
 /// Maximum number of listed lines without an image.
-const WITHOUT: usize = 50;
+const WITHOUT: usize = 20;
 
 /// The page of the images.
 pub(in crate::adapters::web) fn images(
     frame: &Frame,
     view: &ImagesView,
-    roster: &[Entry],
+    order: &[Entry],
     is_later_page: bool,
     has_more: bool,
 ) -> Markup {
-    let without: Vec<&Entry> = roster.iter().filter(|entry| entry.without_image > 0).collect();
+    let without: Vec<&Entry> = order.iter().filter(|entry| entry.without_image > 0).collect();
     let content = html! {
         h1 { "Images" }
         p.summary {
@@ -58,19 +56,23 @@ pub(in crate::adapters::web) fn images(
 fn lines_without(frame: &Frame, without: &[&Entry]) -> Markup {
     let rows = without.iter().take(WITHOUT).map(|entry| {
         let schedule = &*entry.schedule;
+        let lines = schedule.instances.as_slice().len();
         let (class, symbol, word) = match entry.rank {
             Rank::NoGoodImage => ("bad", "✗", "no good image"),
             _ => ("idle", "○", "no image yet"),
         };
         [
             html! { a href=(frame.to_schedule(schedule.id.as_str())) { (schedule.name) } },
-            html! { (sign(class, symbol, word)) small { (entry.without_image) " of " (count(schedule.instances.as_slice().len(), "line", "lines")) } },
+            html! {
+                (sign(class, symbol, word))
+                @if lines > 1 { small { (entry.without_image) " of " (lines) " lines" } }
+            },
         ]
     });
     let columns = [("Schedule", "name"), ("Lines", "words")];
     html! {
         (table(("without", "Without a good image"), columns, rows, ""))
-        @if let Some(more @ 1..) = without.len().checked_sub(WITHOUT) { p.none { "And " (count(more, "other schedule", "other schedules")) "." } }
+        @if let Some(more @ 1..) = without.len().checked_sub(WITHOUT) { p.none { "And " (count(more, "other schedule", "other schedules")) ", first in " a href=(frame.to("")) { "the overview" } "." } }
     }
 }
 
@@ -108,7 +110,7 @@ fn newest(frame: &Frame, view: &ImagesView) -> Markup {
     let rows = view.lines.iter().map(|image| {
         [
             html! { (image.line) },
-            html! { strong { "version " (image.version) } ", " (span(frame.now - image.slot)) " old" },
+            html! { strong { "version " (image.version) } ", " (span(frame.now - image.good_at)) " old" },
             html! { (image.name) small.code { (image.image_id) } },
             html! { (frame.time(image.slot)) },
             html! { (image.images) },

@@ -26,7 +26,10 @@ pub(in crate::adapters::web) fn overview(frame: &Frame, overview: &Overview<'_>)
     let content = html! {
         (health(frame, status))
         (summary(frame, status))
-        (nights(frame, overview.nights))
+        @match overview.nights {
+            Some(shown) => (nights(frame, shown)),
+            None => { h2 { "Tonight and last night" } p.none { "They are being computed; the next load of this page shows them." } }
+        }
         (schedules(frame, overview))
         @if !status.running.is_empty() { (work::running(frame, ("running", "Running"), &status.running)) }
         @if !waiting.is_empty() { (work::running(frame, ("waiting", "Waiting"), &waiting)) }

@@ -2,19 +2,16 @@
 
 use crate::{
     adapters::web::query::Query,
-    domain::{
-        page::{night::Night, roster::Entry, views::Details},
-        status::Status,
-    },
+    domain::{page::night::Night, schedule_rows::Row, status::Status},
 };
 
 /// What the overview shows.
 pub(in crate::adapters::web) struct Overview<'a> {
     pub(in crate::adapters::web) status: &'a Status,
-    pub(in crate::adapters::web) nights: &'a [Night; 2],
+    /// `None` while they are computed for the first time.
+    pub(in crate::adapters::web) nights: Option<&'a [Night; 2]>,
     /// The schedules of this page.
-    pub(in crate::adapters::web) entries: &'a [Entry],
-    pub(in crate::adapters::web) details: &'a Details,
+    pub(in crate::adapters::web) rows: &'a [Row],
     /// Number of schedules that were asked for.
     pub(in crate::adapters::web) found: usize,
     /// Number of all schedules.

@@ -6,8 +6,9 @@ use super::{
     calendar::calendar,
     curve::curve,
     frame::{Frame, document},
+    health::act,
     history::bakes,
-    schedules::{pause, rank_sign},
+    schedules::rank_sign,
     strip::strip,
     table::{count, facts, sign, table},
     time::span,
@@ -15,49 +16,40 @@ use super::{
 use crate::{
     adapters::web::query::encode,
     domain::{
-        health::{Problem, SubjectKind},
-        history::{BakeRow, ImageRow, ReplicaRow},
+        health::{Problem, Severity, SubjectKind},
+        history::{ImageRow, ReplicaRow},
         image::{judge::Action, report::Judged, retention},
-        page::{roster::Entry, strip as results, views::ScheduleView},
+        page::views::ScheduleView,
         schedule::Schedule,
+        schedule_rows::{Row, order::Rank},
         status::Status,
     },
 };
 
 /// Maximum number of listed images.
 const IMAGES: usize = 100;
-/// Number of listed bakes.
-const BAKES: usize = 14;
 
 /// The page of a schedule.
-pub(in crate::adapters::web) fn schedule(
-    frame: &Frame,
-    view: &ScheduleView,
-    entry: Option<&Entry>,
-    status: &Status,
-) -> Markup {
+pub(in crate::adapters::web) fn schedule(frame: &Frame, view: &ScheduleView, row: &Row, status: &Status) -> Markup {
     let schedule = &*view.schedule;
     let id = schedule.id.as_str();
-    let mut rows: Vec<BakeRow> = view.details.rows.get(id).cloned().unwrap_or_default();
-    rows.sort_by_key(|row| std::cmp::Reverse((row.slot, row.id)));
-    let marks = results::strip(&rows);
     let problems: Vec<&Problem> = status.health.problems().filter(|problem| concerns(problem, schedule)).collect();
-    rows.truncate(BAKES);
     let content = html! {
         h1 {
-            @if let Some(entry) = entry { (rank_sign(entry.rank, pause(schedule, status).is_some())) " " }
-            (schedule.name)
+            (rank_sign(row)) " " (schedule.name)
         }
         @if !problems.is_empty() {
-            ul.findings { @for problem in problems { (finding(frame, problem)) } }
+            @let is_bad = problems.iter().any(|problem| problem.severity == Severity::Problem);
+            ul.findings .bad[is_bad] { @for problem in problems { (finding(frame, problem)) } }
         }
         div.glance {
-            p { (strip(frame, &marks)) }
-            @if let Some(next) = schedule.timing.next_after(frame.now) {
+            p { (strip(frame, &row.strip)) }
+            @if let Some(waits_for) = row.waits_for() { p { (waits_for) } }
+            @if let Some(next) = row.next {
                 p { "Next slot: " strong { (frame.distance(next)) } ", " (frame.time(next)) }
             }
         }
-        (lines(frame, view))
+        (lines(frame, view, row))
         (images(frame, view))
         section aria-labelledby="weeks" {
             h2 #weeks { "The last weeks" }
@@ -69,9 +61,9 @@ pub(in crate::adapters::web) fn schedule(
                 }
             }
         }
-        (bakes(frame, ("bakes", "Last bakes"), &rows, "No slot has come yet."))
+        (bakes(frame, ("bakes", "Last bakes"), &view.bakes, "No slot has come yet."))
         p.none { a href=(frame.to(&format!("history?schedule={}", encode(id)))) { "All bakes of " (schedule.name) } }
-        (facts("Settings", &settings(frame, schedule, status)))
+        (facts("Settings", &settings(frame, schedule, row)))
     };
     document(frame, &format!("{} · imagebaked", schedule.name), true, &content)
 }
@@ -91,25 +83,26 @@ fn finding(frame: &Frame, problem: &Problem) -> Markup {
     html! {
         li {
             p { strong { (problem.severity.to_string().to_uppercase()) ": " } (problem.message) }
-            @if let Some(command) = &problem.command { p { code.command { (command) } } }
-            p.more { (problem.code.as_str()) ", began " (frame.distance_of_text(&problem.since)) }
+            (act(frame, problem))
         }
     }
 }
 
 /// The newest good image of each line.
-fn lines(frame: &Frame, view: &ScheduleView) -> Markup {
+fn lines(frame: &Frame, view: &ScheduleView, row: &Row) -> Markup {
     let schedule = &*view.schedule;
+    let is_new = row.entry.rank == Rank::NoImageYet;
     let mut instances: Vec<_> = schedule.instances.as_slice().iter().map(|one| (one, schedule.line(one))).collect();
     // Those without an image first.
-    instances.sort_by_key(|(_, line)| view.details.images.contains_key(line));
+    instances.sort_by_key(|(_, line)| view.newest.contains_key(line));
     let rows = instances.iter().map(|(instance, line)| {
-        let newest = view.details.images.get(line);
+        let newest = view.newest.get(line);
         [
             html! { span.code { (instance) } },
             html! {
                 @match newest {
-                    Some(image) => { strong { "version " (image.version) } ", " (span(frame.now - image.slot)) " old" },
+                    Some(image) => { strong { "version " (image.version) } ", " (span(frame.now - image.good_at)) " old" },
+                    None if is_new => (sign("idle", "○", "no image yet")),
                     None => (sign("bad", "✗", "no good image")),
                 }
             },
@@ -138,7 +131,7 @@ pub(super) fn channels(channels: &[(String, Option<i64>)], newest: i64) -> Marku
     }
 }
 
-fn settings(frame: &Frame, schedule: &Schedule, status: &Status) -> Vec<(String, Markup)> {
+fn settings(frame: &Frame, schedule: &Schedule, row: &Row) -> Vec<(String, Markup)> {
     let settings = &*schedule.settings;
     let duration = |length: std::time::Duration| span(chrono::TimeDelta::from_std(length).unwrap_or_default());
     let next: Vec<_> = schedule.timing.between(frame.now, chrono::DateTime::<chrono::Utc>::MAX_UTC).take(3).collect();
@@ -151,9 +144,8 @@ fn settings(frame: &Frame, schedule: &Schedule, status: &Status) -> Vec<(String,
         ("Deadline", html! { (duration(settings.deadline)) " after the slot" }),
         ("Kept", html! { @match &schedule.keep { Some(keep) => (retention::words(keep)), None => "all images" } }),
     ];
-    if let Some((how, until)) = pause(schedule, status) {
-        let text = html! { (how) @if let Some(until) = until { ", until " (frame.time_of_text(&until)) } };
-        facts.insert(0, ("Paused", text));
+    if let Some(pause) = &row.pause {
+        facts.insert(0, ("Paused", html! { (pause.describe(frame.zone)) }));
     }
     if !settings.regions.is_empty() {
         facts.push(("Copied to", html! { (settings.regions.join(", ")) }));

@@ -1,35 +1,23 @@
 //! The rows of the schedules: what their last slots brought, their newest good image, and what comes next.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 
 use super::{
     frame::Frame,
     overview_view::Overview,
     strip::{legend, strip},
-    table::{bake_link, bare_table, count, sign},
-    time::{instant, span},
+    table::{bake_link, bare_table, sign},
+    time::span,
 };
-use crate::domain::{
-    history::BakeRow,
-    ids::LineId,
-    page::{
-        roster::{Entry, Rank},
-        strip::{self as results, Outcome},
-        views::{Details, NewestImage},
-    },
-    schedule::Schedule,
-    status::{Paused, Status},
-};
-
-/// What is explained above the table.
-const EXPLAINED: [Outcome; 5] =
-    [Outcome::Succeeded, Outcome::Failed, Outcome::Skipped, Outcome::Running, Outcome::Queued];
+use crate::domain::schedule_rows::{Row, order::Rank, outcome::Outcome};
 
 /// The table with its search and its pages.
 pub(super) fn schedules(frame: &Frame, overview: &Overview<'_>) -> Markup {
-    let Overview { entries, details, query, status, .. } = overview;
+    let Overview { rows: shown, query, .. } = overview;
     let (page, pages) = overview.pages;
-    let rows = entries.iter().map(|entry| row(frame, entry, details, status));
+    let rows = shown.iter().map(|shown| row(frame, shown));
     let columns = [
         ("Schedule", "name"),
         ("Last slots", "strip"),
@@ -40,7 +28,7 @@ pub(super) fn schedules(frame: &Frame, overview: &Overview<'_>) -> Markup {
     let typed = query.get("q");
     let when_empty =
         if typed.is_some() { "No schedule has this in its name or an instance." } else { "No schedule is in force." };
-    let last = ((page - 1) * 50 + entries.len()).min(overview.found);
+    let last = ((page - 1) * 50 + shown.len()).min(overview.found);
     html! {
         section aria-labelledby="schedules" {
             div.bar {
@@ -52,11 +40,11 @@ pub(super) fn schedules(frame: &Frame, overview: &Overview<'_>) -> Markup {
                     @if typed.is_some() { a href=(frame.to("")) { "All " (overview.all) } }
                 }
             }
-            (legend(&EXPLAINED))
+            (legend(&outcomes(shown)))
             (bare_table("schedules", columns, rows, when_empty))
             @if pages > 1 {
                 nav.pages aria-label="Pages of schedules" {
-                    span { (last + 1 - entries.len()) " to " (last) " of " (overview.found) ", those with problems first" }
+                    span { (last + 1 - shown.len()) " to " (last) " of " (overview.found) ", those with problems first" }
                     @if page > 1 { a rel="prev" href=(query.link(&frame.to(""), "page", &(page - 1).to_string())) { "Previous" } }
                     @if page < pages { a rel="next" href=(query.link(&frame.to(""), "page", &(page + 1).to_string())) { "Next" } }
                 }
@@ -65,108 +53,82 @@ pub(super) fn schedules(frame: &Frame, overview: &Overview<'_>) -> Markup {
     }
 }
 
-fn row(frame: &Frame, entry: &Entry, details: &Details, status: &Status) -> [Markup; 5] {
-    let schedule = &*entry.schedule;
+/// The results that are in these rows, which are explained above them.
+fn outcomes(rows: &[Row]) -> BTreeSet<Outcome> {
+    rows.iter().flat_map(|row| &row.strip).map(|mark| mark.outcome).collect()
+}
+
+fn row(frame: &Frame, row: &Row) -> [Markup; 5] {
+    let schedule = &*row.entry.schedule;
     let frame = frame.in_zone(schedule.timing.zone());
-    let rows = details.rows.get(schedule.id.as_str()).map_or(&[][..], Vec::as_slice);
     let instances = schedule.instances.as_slice();
-    let paused = pause(schedule, status);
     [
         html! {
             div.entry {
-                (rank_sign(entry.rank, paused.is_some()))
+                (rank_sign(row))
                 div {
                     a href=(frame.to_schedule(schedule.id.as_str())) { (schedule.name) }
                     small.code { @if let [one] = instances { (one) } @else { (instances.len()) " instances" } }
                 }
             }
         },
-        strip(&frame, &results::strip(rows)),
-        newest_image(&frame, entry, details),
-        next(&frame, schedule, paused.as_ref()),
-        now(&frame, rows),
+        strip(&frame, &row.strip),
+        newest_image(&frame, row),
+        next(&frame, row),
+        now(&frame, row),
     ]
 }
 
 /// Symbol, colour and word of a place; the word is for those who do not see the others.
-pub(super) fn rank_sign(rank: Rank, is_paused: bool) -> Markup {
-    let (class, symbol, word) = match rank {
+pub(super) fn rank_sign(row: &Row) -> Markup {
+    let (class, symbol, word) = match row.entry.rank {
         Rank::NoGoodImage => ("bad", "✗", "no good image"),
         Rank::Problem => ("bad", "✗", "problem"),
         Rank::Warning => ("warn", "!", "warning"),
-        Rank::NoImageYet | Rank::Good if is_paused => ("idle", "‖", "paused"),
+        Rank::NoImageYet | Rank::Good if row.pause.is_some() => ("idle", "‖", "paused"),
         Rank::NoImageYet => ("idle", "○", "no image yet"),
         Rank::Good => ("good", "✓", "good"),
     };
     html! { span.rank.(class) title=(word) { span aria-hidden="true" { (symbol) } span.read { (word) ": " } } }
 }
 
-/// How a schedule is paused, and until when.
-pub(super) fn pause(schedule: &Schedule, status: &Status) -> Option<(String, Option<String>)> {
-    if status.paused_in_file.iter().any(|name| name == schedule.name.as_str()) {
-        return Some(("in the file".to_owned(), None));
-    }
-    let Paused { until, who, reason, .. } =
-        status.paused.iter().find(|pause| pause.schedule == schedule.id.as_str())?;
-    Some((format!("by {who}: {reason}"), until.clone()))
-}
-
 /// Version and age; of several lines of the one whose image is the oldest.
-fn newest_image(frame: &Frame, entry: &Entry, details: &Details) -> Markup {
-    let schedule = &*entry.schedule;
-    let lines: Vec<LineId> = schedule.instances.as_slice().iter().map(|instance| schedule.line(instance)).collect();
-    let oldest = lines.iter().filter_map(|line| details.images.get(line)).min_by_key(|image| image.slot);
-    // The image may have come or gone since the order was computed.
-    let without = lines.iter().filter(|line| !details.images.contains_key(*line)).count();
+fn newest_image(frame: &Frame, row: &Row) -> Markup {
+    let without = row.lines - row.lines_with_image;
     html! {
         @if without > 0 {
-            @let (class, symbol) = if entry.rank == Rank::NoGoodImage { ("bad", "✗") } else { ("idle", "○") };
-            @let word = if entry.rank == Rank::NoGoodImage { "no good image" } else { "no image yet" };
+            @let (class, symbol) = if row.entry.rank == Rank::NoGoodImage { ("bad", "✗") } else { ("idle", "○") };
+            @let word = if row.entry.rank == Rank::NoGoodImage { "no good image" } else { "no image yet" };
             (sign(class, symbol, word))
-            @if lines.len() > 1 { small { (without) " of " (lines.len()) " lines" } }
-        }
-        @if let Some(NewestImage { version, slot, image_id, .. }) = oldest {
-            @if without == 0 {
-                span { strong { (span(frame.now - *slot)) } " old, version " (version) }
-                @if lines.len() > 1 { small { "the oldest of " (lines.len()) " lines" } } @else { small.code { (image_id) } }
-            }
+            @if row.lines > 1 { small { (without) " of " (row.lines) " lines" } }
+        } @else if let Some(image) = &row.image {
+            span { strong { (span(frame.now - image.good_at)) } " old, version " (image.version) }
+            @if row.lines > 1 { small { "the oldest of " (row.lines) " lines" } } @else { small.code { (image.image_id) } }
         }
     }
 }
 
-fn next(frame: &Frame, schedule: &Schedule, paused: Option<&(String, Option<String>)>) -> Markup {
+fn next(frame: &Frame, row: &Row) -> Markup {
     html! {
-        @match (paused, schedule.timing.next_after(frame.now)) {
-            (Some((how, until)), _) => {
-                (sign("idle", "‖", "paused"))
-                small {
-                    (how)
-                    @if let Some(until) = until { ", until " (frame.time_of_text(until)) }
-                }
-            }
+        @match (&row.pause, row.next) {
+            (Some(pause), _) => { (sign("idle", "‖", "paused")) small { (pause.describe(frame.zone)) } }
             (None, Some(slot)) => { span { (frame.distance(slot)) } small { (frame.time(slot)) } }
             (None, None) => "none",
         }
     }
 }
 
-/// Open bakes with what they wait for; without one the newest result, if it is none to be content with.
-fn now(frame: &Frame, rows: &[BakeRow]) -> Markup {
-    let mut open: Vec<&BakeRow> = rows.iter().filter(|row| !row.is_ended()).collect();
-    open.sort_by_key(|row| (row.slot, row.id));
-    let newest = rows.iter().max_by_key(|row| (row.slot, row.id));
+/// The open bake with what it waits for; without one the newest result, if it is none to be content with.
+fn now(frame: &Frame, row: &Row) -> Markup {
+    let newest = row.newest.as_ref().filter(|newest| newest.outcome() != Outcome::Succeeded);
     html! {
-        @if let Some((first, rest)) = open.split_first() {
-            (bake_link(&frame.to_bake(first.id), first.id, &first.state))
-            @match (&first.reason, first.wake_at) {
-                (Some(reason), _) => small { (reason) },
-                (None, Some(wake_at)) => small { "next step " (frame.distance(instant(wake_at))) },
-                (None, None) => {}
-            }
-            @if !rest.is_empty() { small { "and " (count(rest.len(), "other bake", "other bakes")) } }
-        } @else if let Some(row) = newest.filter(|row| row.state != "succeeded") {
-            (bake_link(&frame.to_bake(row.id), row.id, &row.state))
-            @if let Some(reason) = &row.reason { small { (reason) } }
+        @if let Some(open) = &row.open {
+            (bake_link(&frame.to_bake(open.bake), open.bake, &open.state))
+            @if let Some(reason) = &open.reason { small { (reason) } }
+        } @else if let Some(newest) = newest {
+            @let word = if newest.vetoed { newest.outcome().word() } else { &newest.state };
+            (bake_link(&frame.to_bake(newest.bake), newest.bake, word))
+            @if let Some(reason) = &newest.reason { small { (reason) } }
         }
     }
 }

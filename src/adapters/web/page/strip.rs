@@ -1,9 +1,14 @@
 //! A strip of the last slots as SVG: one mark for each, which differ in shape, height and colour.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 
 use super::frame::Frame;
-use crate::domain::page::strip::{Mark, Outcome, SLOTS, describe};
+use crate::domain::schedule_rows::{
+    outcome::Outcome,
+    strip::{Mark, SLOTS, describe},
+};
 
 /// Width of a mark with its gap.
 const STEP: usize = 11;
@@ -30,7 +35,7 @@ pub(super) fn strip(frame: &Frame, marks: &[Mark]) -> Markup {
 }
 
 fn title(frame: &Frame, mark: &Mark) -> String {
-    let when = crate::domain::time::show(super::time::instant(mark.slot), frame.zone);
+    let when = crate::domain::time::show(mark.slot, frame.zone);
     let slots = if mark.slot_count > 1 { format!(", {} slots", mark.slot_count) } else { String::new() };
     match mark.count {
         (_, 1) => format!("{when}: {}{slots}", mark.outcome.word()),
@@ -39,13 +44,18 @@ fn title(frame: &Frame, mark: &Mark) -> String {
 }
 
 /// The shape of a result within [`WIDE`] and [`HIGH`].
-pub(super) fn shape(outcome: Outcome) -> Markup {
+fn shape(outcome: Outcome) -> Markup {
     match outcome {
         Outcome::Succeeded => html! { rect.good x="0" y="2" width="8" height="20" rx="2" {} },
         // A full bar with a cross.
         Outcome::Failed => html! {
             rect.bad x="0" y="2" width="8" height="20" rx="2" {}
             path.cut d="M1.5 9.5 l5 5 m0 -5 l-5 5" {}
+        },
+        // As high as a good one, and hollow with a cross.
+        Outcome::Vetoed => html! {
+            rect.struck x="0.75" y="2.75" width="6.5" height="18.5" rx="2" {}
+            path.strike d="M1.5 9.5 l5 5 m0 -5 l-5 5" {}
         },
         // Half as high, and hollow.
         Outcome::Skipped => html! { rect.hollow x="0.75" y="12.75" width="6.5" height="8.5" rx="1.5" {} },
@@ -65,11 +75,13 @@ pub(super) fn shape(outcome: Outcome) -> Markup {
 }
 
 /// What the shapes mean.
-pub(super) fn legend(outcomes: &[Outcome]) -> Markup {
+pub(super) fn legend(outcomes: &BTreeSet<Outcome>) -> Markup {
     html! {
-        ul.legend aria-label="Shapes" {
-            @for outcome in outcomes {
-                li { svg.strip aria-hidden="true" width="8" height="24" viewBox="0 0 8 24" { (shape(*outcome)) } " " (outcome.word()) }
+        @if !outcomes.is_empty() {
+            ul.legend aria-label="Shapes" {
+                @for outcome in outcomes {
+                    li { svg.strip aria-hidden="true" width="8" height="24" viewBox="0 0 8 24" { (shape(*outcome)) } " " (outcome.word()) }
+                }
             }
         }
     }

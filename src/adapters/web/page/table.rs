@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::domain::page::strip::Outcome;
+use crate::domain::schedule_rows::outcome::Outcome;
 
 /// A table under its heading; a column has a name and a class, and the first one heads the rows. A wide one scrolls by
 /// itself, with a mouse, a finger or keys. On a phone the stylesheet turns every row into a card, and names the cells
@@ -66,6 +66,7 @@ pub(super) fn appearance(outcome: Outcome) -> (&'static str, &'static str) {
     match outcome {
         Outcome::Succeeded => ("good", "✓"),
         Outcome::Failed => ("bad", "✗"),
+        Outcome::Vetoed => ("bad", "⊗"),
         Outcome::Unknown => ("warn", "?"),
         Outcome::Skipped => ("idle", "–"),
         Outcome::Cancelled => ("idle", "⊘"),

@@ -24,13 +24,11 @@ use crate::{
         control::{Reply, Request},
         store::{PendingRestart, Reader},
     },
-    app::{
-        cli::StatusArgs,
-        daemon::{Circumstances, schedule_rows},
-    },
+    app::{cli::StatusArgs, daemon::schedule_rows},
     domain::{
         clock::{Clock, SystemClock},
         health::{Acknowledgement, Health, Verdict},
+        schedule_rows::open::Circumstances,
         status::{LastDay, Running, ScheduleRow, Status},
     },
 };
@@ -104,7 +102,7 @@ async fn of_history(context: &Context<'_>, config: &Config, all: bool) -> Result
         paused: &[],
         next: &[],
     };
-    let rows = schedule_rows(&reader, config, about, all, now).await?;
+    let (rows, _) = schedule_rows(&reader, &config.schedules, about, all, now).await?;
     reader.close().await;
     let mut text = "The daemon is not reachable; the history shows this.\n\n".to_owned();
     text.push_str(&last_day(bakes.last_day, bakes.queued));

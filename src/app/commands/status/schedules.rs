@@ -12,6 +12,7 @@ use super::super::{
 };
 use crate::domain::{
     health::Severity,
+    schedule_rows::outcome::Outcome,
     status::{ScheduleRow, SlotResult},
 };
 
@@ -77,15 +78,15 @@ fn strip(results: &[SlotResult]) -> String {
 }
 
 fn letter(result: &SlotResult) -> char {
-    match result.state.as_str() {
-        "succeeded" => '+',
-        "failed" => 'F',
-        "skipped" if result.reason_code.as_deref() == Some("missed") => 'M',
-        "skipped" => 'S',
-        "vetoed" => 'V',
-        "cancelled" => 'c',
-        "queued" => '.',
-        _ => '>',
+    match Outcome::of(&result.state) {
+        Outcome::Succeeded => '+',
+        Outcome::Failed => 'F',
+        Outcome::Skipped if result.reason_code.as_deref() == Some("missed") => 'M',
+        Outcome::Skipped => 'S',
+        Outcome::Vetoed => 'V',
+        Outcome::Cancelled => 'c',
+        Outcome::Queued => '.',
+        Outcome::Running | Outcome::Unknown => '>',
     }
 }
 

@@ -1,0 +1,229 @@
+//! Each bake of a night by itself: a lane per builder with planned bars and the actual ones over them, waits, deadlines, and
+//! what got no builder.
+
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
+use super::axis::{Axis, HEAD, RIGHT, WIDTH, grouped, legend_item, n, whole};
+use crate::{
+    adapters::web::page::{frame::Frame, table::appearance, time::span},
+    domain::{
+        page::night::{Bar, Beside},
+        schedule_rows::outcome::Outcome,
+        time::{show, show_minute},
+    },
+};
+
+/// Height of a lane.
+const LANE: f64 = 28.0;
+/// Height of a planned bar and of an actual one.
+const BARS: (f64, f64) = (20.0, 14.0);
+/// Width of a character of a bar's text, in the widest of the usual fonts.
+const CHARACTER: f64 = 7.0;
+/// Distance within which marks without a builder are one mark.
+const CLOSE: f64 = 26.0;
+/// Length of a bar's symbol.
+const SYMBOL: f64 = 16.0;
+
+pub(super) fn height(lanes: &[Vec<Bar>], beside: &[Beside]) -> f64 {
+    top(lanes.len() + usize::from(!beside.is_empty())) + 4.0
+}
+
+fn top(lane: usize) -> f64 {
+    HEAD + LANE * whole(lane)
+}
+
+pub(super) fn draw(frame: &Frame, axis: &Axis<'_>, lanes: &[Vec<Bar>], marks: &[Beside]) -> Markup {
+    html! {
+        @for (number, lane) in lanes.iter().enumerate() {
+            text.lane x="0" y=(n(top(number) + 18.0)) { "builder " (number + 1) }
+            // Bars lie over the waits of others, and no flag stands in a bar.
+            @for bar in lane { (wait(axis, bar, top(number))) }
+            @for bar in lane { (self::bar(frame, axis, bar, top(number))) }
+            @for bar in lane { (deadline(frame, axis, bar, lane, top(number))) }
+        }
+        @if !marks.is_empty() {
+            text.lane x="0" y=(n(top(lanes.len()) + 18.0)) { "no builder" }
+            @for marks in grouped(marks, CLOSE, |mark| axis.x(mark.slot)) { (beside(frame, axis, &marks, top(lanes.len()))) }
+        }
+    }
+}
+
+/// The wait before a bar.
+fn wait(axis: &Axis<'_>, bar: &Bar, top: f64) -> Markup {
+    let (begin, middle) = (axis.x(bar.begin), top + LANE / 2.0);
+    html! {
+        @if let Some(from) = bar.waited_from.map(|from| axis.x(from)).filter(|from| *from < begin) {
+            line.wait x1=(n(from)) x2=(n(begin)) y1=(n(middle)) y2=(n(middle)) {}
+            line.wait-end x1=(n(from)) x2=(n(from)) y1=(n(middle - 5.0)) y2=(n(middle + 5.0)) {}
+        }
+    }
+}
+
+/// The deadline of a bar that waits, if there is room for its flag. Without a wait it is far away, and only clutters.
+fn deadline(frame: &Frame, axis: &Axis<'_>, bar: &Bar, lane: &[Bar], top: f64) -> Markup {
+    let middle = top + LANE / 2.0;
+    let is_free = |at: &DateTime<Utc>| {
+        let x = axis.x(*at);
+        let covers =
+            |other: &Bar| axis.x(other.begin) - 8.0 < x && x < axis.x(other.end.unwrap_or(other.planned_end)) + 2.0;
+        axis.has(*at) && !lane.iter().any(covers)
+    };
+    html! {
+        @if let Some(at) = bar.waited_from.and(bar.deadline).filter(is_free) {
+            path.deadline d={ "M" (n(axis.x(at))) " " (n(middle - 9.0)) " v18 m0 -18 h6 l-2 3 l2 3 h-6" } {
+                title { (bar.schedule) ": deadline " (show(at, frame.zone)) }
+            }
+        }
+    }
+}
+
+/// The planned length of a bar, and its actual one with its result.
+fn bar(frame: &Frame, axis: &Axis<'_>, bar: &Bar, top: f64) -> Markup {
+    let (begin, planned) = (axis.x(bar.begin), axis.x(bar.planned_end));
+    let middle = top + LANE / 2.0;
+    let planned_width = (planned - begin).max(3.0);
+    let title = title(frame, bar);
+    let drawn = html! {
+        rect.plan x=(n(begin)) y=(n(middle - BARS.0 / 2.0)) width=(n(planned_width)) height=(n(BARS.0)) rx="3" {}
+        @match (bar.outcome, bar.end) {
+            (Some(outcome), Some(end)) => (actual(bar, outcome, (begin, axis.x(end)), middle)),
+            _ => (label(&bar.schedule, begin + 5.0, planned_width - 8.0, middle, "planned")),
+        }
+        title { (title) }
+    };
+    html! {
+        @match bar.bake {
+            Some(id) => a href=(frame.to_bake(id)) aria-label=(title) { (drawn) },
+            None => g { (drawn) },
+        }
+    }
+}
+
+fn actual(bar: &Bar, outcome: Outcome, (begin, end): (f64, f64), middle: f64) -> Markup {
+    let (class, symbol) = appearance(outcome);
+    let width = (end - begin).max(4.0);
+    html! {
+        rect.(class) .open[outcome.is_open()] x=(n(begin)) y=(n(middle - BARS.1 / 2.0)) width=(n(width)) height=(n(BARS.1)) rx="2" {}
+        @if width >= SYMBOL {
+            text.on.(class) x=(n(begin + 4.0)) y=(n(middle + 4.0)) aria-hidden="true" { (symbol) }
+            (label(&bar.schedule, begin + SYMBOL, width - SYMBOL - 3.0, middle, &format!("on {class}")))
+        } @else if outcome != Outcome::Succeeded {
+            // Too short for a symbol: a sign above the bar.
+            path.(class) .flag d={ "M" (n(begin + width / 2.0)) " " (n(middle - BARS.1 / 2.0)) " l-4 -6 h8 z" } {}
+        }
+    }
+}
+
+/// The schedule's name as far as there is room for it.
+fn label(name: &str, x: f64, room: f64, middle: f64, class: &str) -> Markup {
+    let room = room / CHARACTER;
+    let length = name.chars().count();
+    let fits = f64::from(u16::try_from(length).unwrap_or(u16::MAX)) <= room;
+    let cut: String = if fits {
+        name.to_owned()
+    } else {
+        let shown = (0..length).take_while(|n| f64::from(u16::try_from(*n).unwrap_or(u16::MAX)) + 2.0 <= room).count();
+        name.chars().take(shown).chain(['…']).collect()
+    };
+    html! { @if fits || cut.chars().count() >= 4 { text class=(class) x=(n(x)) y=(n(middle + 4.0)) aria-hidden="true" { (cut) } } }
+}
+
+fn title(frame: &Frame, bar: &Bar) -> String {
+    let took = |end: DateTime<Utc>| span(end - bar.begin);
+    let mut text = format!("{} on {}, slot {}: ", bar.schedule, bar.instance, show(bar.slot, frame.zone));
+    match (bar.outcome, bar.end) {
+        (Some(outcome), Some(end)) if outcome.is_open() => {
+            text.push_str(&format!("{} for {}, usually {}", outcome.word(), took(end), took(bar.planned_end)));
+        }
+        (Some(outcome), Some(end)) => {
+            text.push_str(&format!("{} after {}, usually {}", outcome.word(), took(end), took(bar.planned_end)));
+        }
+        _ => {
+            let begin = show_minute(bar.begin, frame.zone);
+            text.push_str(&format!("planned from {begin} for {}", took(bar.planned_end)));
+        }
+    }
+    if let Some(from) = bar.waited_from {
+        let (waits, length) = (if bar.outcome.is_some() { "waited" } else { "waits" }, span(bar.begin - from));
+        text.push_str(&format!("; {waits} {length} for a builder"));
+    }
+    text
+}
+
+fn beside(frame: &Frame, axis: &Axis<'_>, marks: &[&Beside], top: f64) -> Markup {
+    let Some(worst) = marks.iter().max_by_key(|mark| mark.outcome) else { return html! {} };
+    let (class, symbol) = appearance(worst.outcome);
+    let x = axis.x(marks.first().map_or(worst.slot, |mark| mark.slot)).min(WIDTH - RIGHT);
+    let middle = top + LANE / 2.0;
+    let shown = marks.iter().take(8).map(|mark| {
+        let planned = if mark.bake.is_none() { "will be " } else { "" };
+        let reason = if mark.reason.is_empty() { String::new() } else { format!(": {}", mark.reason) };
+        format!("{} {} {planned}{}{reason}", show(mark.slot, frame.zone), mark.schedule, mark.outcome.word())
+    });
+    let mut title = shown.collect::<Vec<_>>().join("\n");
+    if marks.len() > 8 {
+        title.push_str(&format!("\nand {} more", marks.len() - 8));
+    }
+    let drawn = html! {
+        text.mark.(class) .planned[worst.bake.is_none()] x=(n(x)) y=(n(middle + 5.0)) {
+            (symbol) @if marks.len() > 1 { tspan.count { (marks.len().min(999)) } }
+        }
+        title { (title) }
+    };
+    html! {
+        @match worst.bake {
+            Some(id) => a href=(frame.to_bake(id)) aria-label=(title) { (drawn) },
+            None => g { (drawn) },
+        }
+    }
+}
+
+pub(super) fn legend(lanes: &[Vec<Bar>]) -> Markup {
+    let bars = || lanes.iter().flatten();
+    let has = |outcome: Outcome| bars().any(|bar| bar.outcome == Some(outcome));
+    let outcomes = [
+        Outcome::Succeeded,
+        Outcome::Failed,
+        Outcome::Vetoed,
+        Outcome::Running,
+        Outcome::Unknown,
+        Outcome::Skipped,
+        Outcome::Cancelled,
+    ];
+    html! {
+        @if !lanes.is_empty() {
+            (legend_item(&html! { rect.plan x="1" y="2" width="22" height="16" rx="3" {} }, "usual length"))
+        }
+        @for outcome in outcomes.into_iter().filter(|outcome| has(*outcome)) {
+            @let (class, symbol) = appearance(outcome);
+            @let shape = html! {
+                rect.(class) .open[outcome.is_open()] x="1" y="3" width="22" height="14" rx="2" {}
+                text.on.(class) x="8" y="14" { (symbol) }
+            };
+            (legend_item(&shape, outcome.word()))
+        }
+        @if bars().any(|bar| bar.waited_from.is_some()) {
+            @let shape = html! { line.wait x1="2" x2="22" y1="10" y2="10" {} line.wait-end x1="2" x2="2" y1="5" y2="15" {} };
+            (legend_item(&shape, "waits for a builder"))
+        }
+        @if bars().any(|bar| bar.waited_from.and(bar.deadline).is_some()) {
+            (legend_item(&html! { path.deadline d="M9 1 v18 m0 -18 h6 l-2 3 l2 3 h-6" {} }, "deadline"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_cut_to_their_room() {
+        let text = |room: f64| label("win11-golden", 0.0, room, 0.0, "on good").into_string();
+        assert!(text(12.0 * CHARACTER).contains(">win11-golden<"));
+        assert!(text(8.0 * CHARACTER).contains(">win11-g…<"), "{}", text(8.0 * CHARACTER));
+        assert_eq!(text(3.0 * CHARACTER), "");
+        assert_eq!(text(-9.0), "");
+        assert!(label("lab", 0.0, 3.0 * CHARACTER, 0.0, "on good").into_string().contains(">lab<"));
+    }
+}

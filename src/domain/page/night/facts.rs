@@ -1,0 +1,95 @@
+//! What a night is computed from.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::domain::{
+    clock::shifted,
+    ids::{InstanceId, LineId},
+    plan::forecast::{Builders, Durations},
+    schedule::Schedule,
+    schedule_rows::outcome::Outcome,
+};
+
+/// A bake as the history has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The bake's number.
+    pub bake: i64,
+    /// The schedule's name.
+    pub schedule: String,
+    /// The instance.
+    pub instance: InstanceId,
+    /// The line.
+    pub line: LineId,
+    /// Region of the instance.
+    pub region: String,
+    /// The slot.
+    pub slot: DateTime<Utc>,
+    /// Number of slots of the row.
+    pub slot_count: i64,
+    /// The word of its state.
+    pub state: String,
+    /// Whether its image is vetoed.
+    pub vetoed: bool,
+    /// Its reason.
+    pub reason: Option<String>,
+    /// Instant of its next step.
+    pub wake_at: Option<DateTime<Utc>>,
+    /// Its deadline.
+    pub give_up_at: Option<DateTime<Utc>>,
+    /// Its first call that changed something.
+    pub begun_at: Option<DateTime<Utc>>,
+    /// Its end.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+impl Recorded {
+    /// Its result.
+    pub fn outcome(&self) -> Outcome {
+        Outcome::with_veto(&self.state, self.vetoed)
+    }
+
+    /// How long it took from its first call to its end; `None` while it runs and for one without a call.
+    pub fn took(&self) -> Option<TimeDelta> {
+        let took = self.finished_at? - self.begun_at?;
+        (took > TimeDelta::zero()).then_some(took)
+    }
+}
+
+/// Ended bakes of the slots of a few minutes, counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// Begin of these minutes.
+    pub slot: DateTime<Utc>,
+    /// The result of these bakes.
+    pub outcome: Outcome,
+    /// Their number.
+    pub count: usize,
+    /// End of the last one.
+    pub last_end: DateTime<Utc>,
+}
+
+/// What a night is computed from.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Bakes since [`needed_from`](super::needed_from), and all open ones.
+    pub recorded: Vec<Recorded>,
+    /// The ended ones among them as numbers, where they are too many to be listed; `recorded` has the open ones only then.
+    pub counted: Vec<Counted>,
+    /// Schedules in force that are not paused.
+    pub schedules: Vec<Arc<Schedule>>,
+    /// Durations of former bakes.
+    pub durations: Durations,
+    /// Maximum number of images that are made at once.
+    pub builders: Builders,
+}
+
+impl Facts {
+    /// End of a bake of a line that begins then, by the durations of former ones.
+    pub(super) fn expected_end(&self, line: &LineId, begin: DateTime<Utc>) -> DateTime<Utc> {
+        let takes = TimeDelta::from_std(self.durations.expected(line)).unwrap_or(TimeDelta::zero());
+        shifted(begin, takes)
+    }
+}

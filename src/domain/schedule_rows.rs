@@ -1,0 +1,83 @@
+//! The row of a schedule: the results of its last slots, its newest good image, what comes next, what it waits for, and its
+//! place among the others. `status` and the page show these rows and compute nothing of their own.
+
+mod document;
+mod facts;
+pub mod open;
+pub mod order;
+pub mod outcome;
+pub mod search;
+pub mod strip;
+
+use chrono::{DateTime, Utc};
+
+use self::{
+    open::{Circumstances, OpenBake, PauseNote},
+    order::Entry,
+    strip::{Mark, strip},
+};
+
+pub use self::facts::{NewestGood, RowFacts, SlotRow};
+
+/// A schedule in one row.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The schedule with its place.
+    pub entry: Entry,
+    /// Its last slots, the oldest first.
+    pub strip: Vec<Mark>,
+    /// Number of its lines.
+    pub lines: usize,
+    /// Number of its lines that have a good image.
+    pub lines_with_image: usize,
+    /// The newest good image; of several lines, the oldest of their newest ones.
+    pub image: Option<NewestGood>,
+    /// How it is paused.
+    pub pause: Option<PauseNote>,
+    /// Its next slot; `None` while it is paused.
+    pub next: Option<DateTime<Utc>>,
+    /// Its first open bake with what that waits for.
+    pub open: Option<OpenBake>,
+    /// The row of its newest slot.
+    pub newest: Option<SlotRow>,
+}
+
+impl Row {
+    /// What the first open bake waits for, or until when the schedule is paused.
+    pub fn waits_for(&self) -> Option<String> {
+        let zone = self.entry.schedule.timing.zone();
+        let of_bake = self.open.as_ref().map(ToString::to_string);
+        of_bake.or_else(|| self.pause.as_ref().map(|pause| pause.describe(zone)))
+    }
+}
+
+/// The rows of these schedules, in this order.
+pub fn rows(order: &[Entry], facts: &RowFacts, about: Circumstances<'_>, now: DateTime<Utc>) -> Vec<Row> {
+    let open = about.open();
+    order
+        .iter()
+        .map(|entry| {
+            let schedule = &entry.schedule;
+            let slots = facts.slots.get(&schedule.id).map_or(&[][..], Vec::as_slice);
+            let instances = schedule.instances.as_slice();
+            let images: Vec<&NewestGood> =
+                instances.iter().filter_map(|instance| facts.images.get(&schedule.line(instance))).collect();
+            let pause = about.pause(schedule);
+            Row {
+                strip: strip(slots),
+                lines: instances.len(),
+                lines_with_image: images.len(),
+                image: images.into_iter().min_by_key(|image| image.good_at).cloned(),
+                next: if pause.is_some() { None } else { schedule.timing.next_after(now) },
+                open: open.get(schedule.name.as_str()).cloned().or_else(|| OpenBake::first_of(slots)),
+                newest: slots.first().cloned(),
+                pause,
+                entry: entry.clone(),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+#[path = "schedule_rows/tests.rs"]
+mod tests;
