@@ -151,7 +151,7 @@ impl CloudClient {
             options.sts_endpoint.as_deref(),
         )?;
         let (sts_region, in_vpc) = environment.sts_region();
-        let endpoints = endpoints.with_sts_region(sts_region, in_vpc)?;
+        let endpoints = endpoints.with_sts_region(sts_region, in_vpc)?.with_regions(&options.ecd_endpoints)?;
         let hosts = KeyHosts::new(endpoints.tokens().cloned(), options.metadata_endpoint.as_deref())?;
         Ok(Self {
             endpoints,

@@ -2,7 +2,9 @@
 //!
 //! App Streaming has two hosts: images are centralised, and a machine in cn-hangzhou is managed through cn-shanghai.
 //! The cloud desktop API has a host in every region, the token service one for all regions. A configured endpoint
-//! overrides both.
+//! overrides each of them, that of the desktops for one region or for all.
+
+use std::collections::BTreeMap;
 
 use super::request::Product;
 pub use crate::domain::api::endpoint::{Endpoint, EndpointError, is_loopback};
@@ -15,6 +17,8 @@ const STS_HOST: &str = "sts.aliyuncs.com";
 pub struct Endpoints {
     app_streaming: Endpoint,
     desktops: Option<Endpoint>,
+    /// Where it is overridden for one region.
+    desktops_by_region: BTreeMap<String, Endpoint>,
     /// Where the token service is overridden.
     tokens: Option<Endpoint>,
     /// Where it is not.
@@ -46,7 +50,18 @@ impl Endpoints {
             Some(text) => Some(Endpoint::parse(text)?),
             None => app_streaming.is_loopback().then(|| app_streaming.clone()),
         };
-        Ok(Self { app_streaming, desktops, tokens, own_tokens: Endpoint::parse(STS_HOST)? })
+        let desktops_by_region = BTreeMap::new();
+        Ok(Self { app_streaming, desktops, desktops_by_region, tokens, own_tokens: Endpoint::parse(STS_HOST)? })
+    }
+
+    /// The same hosts, with these of the desktop service for single regions.
+    ///
+    /// # Errors
+    ///
+    /// `EndpointError` if an address is invalid.
+    pub fn with_regions(self, by_region: &BTreeMap<String, String>) -> Result<Self, EndpointError> {
+        let parsed = by_region.iter().map(|(region, text)| Ok((region.clone(), Endpoint::parse(text)?)));
+        Ok(Self { desktops_by_region: parsed.collect::<Result<_, EndpointError>>()?, ..self })
     }
 
     /// The same hosts, with the token service of a region.
@@ -69,6 +84,11 @@ impl Endpoints {
     ///
     /// `EndpointError` if an address or the region is invalid.
     pub fn of(&self, product: &Product) -> Result<Endpoint, EndpointError> {
+        if let Product::Desktops { region } = product
+            && let Some(endpoint) = self.desktops_by_region.get(region)
+        {
+            return Ok(endpoint.clone());
+        }
         match (product, &self.desktops) {
             (Product::AppStreaming, _) => Ok(self.app_streaming.clone()),
             (Product::Sts, _) => Ok(self.tokens.as_ref().unwrap_or(&self.own_tokens).clone()),
@@ -142,6 +162,19 @@ mod tests {
         assert_eq!((sts(None), sts(Some(&simulator))), ("https://sts.aliyuncs.com/".to_owned(), simulator.clone()));
         let other = "https://e.example/".to_owned();
         assert_eq!(hosts("x", Some(&simulator), Some("e.example:443")), (simulator, other));
+    }
+
+    #[test]
+    fn one_region_may_have_its_own_host_of_the_desktop_service() {
+        let by_region = BTreeMap::from([("cn-beijing".to_owned(), "https://ecd.vpc.example".to_owned())]);
+        let host = |ecd, region: &str| {
+            let endpoints = Endpoints::new("cn-shanghai", None, ecd, None).unwrap().with_regions(&by_region).unwrap();
+            endpoints.of(&Product::Desktops { region: region.to_owned() }).unwrap().url("")
+        };
+        assert_eq!(host(None, "cn-beijing"), "https://ecd.vpc.example/");
+        assert_eq!(host(None, "cn-shanghai"), "https://ecd.cn-shanghai.aliyuncs.com/");
+        assert_eq!(host(Some("all.example"), "cn-beijing"), "https://ecd.vpc.example/");
+        assert_eq!(host(Some("all.example"), "cn-shanghai"), "https://all.example/");
     }
 
     #[test]

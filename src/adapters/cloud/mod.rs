@@ -8,7 +8,7 @@
 //! This module never repeats a call. Whether a call may be repeated depends on the earlier attempts in the history, so
 //! the bake decides that; each call here is one attempt that it can record.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::domain::api::{credential_source::CredentialSource, mode::Mode};
 
@@ -45,6 +45,8 @@ pub struct CloudOptions {
     pub endpoint: Option<String>,
     /// Overrides the host of the cloud desktop calls; if it is `None`, a loopback `endpoint` serves both.
     pub ecd_endpoint: Option<String>,
+    /// The same for single regions; they go before it.
+    pub ecd_endpoints: BTreeMap<String, String>,
     /// Overrides the host of the token service; if it is `None`, a loopback `endpoint` serves it, too.
     pub sts_endpoint: Option<String>,
     /// Overrides the ECS metadata service, for machines without one.
@@ -69,6 +71,7 @@ impl Default for CloudOptions {
             region: "cn-shanghai".to_owned(),
             endpoint: None,
             ecd_endpoint: None,
+            ecd_endpoints: BTreeMap::new(),
             sts_endpoint: None,
             metadata_endpoint: None,
             credentials: CredentialSource::Default,

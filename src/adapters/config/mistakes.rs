@@ -165,6 +165,7 @@ pub(super) fn table(key: &str, value: &DeValue<'_>) -> Option<String> {
                 pairs.iter().map(|(key, value)| format!("{:?} = {:?}", key.trim(), value.trim())).collect();
             format!("{{ {} }}", if pairs.is_empty() { "team = \"it\"".to_owned() } else { pairs.join(", ") })
         }
+        ("ecd_endpoints", DeValue::String(address)) => format!("{{ cn-shanghai = {address:?} }}"),
         ("channels", DeValue::String(name)) => format!("{{ {name} = {{}} }}"),
         ("channels", list) => {
             let names: Vec<String> = texts(list)?.iter().map(|name| format!("{name} = {{}}")).collect();

@@ -21,6 +21,7 @@ mod bounded;
 mod chunks;
 pub mod crontab;
 pub mod definitions;
+mod endpoint_keys;
 pub mod explain;
 mod files;
 mod hash;
@@ -31,6 +32,7 @@ mod mistakes;
 mod paths;
 mod problem;
 mod reader;
+mod region_keys;
 mod schedule_keys;
 mod schedule_layers;
 mod schedules;
@@ -518,6 +520,7 @@ mod tests {
         ("cloud", "region"),
         ("cloud", "endpoint"),
         ("cloud", "ecd_endpoint"),
+        ("cloud", "ecd_endpoints"),
         ("cloud", "sts_endpoint"),
         ("cloud", "metadata_endpoint"),
         ("cloud", "connect_timeout"),
@@ -546,6 +549,7 @@ mod tests {
         let other = |key: &str| match key {
             "region" => "\"cn-beijing\"",
             "endpoint" | "ecd_endpoint" | "sts_endpoint" | "metadata_endpoint" => "\"http://127.0.0.1:1\"",
+            "ecd_endpoints" => "{ cn-beijing = \"http://127.0.0.1:1\" }",
             "requests_per_second" => "7",
             "credentials" => "\"ecs_ram_role\"",
             "listen" => "\"127.0.0.1:1\"",

@@ -10,7 +10,7 @@ use super::{
     layer::layer,
     mistakes,
     reader::{At, Diagnostics, Homes, Item, Mark, to_map},
-    settings::{REGION, filled, region},
+    region_keys::{REGION, filled, region},
     suggest::closest,
     value_types::{Bool, Custom, Integer, OneOf, Period, PeriodOrNever},
 };

@@ -1,36 +1,26 @@
 //! `[cloud]` and `[daemon]`: the connection to the cloud, and the settings of the daemon.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use toml::de::DeValue;
 
 use super::{
     backup_keys::{BackupLayer, BackupSettings, backup, backup_kind},
+    endpoint_keys::{ENDPOINT, endpoint, endpoints_by_region, endpoints_by_region_kind, metadata_endpoint},
     key::Kind,
     layer::layer,
     paths::{ABSOLUTE, absolute, socket},
     reader::{Diagnostics, Item},
+    region_keys::{REGION, filled, region},
     suggest::suggestion,
     value_types::{Bool, Custom, Integer, OneOf, Period, Positive},
 };
 use crate::domain::{
-    api::{
-        credential_source::CredentialSource,
-        endpoint::{Endpoint, EndpointError},
-        mode::Mode,
-        regions::REGIONS,
-    },
+    api::{credential_source::CredentialSource, mode::Mode},
     image::users::UserKind,
 };
 
-/// Regions with a public host of the image service.
-const IMAGE_HOSTS: [&str; 2] = ["cn-shanghai", "ap-southeast-1"];
-
-/// Pattern of [`region`].
-pub(super) const REGION: &str = "^[a-z0-9-]+$";
-/// Pattern of [`endpoint`].
-const ENDPOINT: &str = "^(https?://)?[A-Za-z0-9.:\\[\\]-]+/?$";
 /// Pattern of [`credential_source`].
 const CREDENTIALS: &str = "^(default|environment|files|oidc|profile:.*\\S.*|ini|ecs_ram_role|uri)$";
 /// Pattern of [`listen_address`].
@@ -67,8 +57,11 @@ with_texts! {
         pub region: String,
         /// Address of the image service, `https://…` or a host name; http on loopback only. Default: by `region`.
         pub endpoint: Option<String>,
-        /// Address of the desktop service (ecd), in the same format. Default: by the instance's region.
+        /// Address of the desktop service (ecd) for all regions, in the same format. Default: by the instance's region.
         pub ecd_endpoint: Option<String>,
+        /// Addresses of the desktop service by region, such as `{ cn-shanghai = "https://…" }`, where a host serves one region
+        /// only, as inside a VPC. They go before `ecd_endpoint`. Default `{}`.
+        pub ecd_endpoints: BTreeMap<String, String>,
         /// Address of the token service (sts), in the same format. Default: one for all regions.
         pub sts_endpoint: Option<String>,
         /// Address of the metadata service of ECS, in the same format. Default: the one of every ECS instance.
@@ -101,6 +94,7 @@ impl Default for CloudSettings {
             region: "cn-shanghai".into(),
             endpoint: None,
             ecd_endpoint: None,
+            ecd_endpoints: BTreeMap::new(),
             sts_endpoint: None,
             metadata_endpoint: None,
             connect_timeout: Duration::from_secs(5),
@@ -204,6 +198,7 @@ layer! {
         region: String = Custom(region, || Kind::Text(REGION)),
         endpoint: String = Custom(endpoint, || Kind::Text(ENDPOINT)),
         ecd_endpoint: String = Custom(endpoint, || Kind::Text(ENDPOINT)),
+        ecd_endpoints: BTreeMap<String, String> = Custom(endpoints_by_region, endpoints_by_region_kind),
         sts_endpoint: String = Custom(endpoint, || Kind::Text(ENDPOINT)),
         metadata_endpoint: String = Custom(metadata_endpoint, || Kind::Text(ENDPOINT)),
         connect_timeout: Duration = Period(MILLISECOND),
@@ -237,87 +232,6 @@ layer! {
         mode: Mode = OneOf(&[("act", Mode::Act), ("observe", Mode::Observe)]),
         backup: BackupLayer = Custom(backup, backup_kind),
     }
-}
-
-/// Reads a non-empty string.
-pub(super) fn filled(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
-    let text = item.text(out)?;
-    if text.trim().is_empty() {
-        out.error(item.mark, "bad-value", "this may not be empty", Some("leave the key out for its default".into()));
-        return None;
-    }
-    Some(text.to_owned())
-}
-
-/// Reads a region's id; an unknown one is accepted, because new ones are opened.
-pub(super) fn region(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
-    let text = filled(item, out)?;
-    if !text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
-        let hint = near_region(&text).unwrap_or_else(|| "regions look like `cn-shanghai`".into());
-        out.error(item.mark, "bad-region", format!("`{text}` is not a region"), Some(hint));
-        return None;
-    }
-    if !REGIONS.contains(&text.as_str()) {
-        let hint = near_region(&text).unwrap_or_else(|| suggestion(&text, &REGIONS));
-        out.warning(item.mark, "unknown-region", format!("unknown region `{text}`"), Some(hint));
-    }
-    Some(text)
-}
-
-/// The known region that ends with this city, in any spelling.
-fn near_region(text: &str) -> Option<String> {
-    let plain = text.trim().to_ascii_lowercase().replace(['_', ' '], "-");
-    let near = REGIONS.iter().find(|region| **region == plain).or_else(|| {
-        REGIONS.iter().find(|region| region.strip_suffix(plain.as_str()).is_some_and(|front| front.ends_with('-')))
-    })?;
-    Some(format!("did you mean `{near}`?"))
-}
-
-fn endpoint(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
-    let text = filled(item, out)?;
-    let scheme = text.split_once("://").map_or("https", |(scheme, _)| scheme);
-    let (code, message, hint) = match Endpoint::parse(&text) {
-        Ok(endpoint) => {
-            warn_of_unknown_host(&endpoint, item, out);
-            return Some(text);
-        }
-        Err(EndpointError::NotEncrypted(_)) => {
-            let hint = format!("write `https://{}`", text.trim_start_matches("http://").trim_end_matches('/'));
-            ("insecure-endpoint", "http is allowed on loopback addresses only".to_owned(), hint)
-        }
-        Err(_) if !["http", "https"].contains(&scheme) => {
-            let hint = "write `https://host` or the bare host".to_owned();
-            ("bad-endpoint", format!("`{scheme}` is not a scheme of this API"), hint)
-        }
-        Err(_) => {
-            let address = text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://")).unwrap_or(&text);
-            let hint =
-                "a host and maybe a port, without a path: `appstream-center.cn-shanghai.aliyuncs.com`".to_owned();
-            ("bad-endpoint", format!("`{}` is not a host", address.strip_suffix('/').unwrap_or(address)), hint)
-        }
-    };
-    out.error(item.mark, code, message, Some(hint));
-    None
-}
-
-/// Warns of a region's host of the image service that there is not.
-fn warn_of_unknown_host(endpoint: &Endpoint, item: Item<'_, '_>, out: &mut Diagnostics) {
-    let name = endpoint.authority().split(':').next().unwrap_or_default();
-    if let Some(region) = name.strip_prefix("appstream-center.").and_then(|rest| rest.strip_suffix(".aliyuncs.com"))
-        && REGIONS.contains(&region)
-        && !IMAGE_HOSTS.contains(&region)
-    {
-        let message = format!("the image service has no public host in {region}");
-        let hint =
-            "its hosts are in cn-shanghai and ap-southeast-1, for instances of all regions: leave `endpoint` out";
-        out.warning(item.mark, "unknown-endpoint", message, Some(hint.into()));
-    }
-}
-
-/// Reads the address of the metadata service; the usual one is the only one outside of this host without TLS.
-fn metadata_endpoint(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
-    let usual = "http://100.100.100.200";
-    if item.value.as_str() == Some(usual) { Some(usual.to_owned()) } else { endpoint(item, out) }
 }
 
 /// Reads the source of the access key: a word, or a profile by its name.

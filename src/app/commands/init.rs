@@ -318,6 +318,11 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
             let _ = writeln!(text, "{key} = {}", quoted(value));
         }
     }
+    let by_region: Vec<String> =
+        cloud.ecd_endpoints.iter().map(|(region, address)| format!("{region} = {}", quoted(address))).collect();
+    if !by_region.is_empty() {
+        let _ = writeln!(text, "ecd_endpoints = {{ {} }}", by_region.join(", "));
+    }
     match &cloud.credentials {
         CredentialSource::Default => text.push_str(
             "# credentials = \"default\"          # or \"files\", \"ecs_ram_role\", \"profile:NAME\" …; never put a key into this file\n",

@@ -46,6 +46,7 @@ pub fn client(
         region: settings.region.clone(),
         endpoint: settings.endpoint.clone(),
         ecd_endpoint: settings.ecd_endpoint.clone(),
+        ecd_endpoints: settings.ecd_endpoints.clone(),
         sts_endpoint: settings.sts_endpoint.clone(),
         metadata_endpoint: settings.metadata_endpoint.clone(),
         credentials: settings.credentials.clone(),

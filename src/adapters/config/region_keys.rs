@@ -1,0 +1,49 @@
+//! Regions, and strings that may not be empty.
+
+use super::{
+    reader::{Diagnostics, Item, Mark},
+    suggest::suggestion,
+};
+use crate::domain::api::regions::REGIONS;
+
+/// Pattern of [`region`].
+pub(super) const REGION: &str = "^[a-z0-9-]+$";
+
+/// Reads a non-empty string.
+pub(super) fn filled(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
+    let text = item.text(out)?;
+    if text.trim().is_empty() {
+        out.error(item.mark, "bad-value", "this may not be empty", Some("leave the key out for its default".into()));
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// Reads a region's id. An unknown one is accepted, because new ones are opened.
+pub(super) fn region(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
+    let text = filled(item, out)?;
+    region_at(&text, item.mark, out).then_some(text)
+}
+
+/// Whether the text at `mark` is a region's id.
+pub(super) fn region_at(text: &str, mark: Mark<'_>, out: &mut Diagnostics) -> bool {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+        let hint = near_region(text).unwrap_or_else(|| "regions look like `cn-shanghai`".into());
+        out.error(mark, "bad-region", format!("`{text}` is not a region"), Some(hint));
+        return false;
+    }
+    if !REGIONS.contains(&text) {
+        let hint = near_region(text).unwrap_or_else(|| suggestion(text, &REGIONS));
+        out.warning(mark, "unknown-region", format!("unknown region `{text}`"), Some(hint));
+    }
+    true
+}
+
+/// The known region that ends with this city, in any spelling.
+fn near_region(text: &str) -> Option<String> {
+    let plain = text.trim().to_ascii_lowercase().replace(['_', ' '], "-");
+    let near = REGIONS.iter().find(|region| **region == plain).or_else(|| {
+        REGIONS.iter().find(|region| region.strip_suffix(plain.as_str()).is_some_and(|front| front.ends_with('-')))
+    })?;
+    Some(format!("did you mean `{near}`?"))
+}
