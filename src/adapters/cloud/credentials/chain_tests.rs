@@ -222,14 +222,25 @@ async fn a_profile_that_cannot_be_used_ends_the_search_and_names_what_to_use_ins
     let host = Host::new();
     host.put(CONFIG, "{\"current\":\"p\",\n\"profiles\":[{\"name\":\"p\",\"access_key_secret\":\"quoted\" oops");
     let why = host.refused("default").await;
-    assert!(why.contains("is not as expected, line 2") && !why.contains("quoted"), "{why}");
+    assert!(why.contains("config.json is not valid JSON, line 2") && !why.contains("quoted"), "{why}");
+    host.put(CONFIG, "\n");
+    assert!(host.refused("default").await.contains("config.json is empty"));
+    host.put(CONFIG, &profile(r#""mode":"RamRoleArn","expired_seconds":"quoted""#));
+    let why = host.refused("default").await;
+    assert!(why.contains("has a value of another type") && !why.contains("quoted"), "{why}");
+    host.put(CONFIG, &profile(r#""mode":"AK","access_key_id":"i","access_key_secret":"hush hush""#));
+    let why = host.refused("default").await;
+    assert!(why.contains("config.json: access_key_secret of profile `p` has a blank inside the value"), "{why}");
+    // What an editor adds is left out.
+    host.put(CONFIG, &profile(r#""mode":"AK","access_key_id":" i ","access_key_secret":"s\n""#));
+    assert_eq!(host.get("default").await.unwrap().key.id, "i");
 }
 
 #[tokio::test]
 async fn a_named_profile_has_to_be_there() {
     let host = Host::new().set("ALIBABA_CLOUD_PROFILE", "night");
     let why = host.refused("default").await;
-    assert!(why.ends_with("no file with a section `night`, which ALIBABA_CLOUD_PROFILE names"), "{why}");
+    assert!(why.contains("no file with a section `night`, and no such profile of the aliyun command"), "{why}");
     host.put(CONFIG, &profile(&format!(r#""mode":"AK",{KEY}"#)));
     assert!(host.refused("default").await.contains("section `night`"));
     assert!(host.refused("profile:absent").await.contains("no profile `absent` in"));

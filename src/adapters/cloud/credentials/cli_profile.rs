@@ -1,13 +1,14 @@
 //! Profiles of `~/.aliyun/config.json`, which the `aliyun` command writes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::{
     environment::ecs_role,
     modes::unsupported,
+    plain_value,
     recipe::{Base, Recipe, RoleFields},
     text_file,
     types::NoKey,
@@ -65,9 +66,7 @@ pub(super) async fn find(environment: &Environment, wanted: Option<&str>) -> Res
         let why = format!("there is no {}", path.display());
         return Err(if environment.profile_file.is_some() { NoKey::unusable(why) } else { absent(why) });
     };
-    // The parser's message may quote the file, which contains secrets: only the place is reported.
-    let file: ConfigFile = serde_json::from_str(&text)
-        .map_err(|error| NoKey::unusable(format!("{} is not as expected, line {}", path.display(), error.line())))?;
+    let file: ConfigFile = serde_json::from_str(&text).map_err(|error| unreadable(&path, &text, &error))?;
     let profiles = Profiles { environment, path, all: file.profiles.unwrap_or_default() };
     let is_named = wanted.or(environment.profile.as_deref());
     let Some(name) = is_named.map(str::to_owned).or(file.current.filter(|name| !name.is_empty())) else {
@@ -82,10 +81,22 @@ pub(super) async fn find(environment: &Environment, wanted: Option<&str>) -> Res
         }
         Some(profile) => {
             let mode = profile.mode.clone().unwrap_or_default();
-            let recipe = profiles.recipe(&name, &mut Vec::new())?;
+            let recipe = profiles.recipe(&name, &mut Vec::new()).map_err(|error| profiles.in_file(error))?;
             Ok(recipe.described(format!("`{name}` ({mode})")))
         }
     }
+}
+
+/// The parser's message may quote the file, which contains secrets: only the place is reported.
+fn unreadable(path: &Path, text: &str, error: &serde_json::Error) -> NoKey {
+    let (path, line) = (path.display(), error.line());
+    NoKey::unusable(if text.trim().is_empty() {
+        format!("{path} is empty; `aliyun configure` writes it")
+    } else if error.is_data() {
+        format!("{path} has a value of another type than the aliyun command writes, line {line}")
+    } else {
+        format!("{path} is not valid JSON, line {line}, column {}", error.column())
+    })
 }
 
 struct Profiles<'a> {
@@ -97,6 +108,15 @@ struct Profiles<'a> {
 impl Profiles<'_> {
     fn no_profile(&self, name: &str) -> String {
         format!("no profile `{name}` in {}", self.path.display())
+    }
+
+    /// The same error with the file that it is about.
+    fn in_file(&self, error: NoKey) -> NoKey {
+        let path = self.path.display().to_string();
+        match error {
+            NoKey::Unusable(why) if !why.contains(&path) => NoKey::Unusable(format!("{path}: {why}")),
+            error => error,
+        }
     }
 
     /// The recipe of a profile; `before` are those that lead to it.
@@ -112,8 +132,7 @@ impl Profiles<'_> {
         match profile.mode.as_deref().unwrap_or_default() {
             "AK" => Ok(Recipe::of(Base::Key(profile.key(&place)?))),
             "StsToken" => {
-                let token = profile.sts_token.clone().filter(|token| !token.expose_secret().is_empty());
-                let token = token.ok_or_else(|| missing("sts_token"))?;
+                let token = plain(profile.sts_token.as_ref(), &place, "sts_token")?;
                 Ok(Recipe::of(Base::Key(AccessKey { security_token: Some(token), ..profile.key(&place)? })))
             }
             "RamRoleArn" => {
@@ -126,7 +145,7 @@ impl Profiles<'_> {
                 Ok(self.recipe(&source, before)?.then(role))
             }
             "EcsRamRole" => ecs_role(given(profile.ram_role_name.as_ref()), self.environment)
-                .map_err(|error| NoKey::unusable(format!("{place} is of mode EcsRamRole, {}", error.why()))),
+                .map_err(|error| NoKey::unusable(format!("{place} is of mode EcsRamRole, which is {}", error.why()))),
             "OIDC" => {
                 let environment = self.environment;
                 let provider_arn =
@@ -163,11 +182,10 @@ impl Profile {
     }
 
     fn key(&self, place: &str) -> Result<AccessKey, NoKey> {
-        let missing = |what: &str| NoKey::unusable(format!("{place} has no {what}"));
-        let secret = self.access_key_secret.clone().filter(|secret| !secret.expose_secret().is_empty());
+        let id = self.access_key_id.clone().map(SecretString::from);
         Ok(AccessKey {
-            id: given(self.access_key_id.as_ref()).ok_or_else(|| missing("access_key_id"))?,
-            secret: secret.ok_or_else(|| missing("access_key_secret"))?,
+            id: plain(id.as_ref(), place, "access_key_id")?.expose_secret().to_owned(),
+            secret: plain(self.access_key_secret.as_ref(), place, "access_key_secret")?,
             security_token: None,
         })
     }
@@ -177,6 +195,16 @@ impl Profile {
         matches!(self.mode.as_deref(), None | Some("" | "AK"))
             && given(self.access_key_id.as_ref()).is_none()
             && !has_secret
+    }
+}
+
+/// A part of the key, without what an editor may add.
+fn plain(text: Option<&SecretString>, place: &str, name: &str) -> Result<SecretString, NoKey> {
+    let text = text.map(ExposeSecret::expose_secret).unwrap_or_default();
+    match plain_value::of_text(text) {
+        Ok(value) if value.is_empty() => Err(NoKey::unusable(format!("{place} has no {name}"))),
+        Ok(value) => Ok(value.into()),
+        Err(fault) => Err(NoKey::unusable(format!("{name} of {place} {fault}"))),
     }
 }
 

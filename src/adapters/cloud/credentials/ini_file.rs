@@ -9,6 +9,7 @@ use std::{
 use super::{
     environment::ecs_role,
     modes::unsupported,
+    plain_value,
     recipe::{Base, Recipe, RoleFields},
     text_file,
     types::NoKey,
@@ -25,7 +26,9 @@ const DEFAULT: &str = "default";
 /// that neither has is an error.
 pub(super) async fn find(environment: &Environment) -> Result<Recipe, NoKey> {
     let absent = |why: String| match environment.profile {
-        Some(_) => NoKey::unusable(format!("{why}, which ALIBABA_CLOUD_PROFILE names")),
+        Some(_) => {
+            NoKey::unusable(format!("{why}, and no such profile of the aliyun command: ALIBABA_CLOUD_PROFILE names it"))
+        }
         None => NoKey::not_set_up(why),
     };
     let name = environment.profile.as_deref().unwrap_or(DEFAULT);
@@ -109,8 +112,9 @@ impl Section {
                     role: self.role().role(&self.place, environment)?,
                 }))
             }
-            "ecs_ram_role" => ecs_role(self.given("role_name"), environment)
-                .map_err(|error| NoKey::unusable(format!("{} is of type ecs_ram_role, {}", self.place, error.why()))),
+            "ecs_ram_role" => ecs_role(self.given("role_name"), environment).map_err(|error| {
+                NoKey::unusable(format!("{} is of type ecs_ram_role, which is {}", self.place, error.why()))
+            }),
             word => Err(unsupported(&self.place, "type", word)),
         }
     }
@@ -124,7 +128,11 @@ impl Section {
     }
 
     fn key(&self) -> Result<AccessKey, NoKey> {
-        let required = |key: &str| self.given(key).ok_or_else(|| self.missing(key));
+        let required = |key: &str| match plain_value::of_text(&self.given(key).unwrap_or_default()) {
+            Ok(value) if value.is_empty() => Err(self.missing(key)),
+            Ok(value) => Ok(value),
+            Err(fault) => Err(NoKey::unusable(format!("{key} of {} {fault}", self.place))),
+        };
         let secret = required("access_key_secret")?.into();
         Ok(AccessKey { id: required("access_key_id")?, secret, security_token: None })
     }
