@@ -16,15 +16,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use fast_motion::{FastMotion, Places};
 use imagebaked::{
     adapters::store::{BakeRow, Filter},
-    domain::{bake::State, clock::Clock},
     sim::{FaultPlan, InstanceKind, InstanceSpec, Options},
 };
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
-
 /// Machines of the fleet; `MACHINES=200` is the long run.
 fn machines() -> usize {
     std::env::var("MACHINES").map_or(36, |count| count.parse().unwrap())
@@ -116,71 +110,12 @@ impl Fleet {
         Self(FastMotion::begin(now, options, configuration).await)
     }
 
-    fn now(&self) -> DateTime<Utc> {
-        self.0.clock.truth.now()
-    }
-
-    async fn control(&self, method: &str, control: &str, body: &str) {
-        let mut stream = TcpStream::connect(self.0.sim.addr()).await.unwrap();
-        let head = format!(
-            "{method} /_sim/{control} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{control}: {answer}");
-    }
-
     async fn set(&self, machine: usize, status: &str) {
-        self.control("POST", "instances", &spec(machine, status).to_string()).await;
+        self.0.control("POST", "instances", &spec(machine, status).to_string()).await;
     }
 
     fn add_faults(&self, plan: &str) {
         self.0.sim.add_faults(FaultPlan::parse(plan).unwrap());
-    }
-
-    async fn open(&self) -> Vec<BakeRow> {
-        let states = ["queued"].iter().chain(&State::RUNNING_WORDS).map(|&word| word.to_owned()).collect();
-        self.0.reader.history(&Filter { states, limit: 10_000, ..Filter::default() }).await.unwrap()
-    }
-
-    /// Lets the daemon do all that is to be done now, and answers with the open bakes. A bake whose call is answered waits for
-    /// a later time; one that goes on waiting without a time of its own costs a moment.
-    async fn settle(&self) -> Vec<BakeRow> {
-        let mut before = Vec::new();
-        let mut unchanged_since = Instant::now();
-        loop {
-            self.0.nudge().await;
-            let rows = self.open().await;
-            let now = self.0.clock.now().timestamp_millis();
-            let is_pending = |row: &BakeRow| row.state != "queued" && row.wake_at.is_none_or(|at| at <= now);
-            let pending: Vec<_> =
-                rows.iter().filter(|row| is_pending(row)).map(|row| (row.id, row.state.clone(), row.wake_at)).collect();
-            if pending != before {
-                before = pending;
-                unchanged_since = Instant::now();
-            } else if before.is_empty() || unchanged_since.elapsed() > Duration::from_millis(300) {
-                return rows;
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Goes on to `until`, in steps to the next instant that some bake waits for.
-    async fn go_on_to(&self, until: DateTime<Utc>) {
-        while self.now() < until {
-            let rows = self.settle().await;
-            let now = self.now();
-            let ahead = self.0.clock.now() - now;
-            let wakes =
-                rows.iter().filter_map(|row| DateTime::from_timestamp_millis(row.wake_at?)).map(|at| at - ahead);
-            // What is due within two minutes is done at once: smaller steps would take long.
-            let next = wakes.filter(|at| *at > now).min().map(|at| at.max(now + TimeDelta::minutes(2)));
-            let step = next.unwrap_or(until).min(now + TimeDelta::minutes(10)).min(until);
-            self.0.clock.truth.set(step);
-        }
-        self.settle().await;
     }
 }
 
@@ -191,7 +126,7 @@ fn at(midnight: DateTime<Utc>, hour: i64, minute: i64) -> DateTime<Utc> {
 
 /// What befalls each night.
 async fn night(fleet: &mut Fleet, number: i64, midnight: DateTime<Utc>) {
-    fleet.go_on_to(at(midnight, 2, 0)).await;
+    fleet.0.go_on_to(at(midnight, 2, 0)).await;
     for machine in 0..machines() {
         match condition(machine) {
             Condition::Passing(status) | Condition::Final(status) => fleet.set(machine, status).await,
@@ -202,10 +137,10 @@ async fn night(fleet: &mut Fleet, number: i64, midnight: DateTime<Utc>) {
     if number == 5 {
         // Ahead by three hours, across the slot, and set right again.
         fleet.0.clock.set_ahead(TimeDelta::hours(3));
-        fleet.go_on_to(at(midnight, 2, 30)).await;
+        fleet.0.go_on_to(at(midnight, 2, 30)).await;
         fleet.0.clock.set_ahead(TimeDelta::zero());
     }
-    fleet.go_on_to(at(midnight, 2, 59)).await;
+    fleet.0.go_on_to(at(midnight, 2, 59)).await;
     let create = "[[fault]]\naction = \"CreateImageByInstance\"\n";
     match number {
         2 => fleet.add_faults(&format!("{create}code = \"QuotaExceeded.Image\"\nstatus = 400\ntimes = 5\n")),
@@ -218,29 +153,29 @@ async fn night(fleet: &mut Fleet, number: i64, midnight: DateTime<Utc>) {
         }
         _ => {}
     }
-    fleet.go_on_to(at(midnight, 3, 0)).await;
+    fleet.0.go_on_to(at(midnight, 3, 0)).await;
     if number == 3 {
-        fleet.go_on_to(at(midnight, 3, 10)).await;
+        fleet.0.go_on_to(at(midnight, 3, 10)).await;
         fleet.0.cut_line().await;
-        fleet.go_on_to(at(midnight, 5, 10)).await;
+        fleet.0.go_on_to(at(midnight, 5, 10)).await;
         fleet.0.restore_line().await;
     }
     if number == 4 {
-        fleet.go_on_to(at(midnight, 3, 6)).await;
+        fleet.0.go_on_to(at(midnight, 3, 6)).await;
         // Users come while images are made.
         for machine in (1..machines()).step_by(20) {
             fleet.set(machine, "Connected").await;
         }
     }
-    fleet.go_on_to(at(midnight, 5, 30)).await;
+    fleet.0.go_on_to(at(midnight, 5, 30)).await;
     for machine in 0..machines() {
         if matches!(condition(machine), Condition::Passing(_)) || number == 4 && machine % 20 == 1 {
             let is_final = matches!(condition(machine), Condition::Final(_));
             fleet.set(machine, if is_final { "Expired" } else { "Running" }).await;
         }
     }
-    fleet.go_on_to(at(midnight, 12, 0)).await;
-    fleet.control("DELETE", "faults", "").await;
+    fleet.0.go_on_to(at(midnight, 12, 0)).await;
+    fleet.0.control("DELETE", "faults", "").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

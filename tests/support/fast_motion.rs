@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,15 +17,18 @@ use imagebaked::{
     adapters::{
         config,
         control::{Reply, Request, client},
-        store::Reader,
+        store::{BakeRow, Filter, Reader},
     },
     app::daemon::{self, Asked, Setup},
-    domain::clock::{Clock, ManualClock},
+    domain::{
+        bake::State,
+        clock::{Clock, ManualClock},
+    },
     sim::{Options, RunningSimulator, Simulator},
 };
 use tempfile::TempDir;
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
     net::{TcpListener, TcpStream},
     sync::mpsc,
     task::{JoinHandle, JoinSet},
@@ -119,6 +122,19 @@ pub struct FastMotion {
 impl FastMotion {
     /// Starts both at `now`. `config` makes the text of the configuration.
     pub async fn begin(now: DateTime<Utc>, options: Options, config: impl FnOnce(&Places) -> String) -> Self {
+        let key =
+            [("ALIBABA_CLOUD_ACCESS_KEY_ID", "sim-key-id"), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "sim-key-secret")];
+        let environment = key.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        Self::begin_with(environment, now, options, config).await
+    }
+
+    /// The same with other variables, for other credentials.
+    pub async fn begin_with(
+        environment: BTreeMap<String, String>,
+        now: DateTime<Utc>,
+        options: Options,
+        config: impl FnOnce(&Places) -> String,
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         let truth = ManualClock::at(now);
         let clock = HostClock { truth: truth.clone(), ahead: Arc::default() };
@@ -135,7 +151,7 @@ impl FastMotion {
         };
         std::fs::write(&path, config(&places)).unwrap();
         let (stop, asked) = mpsc::channel(1);
-        let setup = setup(&path, clock.clone());
+        let setup = setup(&path, environment, clock.clone());
         let daemon = tokio::spawn(async move { daemon::run(setup, asked).await.unwrap() });
         let reader = loop {
             match client::ask(&places.socket, &Request::Status { all: false }).await {
@@ -156,6 +172,63 @@ impl FastMotion {
         self.ask(Request::Resume { schedule: "nobody".into() }).await;
     }
 
+    /// Sends a command to the simulator.
+    pub async fn control(&self, method: &str, control: &str, body: &str) {
+        let mut stream = TcpStream::connect(self.sim.addr()).await.unwrap();
+        let head = format!(
+            "{method} /_sim/{control} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{control}: {answer}");
+    }
+
+    /// The bakes that have not ended.
+    pub async fn open(&self) -> Vec<BakeRow> {
+        let states = ["queued"].iter().chain(&State::RUNNING_WORDS).map(|&word| word.to_owned()).collect();
+        self.reader.history(&Filter { states, limit: 10_000, ..Filter::default() }).await.unwrap()
+    }
+
+    /// Lets the daemon do all that is to be done now, and answers with the open bakes. A bake whose call is answered waits for
+    /// a later time; one that goes on waiting without a time of its own costs a moment.
+    pub async fn settle(&self) -> Vec<BakeRow> {
+        let mut before = Vec::new();
+        let mut unchanged_since = Instant::now();
+        loop {
+            self.nudge().await;
+            let rows = self.open().await;
+            let now = self.clock.now().timestamp_millis();
+            let is_pending = |row: &BakeRow| row.state != "queued" && row.wake_at.is_none_or(|at| at <= now);
+            let pending: Vec<_> =
+                rows.iter().filter(|row| is_pending(row)).map(|row| (row.id, row.state.clone(), row.wake_at)).collect();
+            if pending != before {
+                before = pending;
+                unchanged_since = Instant::now();
+            } else if before.is_empty() || unchanged_since.elapsed() > Duration::from_millis(300) {
+                return rows;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Goes on to `until`, in steps to the next instant that some bake waits for.
+    pub async fn go_on_to(&self, until: DateTime<Utc>) {
+        while self.clock.truth.now() < until {
+            let rows = self.settle().await;
+            let now = self.clock.truth.now();
+            let ahead = self.clock.now() - now;
+            let wakes =
+                rows.iter().filter_map(|row| DateTime::from_timestamp_millis(row.wake_at?)).map(|at| at - ahead);
+            // What is due within two minutes is done at once: smaller steps would take long.
+            let next = wakes.filter(|at| *at > now).min().map(|at| at.max(now + TimeDelta::minutes(2)));
+            let step = next.unwrap_or(until).min(now + TimeDelta::minutes(10)).min(until);
+            self.clock.truth.set(step);
+        }
+        self.settle().await;
+    }
+
     /// Nobody listens at the cloud's address any more.
     pub async fn cut_line(&mut self) {
         self.line.cut().await;
@@ -173,12 +246,7 @@ impl FastMotion {
     }
 }
 
-fn setup(path: &Path, clock: HostClock) -> Setup {
-    let environment: BTreeMap<String, String> = [
-        ("ALIBABA_CLOUD_ACCESS_KEY_ID".to_owned(), "sim-key-id".to_owned()),
-        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET".to_owned(), "sim-key-secret".to_owned()),
-    ]
-    .into();
+fn setup(path: &Path, environment: BTreeMap<String, String>, clock: HostClock) -> Setup {
     Setup {
         config: config::load(path, &environment).unwrap().config,
         config_path: path.to_owned(),

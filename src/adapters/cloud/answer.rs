@@ -139,6 +139,11 @@ fn foreign(code: &str, message: &str, incoming: &Incoming, repeat: Idempotency) 
 pub fn unanswered(error: &HttpError, repeat: Idempotency) -> ApiError {
     let after_sending = codes::judge(None, 0, repeat);
     let (code, class, advice) = match error {
+        HttpError::NotConnected(_) if error.in_short().contains("certificate") => (
+            "ConnectFailed",
+            ErrorClass::Transient,
+            "Check this host's clock and its CA certificates (SSL_CERT_FILE), and whether a proxy puts itself in between.",
+        ),
         HttpError::NotConnected(_) => (
             "ConnectFailed",
             ErrorClass::Transient,
@@ -198,7 +203,7 @@ fn api_error(
 }
 
 /// The longest delay in any header: those of the API in milliseconds, and the standard one of proxies and gateways.
-fn retry_after(incoming: &Incoming) -> Option<Duration> {
+pub(super) fn retry_after(incoming: &Incoming) -> Option<Duration> {
     let direct = incoming.header("x-acs-retry-after").and_then(|text| text.trim().parse().ok());
     let limits = ["x-ratelimit-user-api", "x-ratelimit-user"].map(|name| incoming.header(name).and_then(time_left));
     let of_api = limits.into_iter().chain([direct]).flatten().map(Duration::from_millis);

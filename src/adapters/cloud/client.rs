@@ -8,12 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CloudOptions, acs3,
-    actions::{DescribeDesktops, ListImage},
+    actions::{DescribeDesktops, GetCallerIdentity, ListImage},
     answer::{self, ApiResponse},
     credentials::{CredentialProvider, Environment, KeyHosts, NoCredentials},
     endpoint::{Endpoint, EndpointError, Endpoints},
     http::{Http, HttpError, Incoming, Method, Outgoing},
-    outage::OutageWatch,
+    key_owner::KeyOwner,
+    outage::{OutageWatch, Probe},
     proxy::ProxyError,
     request::{CloudCall, Product, RpcRequest},
     signing::{AccessKey, Stamp, signed_headers},
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::domain::{
     api::{
-        call::{ApiError, ErrorClass},
+        call::{ApiError, CREDENTIALS_UNAVAILABLE, ErrorClass},
         codes::Idempotency,
         mode::Mode,
     },
@@ -105,7 +106,7 @@ pub struct CredentialsInUse {
     pub source: String,
     /// The key's id, masked.
     pub key_id: String,
-    /// The role's session, where the source reports it.
+    /// Whose it is, `acs:ram::…`, where the source reports it or the token service did.
     pub identity: Option<String>,
     /// When the cloud stops accepting them, where that is known.
     pub expires_at: Option<DateTime<Utc>>,
@@ -121,7 +122,8 @@ pub struct CloudClient {
     nonce: NonceSource,
     timeout: Duration,
     clocks: ClockWatch,
-    outages: OutageWatch,
+    outages: Arc<OutageWatch>,
+    owner: KeyOwner,
     mode: Mode,
 }
 
@@ -153,20 +155,23 @@ impl CloudClient {
         let (sts_region, in_vpc) = environment.sts_region();
         let endpoints = endpoints.with_sts_region(sts_region, in_vpc)?.with_regions(&options.ecd_endpoints)?;
         let hosts = KeyHosts::new(endpoints.tokens().cloned(), options.metadata_endpoint.as_deref())?;
+        let credential_provider = CredentialProvider::new(
+            options.credentials.clone(),
+            environment,
+            hosts,
+            http.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&nonce),
+        );
         Ok(Self {
             endpoints,
-            credential_provider: CredentialProvider::new(
-                options.credentials.clone(),
-                environment,
-                hosts,
-                http.clone(),
-                Arc::clone(&clock),
-                Arc::clone(&nonce),
-            ),
+            // One watch for the hosts of calls and of keys.
+            outages: Arc::clone(credential_provider.outages()),
+            owner: KeyOwner::new(Arc::clone(&clock)),
+            credential_provider,
             http,
             throttle: Throttle::new(options.requests_per_second),
             clocks: ClockWatch::new(Arc::clone(&clock)),
-            outages: OutageWatch::new(Arc::clone(&clock)),
             clock,
             nonce,
             timeout: options.timeout,
@@ -219,9 +224,41 @@ impl CloudClient {
         Some(CredentialsInUse {
             source: credentials.origin(),
             key_id: credentials.key.masked(),
-            identity: credentials.arn,
+            identity: credentials.arn.or_else(|| self.owner.arn(&credentials.key.id)),
             expires_at: credentials.expires_at,
         })
+    }
+
+    /// Fetches the credentials, if they are not at hand.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if there are none.
+    pub async fn fetch_credentials(&self) -> Result<(), ApiError> {
+        self.credential_provider.get().await.map(drop).map_err(|error| unavailable(&error))
+    }
+
+    /// Whether [`Self::learn_owner`] is to be called now: the source did not say whose the key is.
+    pub fn take_owner_question(&self) -> bool {
+        let at_hand = self.credential_provider.at_hand();
+        at_hand.is_some_and(|credentials| credentials.arn.is_none() && self.owner.take(&credentials.key.id))
+    }
+
+    /// Asks the token service whose the key at hand is, for those who read `status`: once for each key, outside of the rate
+    /// limit. No bake waits for it, and a failure means nothing.
+    pub async fn learn_owner(&self) {
+        let Some(credentials) = self.credential_provider.at_hand() else { return };
+        let key = credentials.key;
+        let request = GetCallerIdentity.request();
+        let Ok(endpoint) = self.endpoints.of(&request.product) else { return };
+        let started = Instant::now();
+        let outcome = self.exchange::<GetCallerIdentity>(&request, &Ready { endpoint, key: key.clone() }).await;
+        report(request.action, &outcome, started.elapsed());
+        if let Ok(answer) = outcome {
+            let (key_id, arn) = (key.masked(), answer.value.arn);
+            tracing::info!(key = %key_id, identity = arn, "the key {key_id} belongs to {arn}");
+            self.owner.answered(&key.id, arn);
+        }
     }
 
     /// Rereads the credentials, after an error of class `Credential`.
@@ -231,6 +268,20 @@ impl CloudClient {
     /// `ApiError` if there are none.
     pub async fn refresh_credentials(&self) -> Result<(), ApiError> {
         self.credential_provider.refresh().await.map(drop).map_err(|error| unavailable(&error))
+    }
+
+    /// Rereads the credentials after a call was rejected for them. `Ok`: it is sent again. `Err`: what it met, which is an
+    /// outage if the service that gives the credentials does not answer: new ones may be good.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if there are no new credentials.
+    pub async fn renew_after(&self, rejection: &ApiError) -> Result<(), ApiError> {
+        match self.refresh_credentials().await {
+            Err(error) if error.is_outage() && !rejection.is_clock() => Err(error),
+            Err(_) => Err(rejection.clone()),
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Sends any call of the API, once.
@@ -367,15 +418,16 @@ impl CloudClient {
         &self.outages
     }
 
-    /// Sends a cheap call to the host of `product`, so that [`Self::outages`] can detect a response.
-    pub async fn probe_outage(&self, product: Product) {
-        match product {
-            Product::AppStreaming => drop(self.list_images(&ListImage::of_one()).await),
-            Product::Desktops { region } => {
+    /// Sends something cheap to a host that does not respond, so that [`Self::outages`] can detect a response.
+    pub async fn probe_outage(&self, probe: Probe) {
+        match probe {
+            Probe::Credentials => self.credential_provider.probe().await,
+            Probe::Call(Product::AppStreaming) => drop(self.list_images(&ListImage::of_one()).await),
+            Probe::Call(Product::Desktops { region }) => {
                 let one = DescribeDesktops { region, max_results: Some(1), ..DescribeDesktops::default() };
                 drop(self.call(&one).await);
             }
-            Product::Sts => drop(self.caller_identity().await),
+            Probe::Call(Product::Sts) => drop(self.caller_identity().await),
         }
     }
 
@@ -403,9 +455,12 @@ fn report<T>(action: &str, outcome: &Result<ApiResponse<T>, ApiError>, took: Dur
 }
 
 fn unavailable(error: &NoCredentials) -> ApiError {
+    if let Some(service) = &error.service {
+        return ApiError { message: answer::one_line(&error.to_string()), ..service.error.clone() };
+    }
     ApiError {
         class: ErrorClass::Credential,
-        code: Some("CredentialsUnavailable".to_owned()),
+        code: Some(CREDENTIALS_UNAVAILABLE.to_owned()),
         message: answer::one_line(&error.to_string()),
         advice: if error.is_final {
             "Fix it, or choose another source with `credentials` in [cloud].".into()

@@ -20,6 +20,7 @@ pub mod client;
 pub mod credentials;
 pub mod endpoint;
 pub mod http;
+mod key_owner;
 mod lenient;
 mod list_calls;
 pub mod listing;

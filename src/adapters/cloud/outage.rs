@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -13,11 +13,20 @@ use super::request::Product;
 use crate::domain::{
     api::call::{ApiError, ErrorClass},
     clock::{Clock, earlier},
-    health::outage::Outage,
+    health::outage::{Outage, Purpose},
 };
 
 /// Maximum time between two calls to a host that does not respond: waiting bakes are woken by its first response.
 const PROBE_AGAIN: Duration = Duration::from_secs(15);
+
+/// What finds out whether a host answers again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// A cheap call of this product.
+    Call(Product),
+    /// A request for the credentials.
+    Credentials,
+}
 
 /// Instant of a call, by the time since boot.
 #[derive(Debug, Clone, Copy)]
@@ -31,14 +40,15 @@ pub struct OutageWatch {
 
 #[derive(Default)]
 struct Seen {
+    /// A simulator is the host of calls and of keys: it is in both.
     hosts: HashMap<String, Host>,
+    keys: HashMap<String, Host>,
     /// Number of ended outages.
     ended: u64,
 }
 
 struct Host {
-    /// A product of the host, for the probe.
-    product: Product,
+    probe: Probe,
     /// Instant of the last answered call.
     answered: Option<Duration>,
     unanswered: Option<Unanswered>,
@@ -51,6 +61,8 @@ struct Unanswered {
     /// Instant at which the last one failed.
     last: Duration,
     error: String,
+    /// Until when calls go on in spite of it.
+    bridged_until: Option<DateTime<Utc>>,
 }
 
 impl fmt::Debug for OutageWatch {
@@ -71,92 +83,132 @@ impl OutageWatch {
     }
 
     /// Records the result of a call. A response with a RequestId is the cloud's own, errors included; a proxy's has
-    /// none.
+    /// none. No bake needs the calls of the token service: they count nothing.
     pub fn note<T>(&self, product: &Product, host: &str, sent: SentAt, outcome: &Result<T, ApiError>) {
+        if *product == Product::Sts {
+            return;
+        }
+        let (mut seen, now) = (self.seen(), self.now());
+        let Seen { hosts, ended, .. } = &mut *seen;
+        let known = hosts.entry(host.to_owned()).or_insert_with(|| Host::new(Probe::Call(product.clone())));
         match outcome {
             Err(error) if error.request_id.is_none() => {
-                // An invalid request was not sent.
+                // An invalid request, and one without keys, was not sent.
                 if error.class != ErrorClass::Permanent {
-                    self.unanswered(product, host, sent, error);
+                    known.unanswered(host, sent, now, error.describe(), None);
                 }
             }
-            _ => self.answered(product, host, sent),
+            _ => *ended += u64::from(known.answered(host, sent)),
         }
     }
 
-    fn answered(&self, product: &Product, host: &str, sent: SentAt) {
-        self.with(product, host, |known, ended, _| {
-            known.answered = known.answered.max(Some(sent.0));
-            // The response to a call from before the outage does not end it.
-            let Some(outage) = known.unanswered.take_if(|outage| outage.began <= sent.0) else { return };
-            *ended += 1;
-            let lasted = humantime::format_duration(Duration::from_secs(sent.0.saturating_sub(outage.began).as_secs()));
-            tracing::info!(host, since = %outage.since, "{host} answers again after {lasted}");
-        });
+    /// Records that the service of the credentials at `host` gave none, and does not refuse them either. The keys at hand
+    /// serve until `bridged_until`.
+    pub fn keys_unanswered(&self, host: &str, sent: SentAt, error: &ApiError, bridged_until: Option<DateTime<Utc>>) {
+        let (mut seen, now) = (self.seen(), self.now());
+        let Seen { keys, ended, .. } = &mut *seen;
+        // Whoever gives the keys that this one is asked with has answered.
+        for (other, known) in keys.iter_mut().filter(|(other, _)| *other != host) {
+            *ended += u64::from(known.answered(other, sent));
+        }
+        let advice = error.advice.trim();
+        let text = if advice.is_empty() { error.message.clone() } else { format!("{} ({advice})", error.message) };
+        let known = keys.entry(host.to_owned()).or_insert_with(|| Host::new(Probe::Credentials));
+        known.unanswered(host, sent, now, text, bridged_until);
     }
 
-    fn unanswered(&self, product: &Product, host: &str, sent: SentAt, error: &ApiError) {
-        let now = self.clock.now();
-        self.with(product, host, |known, _, boottime| {
-            // A later call has been answered meanwhile.
-            if known.answered.is_some_and(|answered| answered > sent.0) {
-                return;
-            }
-            let error = error.describe();
-            if let Some(outage) = &mut known.unanswered {
-                outage.last = boottime;
-                outage.error = error;
-                return;
-            }
-            tracing::warn!(host, reason = error, "{host} does not answer: {error}");
-            let since = earlier(now, boottime.saturating_sub(sent.0));
-            known.unanswered = Some(Unanswered { since, began: sent.0, last: boottime, error });
-        });
+    /// Records that there are credentials, or that their service refuses them.
+    pub fn keys_answered(&self, sent: SentAt) {
+        let mut seen = self.seen();
+        let Seen { keys, ended, .. } = &mut *seen;
+        for (host, known) in keys.iter_mut() {
+            *ended += u64::from(known.answered(host, sent));
+        }
     }
 
     /// Hosts that do not respond, by name.
     pub fn outages(&self) -> Vec<Outage> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let boottime = self.clock.boottime();
+        let (seen, (now, boottime)) = (self.seen(), self.now());
         let outage = |(host, known): (&String, &Host)| {
-            let Unanswered { since, began, error, .. } = known.unanswered.as_ref()?;
+            let Unanswered { since, began, error, bridged_until, .. } = known.unanswered.as_ref()?;
+            let purpose = match known.probe {
+                Probe::Call(_) => Purpose::Calls,
+                Probe::Credentials => {
+                    Purpose::Credentials { bridged_until: bridged_until.filter(|&until| now < until) }
+                }
+            };
             let (host, lasted) = (host.clone(), boottime.saturating_sub(*began));
-            Some(Outage { host, since: *since, lasted, error: error.clone() })
+            Some(Outage { host, since: *since, lasted, error: error.clone(), purpose })
         };
-        let mut outages: Vec<_> = seen.hosts.iter().filter_map(outage).collect();
-        outages.sort_unstable_by(|a, b| a.host.cmp(&b.host));
+        let mut outages: Vec<_> = seen.hosts.iter().chain(&seen.keys).filter_map(outage).collect();
+        outages.sort_by(|a, b| (&a.host, b.lasted).cmp(&(&b.host, a.lasted)));
+        outages.dedup_by(|second, first| second.host == first.host);
         outages
     }
 
     /// Number of ended outages since the start: when it grows, bakes that wait for the cloud are due.
     pub fn ended(&self) -> u64 {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).ended
+        self.seen().ended
     }
 
-    /// Products of hosts that do not respond and have not been called recently; counts as a probe.
-    pub fn take_probes(&self) -> Vec<Product> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let boottime = self.clock.boottime();
-        let due = seen.hosts.values_mut().filter_map(|known| {
+    /// Probes of hosts that do not respond and have not been called recently; each counts as called now.
+    pub fn take_probes(&self) -> Vec<Probe> {
+        let (mut seen, (_, boottime)) = (self.seen(), self.now());
+        let Seen { hosts, keys, .. } = &mut *seen;
+        let due = hosts.values_mut().chain(keys.values_mut()).filter_map(|known| {
             let outage = known.unanswered.as_mut()?;
             if boottime.saturating_sub(outage.last) < PROBE_AGAIN {
                 return None;
             }
             outage.last = boottime;
-            Some(known.product.clone())
+            Some(known.probe.clone())
         });
         due.collect()
     }
 
-    fn with(&self, product: &Product, host: &str, note: impl FnOnce(&mut Host, &mut u64, Duration)) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let Seen { hosts, ended } = &mut *seen;
-        if !hosts.contains_key(host) {
-            hosts.insert(host.to_owned(), Host { product: product.clone(), answered: None, unanswered: None });
+    fn now(&self) -> (DateTime<Utc>, Duration) {
+        (self.clock.now(), self.clock.boottime())
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Host {
+    fn new(probe: Probe) -> Self {
+        Self { probe, answered: None, unanswered: None }
+    }
+
+    /// Whether this ends an outage.
+    fn answered(&mut self, host: &str, sent: SentAt) -> bool {
+        self.answered = self.answered.max(Some(sent.0));
+        // The response to a call from before the outage does not end it.
+        let Some(outage) = self.unanswered.take_if(|outage| outage.began <= sent.0) else { return false };
+        let lasted = humantime::format_duration(Duration::from_secs(sent.0.saturating_sub(outage.began).as_secs()));
+        tracing::info!(host, since = %outage.since, "{host} answers again after {lasted}");
+        true
+    }
+
+    fn unanswered(
+        &mut self,
+        host: &str,
+        sent: SentAt,
+        (now, boottime): (DateTime<Utc>, Duration),
+        error: String,
+        bridged_until: Option<DateTime<Utc>>,
+    ) {
+        // A later call has been answered meanwhile.
+        if self.answered.is_some_and(|answered| answered > sent.0) {
+            return;
         }
-        if let Some(known) = hosts.get_mut(host) {
-            note(known, ended, self.clock.boottime());
+        if let Some(outage) = &mut self.unanswered {
+            (outage.last, outage.error, outage.bridged_until) = (boottime, error, bridged_until);
+            return;
         }
+        tracing::warn!(host, reason = error, "{host} does not answer: {error}");
+        let since = earlier(now, boottime.saturating_sub(sent.0));
+        self.unanswered = Some(Unanswered { since, began: sent.0, last: boottime, error, bridged_until });
     }
 }
 
@@ -225,10 +277,37 @@ mod tests {
     fn a_host_that_does_not_answer_is_called_again_and_no_other_is() {
         let (clock, watch) = watch();
         watch.note(&Product::AppStreaming, "host", watch.sent(), &error("ConnectFailed", None));
-        watch.note(&Product::Sts, "another", watch.sent(), &Ok(()));
+        watch.note(&desktops(), "another", watch.sent(), &Ok(()));
         assert_eq!(watch.take_probes(), []);
         clock.advance(TimeDelta::seconds(15));
-        assert_eq!(watch.take_probes(), [Product::AppStreaming]);
+        assert_eq!(watch.take_probes(), [Probe::Call(Product::AppStreaming)]);
         assert_eq!(watch.take_probes(), [], "one probe at a time");
+        watch.note(&Product::Sts, "sts", watch.sent(), &error("ConnectFailed", None));
+        assert_eq!(watch.outages().len(), 1, "no bake needs the calls of the token service");
+    }
+
+    fn desktops() -> Product {
+        Product::Desktops { region: "cn-shanghai".to_owned() }
+    }
+
+    #[test]
+    fn a_service_of_keys_is_an_outage_of_its_own_beside_the_calls_to_the_same_host() {
+        let (clock, watch) = watch();
+        let error = error("CredentialsUnreachable", None).unwrap_err();
+        let end = clock.now() + TimeDelta::minutes(10);
+        let bridged = || watch.outages().iter().map(|outage| (outage.host.clone(), outage.purpose)).collect::<Vec<_>>();
+        watch.keys_unanswered("sim", watch.sent(), &error, Some(end));
+        watch.note(&Product::AppStreaming, "sim", watch.sent(), &Ok(()));
+        let purpose = |bridged_until| Purpose::Credentials { bridged_until };
+        assert_eq!(bridged(), [("sim".to_owned(), purpose(Some(end)))], "a call is no answer of the service");
+        clock.advance(TimeDelta::minutes(10));
+        assert_eq!(bridged(), [("sim".to_owned(), purpose(None))], "the key at hand has ended");
+        assert_eq!(watch.take_probes(), [Probe::Credentials]);
+
+        // The machine's keys are there again; now the token service, which is asked with them, is down.
+        watch.keys_unanswered("sts", watch.sent(), &error, None);
+        assert_eq!((bridged(), watch.ended()), (vec![("sts".to_owned(), purpose(None))], 1));
+        watch.keys_answered(watch.sent());
+        assert_eq!((watch.outages(), watch.ended()), (Vec::new(), 2));
     }
 }

@@ -131,10 +131,13 @@ impl Caller<'_> {
         let (started_at, began) = (clock.now(), clock.boottime());
         failpoint::hit("send", call.as_str());
         let mut response = self.send(&call).await;
-        if matches!(&response, Err(Unanswered::Refused(error)) if error.class == ErrorClass::Credential)
-            && self.cloud.refresh_credentials().await.is_ok()
+        if let Err(Unanswered::Refused(rejection)) = &response
+            && rejection.class == ErrorClass::Credential
         {
-            response = self.send(&call).await;
+            response = match self.cloud.renew_after(rejection).await {
+                Ok(()) => self.send(&call).await,
+                Err(error) => Err(Unanswered::Refused(error)),
+            };
         }
         failpoint::hit("answer", call.as_str());
         // By the time since boot: setting the clock during the call does not change the result.

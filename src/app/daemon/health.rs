@@ -308,7 +308,10 @@ mod tests {
     use super::*;
     use crate::{
         adapters::store::{NewRow, Store},
-        domain::bake::{Trigger, settings},
+        domain::{
+            bake::{Trigger, settings},
+            health::outage::Purpose,
+        },
     };
 
     #[test]
@@ -327,6 +330,7 @@ mod tests {
             since: DateTime::UNIX_EPOCH,
             lasted,
             error: "ConnectFailed: cannot connect".to_owned(),
+            purpose: Purpose::Calls,
         };
         let severities = async |seconds| {
             let outages = vec![outage(Duration::from_secs(seconds))];

@@ -18,7 +18,7 @@ pub(super) async fn owned_images(cloud: &CloudClient, owner: &str) -> Result<Vec
     match cloud.list_all_images(&filter).await {
         // The credentials may have been replaced since they were read.
         Err(error) if error.class == ErrorClass::Credential => {
-            cloud.refresh_credentials().await?;
+            cloud.renew_after(&error).await?;
             cloud.list_all_images(&filter).await
         }
         listed => listed,

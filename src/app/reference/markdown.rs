@@ -190,7 +190,8 @@ pub fn errors() -> String {
          answer neither suspends credentials nor counts for the automatic pause.\n\n\
          Codes of our own, where there was no answer that could be used: `Timeout`, `ConnectFailed`, `ConnectionLost`, \
          `AnswerNotJson`, `AnswerNotFromApi` (JSON without a RequestId), `AnswerTooLarge`, `AnswerIncomplete`, \
-         `ListIncomplete` (a list without its rows), `HttpStatus`, `CredentialsUnavailable`.\n",
+         `ListIncomplete` (a list without its rows), `HttpStatus`, `CredentialsUnavailable`, \
+         `CredentialsUnreachable` (the service that gives the keys does not answer: an outage, nothing was sent).\n",
     );
     page
 }

@@ -21,7 +21,7 @@ pub struct ApiError {
     pub class: ErrorClass,
     /// The API's `Code`, or one of this program if there was no valid response: `Timeout`, `ConnectFailed`,
     /// `ConnectionLost`, `AnswerNotJson`, `AnswerNotFromApi`, `AnswerTooLarge`, `AnswerIncomplete`, `ListIncomplete`,
-    /// `HttpStatus`, `CredentialsUnavailable`.
+    /// `HttpStatus`, `CredentialsUnavailable`, `CredentialsUnreachable`.
     pub code: Option<String>,
     /// Message of the API or of this program; at most 500 characters, never a secret.
     pub message: String,
@@ -50,8 +50,16 @@ impl ApiError {
     }
 }
 
+/// Own code of calls that were not sent, because the service that gives the keys does not answer.
+pub const CREDENTIALS_UNREACHABLE: &str = "CredentialsUnreachable";
+/// Own code of calls that were not sent, because there are no keys.
+pub const CREDENTIALS_UNAVAILABLE: &str = "CredentialsUnavailable";
+
 /// Own codes of calls that did not reach the cloud, or that something in between answered.
-const NOT_THE_CLOUD: [&str; 4] = ["ConnectFailed", "AnswerNotJson", "AnswerNotFromApi", "AnswerTooLarge"];
+const NOT_THE_CLOUD: [&str; 5] =
+    ["ConnectFailed", "AnswerNotJson", "AnswerNotFromApi", "AnswerTooLarge", CREDENTIALS_UNREACHABLE];
+/// Own codes of calls that were not sent.
+const NOT_SENT: [&str; 2] = ["ConnectFailed", CREDENTIALS_UNREACHABLE];
 /// Own codes of calls without a complete response: the cloud may have acted.
 const NO_ANSWER: [&str; 5] = ["Timeout", "ConnectionLost", "AnswerIncomplete", "ListIncomplete", "HttpStatus"];
 
@@ -76,7 +84,10 @@ impl ApiError {
     pub fn did_nothing(&self) -> bool {
         match self.class {
             ErrorClass::Busy | ErrorClass::Credential => true,
-            _ => self.code.as_deref() == Some("ConnectFailed") || self.is_throttled() && !self.is_outage(),
+            _ => {
+                self.code.as_deref().is_some_and(|code| NOT_SENT.contains(&code))
+                    || self.is_throttled() && !self.is_outage()
+            }
         }
     }
 

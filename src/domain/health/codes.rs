@@ -71,7 +71,7 @@ codes! {
         "A grant is missing.",
         "[ram-policy.md](ram-policy.md).";
     CloudUnreachable = "cloud_unreachable":
-        "A host of the cloud has not answered for a minute: no connection, no answer in time, or an answer of a proxy. A warning; a problem after five minutes, or at once where a bake is open.",
+        "A host of the cloud has not answered for a minute: no connection, no answer in time, or an answer of a proxy. A warning; a problem after five minutes, or at once where a bake is open. Likewise the service that gives the credentials; a warning while those at hand are valid.",
         "Check network, DNS and proxies: `imagebaked doctor`. Bakes continue by themselves with the first answer.";
     ListIncomplete = "list_incomplete":
         "A list of the cloud has not been complete for an hour (a warning) or a day (a problem): null, missing, fewer rows than its count, rows without ids. It is not used, and nothing is deleted.",

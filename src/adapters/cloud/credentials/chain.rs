@@ -113,24 +113,25 @@ impl Chain {
     ) -> Result<Credentials, NoCredentials> {
         let mut reasons = Vec::new();
         for name in ORDER.into_iter().filter(|name| only.is_none_or(|only| only == *name)) {
-            match self.ask(name, now).await {
+            match self.ask(name, only.is_some(), now).await {
                 Ok(credentials) => return Ok(credentials),
                 Err(error) => {
-                    let is_final = only.is_some() || matches!(error, NoKey::Unusable(_));
+                    let is_final = only.is_some() || !matches!(error, NoKey::NotSetUp(_));
+                    let service = if let NoKey::Service(service) = &error { Some(service.clone()) } else { None };
                     reasons.push((name, error.why()));
                     if is_final {
-                        return Err(NoCredentials { reasons, is_final });
+                        return Err(NoCredentials { reasons, is_final, service });
                     }
                 }
             }
         }
-        Err(NoCredentials { reasons, is_final: false })
+        Err(NoCredentials { reasons, is_final: false, service: None })
     }
 
-    async fn ask(&self, source: SourceName, now: DateTime<Utc>) -> Result<Credentials, NoKey> {
+    async fn ask(&self, source: SourceName, is_only: bool, now: DateTime<Utc>) -> Result<Credentials, NoKey> {
         let recipe = self.recipe(source).await?;
         let described = recipe.detail.clone();
-        let Issued { key, expires_at, arn, detail } = self.carry_out(recipe).await?;
+        let Issued { key, expires_at, arn, detail } = self.carry_out(recipe, is_only).await?;
         if let Some(end) = expires_at.filter(|&end| end <= now) {
             let end = rfc3339_seconds(end);
             return Err(NoKey::unusable(format!("its keys ended {end}; check the clock of this host")));
@@ -157,9 +158,9 @@ impl Chain {
         }
     }
 
-    async fn carry_out(&self, recipe: Recipe) -> Result<Issued, NoKey> {
-        // A profile that names the machine's role is set up, whatever the machine answers.
-        let is_meant = recipe.detail.is_some();
+    async fn carry_out(&self, recipe: Recipe, is_only: bool) -> Result<Issued, NoKey> {
+        // A profile or a variable that names the machine's role is set up, whatever the machine answers.
+        let is_meant = is_only || recipe.detail.is_some();
         let mut issued = match recipe.base {
             Base::Key(key) => Issued { key, expires_at: None, arn: None, detail: None },
             Base::Oidc { provider_arn, token_file, role } => {
@@ -167,9 +168,7 @@ impl Chain {
                 Issued { arn: assumed.arn().or(Some(role.arn)), ..Issued::of(assumed.credentials) }
             }
             Base::EcsRole(name) => {
-                let answer = self.metadata.keys(name.as_deref()).await;
-                let (role, key) =
-                    answer.map_err(|error| if is_meant { NoKey::unusable(error.why()) } else { error })?;
+                let (role, key) = self.metadata.keys(name.as_deref(), is_meant || name.is_some()).await?;
                 Issued { detail: Some(format!("`{role}`")), ..Issued::of(key) }
             }
             Base::Uri(uri) => Issued::of(key_service::from_uri(&self.metadata.http, &uri).await?),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::zeroize::Zeroize as _;
 use serde::Deserialize;
 
-use super::types::NoKey;
+use super::{service_error, types::NoKey};
 use crate::adapters::cloud::{
     actions::TemporaryKey,
     endpoint::Endpoint,
@@ -41,38 +41,67 @@ pub(super) struct MetadataService {
 }
 
 impl MetadataService {
-    /// The role's name and keys. A role that is named has to be there; without a name there may be none.
-    pub(super) async fn keys(&self, name: Option<&str>) -> Result<(String, TemporaryKey), NoKey> {
-        let absent = |why: String| if name.is_some() { NoKey::unusable(why) } else { NoKey::not_set_up(why) };
+    /// The role's name and keys. `is_meant`: the operator says that this machine has a role; otherwise a machine without
+    /// a metadata service or a role is one where nothing is set up.
+    pub(super) async fn keys(&self, name: Option<&str>, is_meant: bool) -> Result<(String, TemporaryKey), NoKey> {
+        let absent = |why: String| if is_meant { NoKey::unusable(why) } else { NoKey::not_set_up(why) };
+        let failed = |failure: Failure, what: &str| match failure {
+            Failure::NoAnswer(error) => service_error::unanswered(&self.host(), what, &error),
+            Failure::Status(incoming) if service_error::is_down(incoming.status) => {
+                service_error::unexpected(&self.host(), what, &incoming)
+            }
+            Failure::Status(incoming) => {
+                absent(format!("{} refuses {what} with HTTP {}", self.host(), incoming.status))
+            }
+        };
         let token = match self.token().await {
             Ok(token) => Some(token),
-            Err(Silence::Nobody(why)) => return Err(absent(format!("no metadata service: {why}"))),
-            Err(error) if self.tokens_only => return Err(absent(format!("no metadata token: {}", error.why()))),
+            Err(Failure::NoAnswer(error)) if !is_meant && matches!(error, HttpError::NotConnected(_)) => {
+                return Err(absent(format!("no metadata service: {}", error.in_short())));
+            }
+            Err(error) if self.tokens_only => return Err(failed(error, "a metadata token")),
             // Old machines have no tokens.
             Err(_) => None,
         };
-        let role = match name {
-            Some(name) => name.to_owned(),
-            None => self.get(ROLES, token.as_deref()).await.map_err(|error| absent(error.why()))?,
+        let role = if let Some(name) = name {
+            name.to_owned()
+        } else {
+            let answer = self.get(ROLES, token.as_deref()).await;
+            answer.map_err(|failure| failed(failure, "the name of the machine's role"))?
         };
         // The service lists one role; other content must not become part of a URL.
         if role.is_empty() || !role.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
             return Err(absent("the machine has no RAM role".to_owned()));
         }
-        let answer = self.get(&format!("{ROLES}{role}"), token.as_deref()).await;
-        let mut answer = answer.map_err(|error| NoKey::unusable(format!("role {role}: {}", error.why())))?;
-        let key = parse(answer.as_bytes(), &format!("role {role}"));
+        let what = format!("the keys of the role `{role}`");
+        let mut answer = match self.get(&format!("{ROLES}{role}"), token.as_deref()).await {
+            Ok(answer) => answer,
+            // There is a role, or a name of one: it is set up.
+            Err(Failure::NoAnswer(error)) => return Err(service_error::unanswered(&self.host(), &what, &error)),
+            Err(Failure::Status(incoming)) if incoming.status == 404 => {
+                let why = format!("{} has no keys for it (HTTP 404)", self.host());
+                return Err(NoKey::unusable(format!("the machine does not have the role `{role}`: {why}")));
+            }
+            Err(Failure::Status(incoming)) => return Err(service_error::unexpected(&self.host(), &what, &incoming)),
+        };
+        let key = parse(answer.as_bytes(), &self.host(), &what);
         answer.zeroize();
         Ok((role, key?))
     }
 
-    async fn token(&self) -> Result<String, Silence> {
+    /// Host and port.
+    fn host(&self) -> String {
+        let base = self.base.trim_end_matches('/');
+        base.split_once("://").map_or(base, |(_, host)| host).to_owned()
+    }
+
+    async fn token(&self) -> Result<String, Failure> {
         let headers = [("x-aliyun-ecs-metadata-token-ttl-seconds".to_owned(), TOKEN_LIFE.to_owned())];
         self.ask(Method::PUT, "/latest/api/token", &headers).await
     }
 
     /// With a token, and without one if that is refused and allowed.
-    async fn get(&self, path: &str, token: Option<&str>) -> Result<String, Silence> {
+    async fn get(&self, path: &str, token: Option<&str>) -> Result<String, Failure> {
         let Some(token) = token else { return self.ask(Method::GET, path, &[]).await };
         let headers = [("x-aliyun-ecs-metadata-token".to_owned(), token.to_owned())];
         match self.ask(Method::GET, path, &headers).await {
@@ -81,53 +110,37 @@ impl MetadataService {
         }
     }
 
-    async fn ask(&self, method: Method, path: &str, headers: &[(String, String)]) -> Result<String, Silence> {
+    async fn ask(&self, method: Method, path: &str, headers: &[(String, String)]) -> Result<String, Failure> {
         let url = format!("{}{path}", self.base.trim_end_matches('/'));
-        let incoming = send(&self.http, method, &url, headers, METADATA_TIMEOUT, true).await.map_err(Silence::of)?;
+        let sent = send(&self.http, method, &url, headers, METADATA_TIMEOUT, true).await;
+        let incoming = sent.map_err(Failure::NoAnswer)?;
         match incoming.status {
             200 => Ok(String::from_utf8_lossy(&incoming.body).trim().to_owned()),
-            status => Err(Silence::Status(status)),
+            _ => Err(Failure::Status(incoming)),
         }
     }
 }
 
 /// Why the metadata service gave nothing.
-enum Silence {
-    /// Nothing listens there.
-    Nobody(String),
-    /// It did not answer whole or in time.
-    Broken(String),
-    /// It answered with this status.
-    Status(u16),
-}
-
-impl Silence {
-    fn of(error: HttpError) -> Self {
-        match error {
-            HttpError::NotConnected(_) => Self::Nobody(error.in_short()),
-            _ => Self::Broken(error.in_short()),
-        }
-    }
-
-    fn why(self) -> String {
-        match self {
-            Self::Nobody(why) | Self::Broken(why) => why,
-            Self::Status(status) => format!("the metadata service answered HTTP {status}"),
-        }
-    }
+enum Failure {
+    /// There was no complete response.
+    NoAnswer(HttpError),
+    /// It answered with another status than 200.
+    Status(Incoming),
 }
 
 /// Keys from a credentials URI. The URI may have a secret in it: errors name its host only.
 pub(super) async fn from_uri(http: &Http, uri: &str) -> Result<TemporaryKey, NoKey> {
     let (base, rest) = split(uri)?;
     let endpoint = Endpoint::parse(&base).map_err(|error| NoKey::unusable(error.to_string()))?;
+    let (host, what) = (endpoint.authority(), "the keys of the credentials URI");
     let url = format!("{}{}", endpoint.url("").trim_end_matches('/'), if rest.is_empty() { "/" } else { rest });
     let sent = send(http, Method::GET, &url, &[], URI_TIMEOUT, endpoint.is_loopback()).await;
-    let mut incoming = sent.map_err(|error| NoKey::unusable(format!("{base}: {}", error.in_short())))?;
+    let mut incoming = sent.map_err(|error| service_error::unanswered(host, what, &error))?;
     if incoming.status != 200 {
-        return Err(NoKey::unusable(format!("{base} answered HTTP {}", incoming.status)));
+        return Err(service_error::unexpected(host, what, &incoming));
     }
-    let key = parse(&incoming.body, &base);
+    let key = parse(&incoming.body, host, what);
     incoming.body.zeroize();
     key
 }
@@ -158,11 +171,15 @@ async fn send(
 }
 
 /// The answer contains secrets, so no error quotes it.
-fn parse(answer: &[u8], place: &str) -> Result<TemporaryKey, NoKey> {
-    let keys: Keys = serde_json::from_slice(answer)
-        .map_err(|_| NoKey::unusable(format!("{place}: the answer is not as documented")))?;
+fn parse(answer: &[u8], host: &str, what: &str) -> Result<TemporaryKey, NoKey> {
+    let refused = |why: &str| NoKey::unusable(format!("{host} does not give {what}: it answered {why}"));
+    let keys: Keys = match serde_json::from_slice(answer) {
+        Ok(keys) => keys,
+        Err(error) if error.is_data() => return Err(refused("JSON without a Code")),
+        Err(_) => return Err(service_error::foreign(host, what)),
+    };
     if keys.code != "Success" {
-        return Err(NoKey::unusable(format!("{place}: there are no keys, the answer's Code is not Success")));
+        return Err(refused("without keys: its Code is not Success"));
     }
     let whole = |key: &TemporaryKey| {
         use secrecy::ExposeSecret as _;
@@ -170,7 +187,7 @@ fn parse(answer: &[u8], place: &str) -> Result<TemporaryKey, NoKey> {
             && !key.access_key_secret.expose_secret().is_empty()
             && !key.security_token.expose_secret().is_empty()
     };
-    keys.key.filter(whole).ok_or_else(|| NoKey::unusable(format!("{place}: the keys are not whole")))
+    keys.key.filter(whole).ok_or_else(|| refused("with keys that are not whole"))
 }
 
 #[cfg(test)]
@@ -187,7 +204,8 @@ mod tests {
 
     #[test]
     fn keys_have_to_be_whole_and_are_never_quoted() {
-        let answer = |text: &str| parse(text.as_bytes(), "there").map(|key| key.access_key_id).map_err(NoKey::why);
+        let answer =
+            |text: &str| parse(text.as_bytes(), "there", "keys").map(|key| key.access_key_id).map_err(NoKey::why);
         let key = r#""AccessKeyId":"i","AccessKeySecret":"s","SecurityToken":"t","Expiration":"2026-01-01T00:00:00Z""#;
         assert_eq!(answer(&format!(r#"{{"Code":"Success",{key}}}"#)), Ok("i".to_owned()));
         for wrong in [
@@ -198,7 +216,7 @@ mod tests {
             "secret".to_owned(),
         ] {
             let why = answer(&wrong).unwrap_err();
-            assert!(why.starts_with("there: ") && !why.contains("secret"), "{why}");
+            assert!(why.contains("there") && !why.contains("secret"), "{why}");
         }
     }
 }

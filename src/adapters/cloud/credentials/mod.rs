@@ -7,7 +7,8 @@
 //! source of the first credentials stays the source: another one would sign as somebody else.
 //!
 //! [`CredentialProvider`] shares the result between all calls, and renews it before it expires or after the cloud
-//! rejected it. Secrets are in [`SecretString`](secrecy::SecretString) from the moment they are read.
+//! rejected it. A service that gives keys and does not answer is an outage, like that of the cloud; one that
+//! refuses is not. Secrets are in [`SecretString`](secrecy::SecretString) from the moment they are read.
 
 mod chain;
 mod cli_profile;
@@ -19,6 +20,7 @@ mod modes;
 mod plain_value;
 mod provider;
 mod recipe;
+mod service_error;
 mod text_file;
 mod token_service;
 mod types;
@@ -29,5 +31,5 @@ mod chain_tests;
 
 pub use self::chain::KeyHosts;
 pub use self::provider::CredentialProvider;
-pub use self::types::{Credentials, NoCredentials, SourceName};
+pub use self::types::{Credentials, NoCredentials, ServiceError, SourceName};
 pub use self::variables::Environment;

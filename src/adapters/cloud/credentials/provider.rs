@@ -10,21 +10,24 @@ use chrono::{DateTime, Utc};
 
 use super::{
     chain::{Chain, KeyHosts},
-    types::{Credentials, NoCredentials, SourceName},
+    types::{Credentials, NoCredentials, ServiceError, SourceName},
     variables::Environment,
 };
 use crate::{
-    adapters::cloud::http::Http,
+    adapters::cloud::{http::Http, outage::OutageWatch},
     domain::{api::credential_source::CredentialSource, clock::Clock, time::rfc3339_seconds},
 };
 
 /// Pause after a failed renewal, so that a source that is down does not slow every call.
 const PAUSE: Duration = Duration::from_secs(30);
+/// Maximum pause that the source may ask for: keys have a quarter of an hour left then.
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// Provides current credentials.
 pub struct CredentialProvider {
     chain: Chain,
     clock: Arc<dyn Clock>,
+    outages: Arc<OutageWatch>,
     state: Mutex<State>,
     /// Held by the one call that fetches.
     fetching: tokio::sync::Mutex<()>,
@@ -50,6 +53,8 @@ struct State {
 struct AtHand {
     credentials: Credentials,
     stale_at: Option<DateTime<Utc>>,
+    /// The cloud rejected them, so that they do not bridge an outage of their source.
+    is_rejected: bool,
 }
 
 impl AtHand {
@@ -73,7 +78,13 @@ impl CredentialProvider {
         nonce: Arc<dyn Fn() -> String + Send + Sync>,
     ) -> Self {
         let chain = Chain::new(choice, environment, hosts, http, Arc::clone(&clock), nonce);
-        Self { chain, clock, state: Mutex::default(), fetching: tokio::sync::Mutex::new(()) }
+        let outages = Arc::new(OutageWatch::new(Arc::clone(&clock)));
+        Self { chain, clock, outages, state: Mutex::default(), fetching: tokio::sync::Mutex::new(()) }
+    }
+
+    /// The state of the services that give keys.
+    pub fn outages(&self) -> &Arc<OutageWatch> {
+        &self.outages
     }
 
     /// Credentials to sign with now. Near their end one call renews them, and the others go on with those at hand; they
@@ -87,20 +98,22 @@ impl CredentialProvider {
         let at_hand = self.state().at_hand.clone();
         let Some(at_hand) = at_hand.filter(|at_hand| at_hand.is_valid(now)) else {
             let seen = self.fetches();
-            return self.fetch(seen).await;
+            return self.fetch(seen, None).await;
         };
         if at_hand.is_fresh(now) {
             return Ok(at_hand.credentials);
         }
         let seen = self.fetches();
         let Ok(turn) = self.fetching.try_lock() else { return Ok(at_hand.credentials) };
-        match self.fetch_in_turn(&turn, seen).await {
+        let serves_until = at_hand.credentials.expires_at.filter(|_| !at_hand.is_rejected);
+        match self.fetch_in_turn(&turn, seen, serves_until).await {
             Ok(fresh) => Ok(fresh),
             Err(error) => {
                 tracing::warn!(%error, "credentials cannot be renewed yet");
-                let credentials = at_hand.credentials;
-                let stale_at = Some(self.clock.now() + PAUSE);
-                self.state().at_hand = Some(AtHand { credentials: credentials.clone(), stale_at });
+                let credentials = at_hand.credentials.clone();
+                let asked = error.service.and_then(|service| service.error.retry_after).unwrap_or_default();
+                let stale_at = Some(self.clock.now() + asked.clamp(PAUSE, LONGEST_PAUSE));
+                self.state().at_hand = Some(AtHand { credentials: credentials.clone(), stale_at, ..at_hand });
                 Ok(credentials)
             }
         }
@@ -117,20 +130,34 @@ impl CredentialProvider {
     ///
     /// `NoCredentials` if there are none. Those at hand stay.
     pub async fn refresh(&self) -> Result<Credentials, NoCredentials> {
+        if let Some(at_hand) = &mut self.state().at_hand {
+            at_hand.is_rejected = true;
+        }
         let seen = self.fetches();
-        self.fetch(seen).await
+        self.fetch(seen, None).await
+    }
+
+    /// The same without a rejection, to find out whether the service that gives the keys answers again. Those at hand
+    /// serve meanwhile if they are accepted still.
+    pub async fn probe(&self) {
+        let now = self.clock.now();
+        let at_hand = self.state().at_hand.clone().filter(|at_hand| at_hand.is_valid(now) && !at_hand.is_rejected);
+        let serves_until = at_hand.and_then(|at_hand| at_hand.credentials.expires_at);
+        let seen = self.fetches();
+        let _ = self.fetch(seen, serves_until).await;
     }
 
     /// Waits for the turn to fetch; the result of another call that fetched since `seen` is good for this one, too.
-    async fn fetch(&self, seen: u64) -> Result<Credentials, NoCredentials> {
+    async fn fetch(&self, seen: u64, serves_until: Option<DateTime<Utc>>) -> Result<Credentials, NoCredentials> {
         let turn = self.fetching.lock().await;
-        self.fetch_in_turn(&turn, seen).await
+        self.fetch_in_turn(&turn, seen, serves_until).await
     }
 
     async fn fetch_in_turn(
         &self,
         _turn: &tokio::sync::MutexGuard<'_, ()>,
         seen: u64,
+        serves_until: Option<DateTime<Utc>>,
     ) -> Result<Credentials, NoCredentials> {
         let now = self.clock.now();
         let until_now = {
@@ -144,11 +171,19 @@ impl CredentialProvider {
             }
             state.source
         };
+        let sent = self.outages.sent();
         let mut outcome = self.chain.fetch(self.chain.chosen().or(until_now), now).await;
-        if let (Err(error), None, Some(_)) = (&mut outcome, self.chain.chosen(), until_now) {
+        if let (Err(error @ NoCredentials { service: None, .. }), None, Some(_)) =
+            (&mut outcome, self.chain.chosen(), until_now)
+        {
             for (_, why) in &mut error.reasons {
                 why.push_str(" (the source since the start; no other one takes over before a restart)");
             }
+        }
+        let outage = outcome.as_ref().err().and_then(|error| error.service.as_deref());
+        match outage.filter(|service| service.is_outage()) {
+            Some(ServiceError { host, error }) => self.outages.keys_unanswered(host, sent, error, serves_until),
+            None => self.outages.keys_answered(sent),
         }
         self.keep(&outcome, now);
         outcome
@@ -169,7 +204,8 @@ impl CredentialProvider {
             );
         }
         state.source = Some(credentials.source);
-        state.at_hand = Some(AtHand { stale_at: stale_at(credentials, now), credentials: credentials.clone() });
+        let stale_at = stale_at(credentials, now);
+        state.at_hand = Some(AtHand { credentials: credentials.clone(), stale_at, is_rejected: false });
     }
 
     fn fetches(&self) -> u64 {

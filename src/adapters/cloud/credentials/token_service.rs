@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroize as _};
 
-use super::{recipe::Role, text_file, types::NoKey};
+use super::{recipe::Role, service_error, text_file, types::NoKey};
 use crate::{
     adapters::cloud::{
         acs3,
@@ -91,13 +91,12 @@ impl TokenService {
             limit: ANSWER_LIMIT,
             direct: endpoint.is_loopback(),
         };
-        let refused = |why: String| {
-            NoKey::unusable(format!("{} does not give the keys of {}: {why}", endpoint.authority(), role.arn))
-        };
-        let mut incoming = self.http.send(outgoing).await.map_err(|error| refused(error.in_short()))?;
+        let (host, what) = (endpoint.authority(), format!("the keys of {}", role.arn));
+        let sent = self.http.send(outgoing).await;
+        let mut incoming = sent.map_err(|error| service_error::unanswered(host, &what, &error))?;
         let answer = answer::read::<AssumeRole>(&incoming, Idempotency::Idempotent);
         wipe(&mut incoming);
-        answer.map(|answer| answer.value).map_err(|error| refused(without_canonical_text(&error.to_string())))
+        answer.map(|answer| answer.value).map_err(|error| service_error::of_api(host, &what, &error))
     }
 
     fn endpoint(&self, role: &Role) -> Result<Endpoint, NoKey> {
@@ -122,13 +121,4 @@ fn call(role: &Role) -> AssumeRole {
 /// Overwrites a body with keys in it.
 fn wipe(incoming: &mut Incoming) {
     incoming.body.zeroize();
-}
-
-/// A message about a wrong signature quotes what was signed, a token included.
-fn without_canonical_text(message: &str) -> String {
-    let lower = message.to_ascii_lowercase();
-    match lower.find("server string") {
-        Some(at) => message[..at].trim_end().to_owned(),
-        None => message.to_owned(),
-    }
 }

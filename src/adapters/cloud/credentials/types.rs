@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-use crate::adapters::cloud::signing::AccessKey;
+use crate::{adapters::cloud::signing::AccessKey, domain::api::call::ApiError};
 
 /// A source, as named in messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,6 +73,25 @@ pub(super) enum NoKey {
     /// It is set up, and cannot be used. Another source would sign as somebody else, so none is asked.
     #[error("{0}")]
     Unusable(String),
+    /// It is set up, and the service that gives its keys gives none for a reason that passes.
+    #[error("{}", .0.error.message)]
+    Service(Box<ServiceError>),
+}
+
+/// A service that gives keys and cannot now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceError {
+    /// Its host, and its port if that is not the usual one.
+    pub host: String,
+    /// The error of every call that needs the keys: it was not sent.
+    pub error: ApiError,
+}
+
+impl ServiceError {
+    /// Whether the service does not answer, or answers that it cannot; otherwise it refuses the time of this host.
+    pub fn is_outage(&self) -> bool {
+        self.error.is_outage()
+    }
 }
 
 impl NoKey {
@@ -87,6 +106,7 @@ impl NoKey {
     pub(super) fn why(self) -> String {
         match self {
             Self::NotSetUp(why) | Self::Unusable(why) => why,
+            Self::Service(service) => service.error.message,
         }
     }
 }
@@ -98,6 +118,8 @@ pub struct NoCredentials {
     pub reasons: Vec<(SourceName, String)>,
     /// The last of them is set up or chosen, so that no other one is asked.
     pub is_final: bool,
+    /// Why the service of the last of them gives no keys, if that passes. It is boxed because it is rare.
+    pub service: Option<Box<ServiceError>>,
 }
 
 impl std::error::Error for NoCredentials {}

@@ -84,14 +84,7 @@ pub(super) async fn examine(
     if !reaches(&Product::AppStreaming) {
         return report.add(Check::skip("credentials and all else in the cloud", "its host is not reachable"));
     }
-    let accepted = if reaches(&Product::Sts) {
-        credentials(context, config, &cloud, now, report).await
-    } else {
-        let advice = "bakes do not need it: only who the credentials belong to stays unknown";
-        report.add(Check::warn("credentials", "the token service is not reachable", advice));
-        true
-    };
-    if !accepted {
+    if !credentials(context, config, &cloud, reaches(&Product::Sts), now, report).await {
         return report.add(Check::skip("permissions, instances and images", "there are no good credentials"));
     }
     permissions(&cloud, &needs, probe, report).await;
@@ -170,24 +163,39 @@ fn clock_skew(skews: &[TimeDelta]) -> Check {
     }
 }
 
-/// Source and owner of the credentials; whether calls with them make sense.
+/// Source and owner of the credentials; whether calls with them make sense. `reaches_sts`: the token service can be asked
+/// for their owner.
 async fn credentials(
     context: &Context<'_>,
     config: &Config,
     cloud: &CloudClient,
+    reaches_sts: bool,
     now: DateTime<Utc>,
     report: &mut DoctorReport,
 ) -> bool {
     let name = "credentials";
-    let identity = cloud.caller_identity().await;
+    // A role needs the token service for its keys, and not only to know whose they are.
+    if let Err(api_error) = cloud.fetch_credentials().await {
+        let advice = provide(context, config, &api_error);
+        report.add(Check::fail(name, api_error.message, advice));
+        return false;
+    }
+    let identity = if reaches_sts { Some(cloud.caller_identity().await) } else { None };
     let in_use = cloud.credentials_in_use();
     let source = in_use
         .as_ref()
         .map_or_else(|| "from nowhere".to_owned(), |in_use| format!("from {}, key {}", in_use.source, in_use.key_id));
-    let expires_at = in_use.and_then(|in_use| in_use.expires_at);
+    let expires_at = in_use.as_ref().and_then(|in_use| in_use.expires_at);
     let expiry = expires_at.map(|at| format!(", expire {}", relative(at, now))).unwrap_or_default();
     let (check, accepted) = match identity {
-        Ok(answer) => {
+        None => {
+            let owner = in_use.and_then(|in_use| in_use.identity);
+            let owner =
+                owner.unwrap_or_else(|| "whose it is, only the token service knows, which is not reachable".to_owned());
+            let advice = "bakes do not need the token service with these credentials";
+            (Check::warn(name, format!("{source}: {owner}{expiry}"), advice), true)
+        }
+        Some(Ok(answer)) => {
             let who = answer.value;
             let account = who.account_id.unwrap_or_else(|| "unknown".to_owned());
             let found = format!("{source}: account {account}, {}{expiry}", who.arn);
@@ -199,16 +207,10 @@ async fn credentials(
                 (Check::ok(name, found), true)
             }
         }
-        Err(api_error) if api_error.class == ErrorClass::Credential => {
-            let check = if api_error.code.as_deref() == Some("CredentialsUnavailable") {
-                let advice = provide(context, config, &api_error);
-                Check::fail(name, api_error.message, advice)
-            } else {
-                Check::fail(name, format!("{source}: {api_error}{expiry}"), &*api_error.advice)
-            };
-            (check, false)
+        Some(Err(api_error)) if api_error.class == ErrorClass::Credential => {
+            (Check::fail(name, format!("{source}: {api_error}{expiry}"), &*api_error.advice), false)
         }
-        Err(api_error) => {
+        Some(Err(api_error)) => {
             let found = format!("{source}{expiry}; their owner is not known: {api_error}");
             (Check::warn(name, found, "see below whether the calls that bakes need are allowed"), true)
         }
@@ -220,7 +222,8 @@ async fn credentials(
 /// How this command gets the key pair of the service.
 fn provide(context: &Context<'_>, config: &Config, api_error: &ApiError) -> String {
     let folder = host::unit_credentials(context.config_path);
-    let in_unit = folder.join("access_key_id").exists() && config.cloud.credentials_dir.is_none();
+    let in_unit =
+        !api_error.is_outage() && folder.join("access_key_id").exists() && config.cloud.credentials_dir.is_none();
     if in_unit {
         format!(
             "the service has the key pair of {0} from systemd, this command needs it named: sudo env \

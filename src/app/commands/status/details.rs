@@ -8,7 +8,10 @@ use super::super::{
     context::Context,
     output::{NONE, Rows, bytes, relative, schedules, short},
 };
-use crate::domain::status::{Backups, Daemon, FailingBackups, GoodBackup, HousekeepingJob, OnDisk, Status, Zones};
+use crate::domain::{
+    status::{Backups, Daemon, FailingBackups, GoodBackup, HousekeepingJob, OnDisk, Status, Zones},
+    time::show_utc,
+};
 
 /// What differs from the usual: one line each.
 pub(super) fn state_of_configuration(status: &Status) -> String {
@@ -31,6 +34,7 @@ pub(super) fn state_of_configuration(status: &Status) -> String {
 /// One line about the process.
 pub(super) fn brief(status: &Status, now: DateTime<Utc>) -> String {
     let mut text = process(&status.daemon, now);
+    text.push_str(&credentials(&status.daemon, now));
     if let Some(backups) = status.backup.as_ref().filter(|backups| backups.failing.is_some()) {
         text.push_str(&last_backup(backups, now));
     }
@@ -43,13 +47,7 @@ pub(super) fn whole(context: &Context<'_>, status: &Status, now: DateTime<Utc>) 
     let mut text = process(daemon, now);
     let _ = writeln!(text, "  read from    {}", daemon.config_files.join(", "));
     let _ = writeln!(text, "  history      {}", daemon.state_dir);
-    let credentials = daemon.credentials.as_deref().unwrap_or("not needed yet");
-    let expiry = daemon.credentials_expire_at.as_ref().map(|at| format!(", until {at}")).unwrap_or_default();
-    let _ = writeln!(text, "  credentials  {credentials}{expiry}");
-    if let Some(key_id) = &daemon.credentials_key_id {
-        let identity = daemon.credentials_identity.as_ref().map(|arn| format!(", {arn}")).unwrap_or_default();
-        let _ = writeln!(text, "               key {key_id}{identity}");
-    }
+    text.push_str(&credentials(daemon, now));
     if let Some(Zones { release, source }) = &daemon.zones {
         let _ = writeln!(text, "  time zones   release {release} ({source})");
     }
@@ -70,6 +68,20 @@ fn process(daemon: &Daemon, now: DateTime<Utc>) -> String {
         schedules(daemon.schedules),
         daemon.config_hash
     )
+}
+
+/// Where the key comes from, and whose it is.
+fn credentials(daemon: &Daemon, now: DateTime<Utc>) -> String {
+    let source = daemon.credentials.as_deref().unwrap_or("none in use yet");
+    let mut text = format!("  credentials  {source}\n");
+    if let Some(key_id) = &daemon.credentials_key_id {
+        let owner = daemon.credentials_identity.as_ref().map(|arn| format!(", {arn}")).unwrap_or_default();
+        let _ = writeln!(text, "               key {key_id}{owner}");
+    }
+    if let Some(end) = daemon.credentials_expire_at.as_ref().and_then(|at| at.parse().ok()) {
+        let _ = writeln!(text, "               until {} ({})", show_utc(end), relative(end, now));
+    }
+    text
 }
 
 fn image_tasks(context: &Context<'_>, status: &Status, now: DateTime<Utc>) -> String {

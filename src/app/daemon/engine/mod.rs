@@ -284,6 +284,7 @@ impl Engine {
     async fn tick(&mut self) {
         self.watch_clock().await;
         self.probe_outages();
+        self.learn_key_owner();
         let now = self.clock.now();
         self.note_progress();
         if let Some(error) = self.store.replaced() {

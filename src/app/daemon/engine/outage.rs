@@ -13,10 +13,18 @@ const SPREAD: Duration = Duration::from_secs(2);
 impl Engine {
     /// Probes hosts that do not respond if no other call does: bakes may wait for up to `retry.cap`.
     pub(super) fn probe_outages(&self) {
-        for product in self.cloud.outages().take_probes() {
+        for probe in self.cloud.outages().take_probes() {
             let cloud = Arc::clone(&self.cloud);
             // The response is recorded like every other.
-            tokio::spawn(async move { cloud.probe_outage(product).await });
+            tokio::spawn(async move { cloud.probe_outage(probe).await });
+        }
+    }
+
+    /// Asks whose the key is that signs, if that is not known: for `status`, beside everything else.
+    pub(super) fn learn_key_owner(&self) {
+        if self.cloud.take_owner_question() {
+            let cloud = Arc::clone(&self.cloud);
+            tokio::spawn(async move { cloud.learn_owner().await });
         }
     }
 

@@ -245,10 +245,13 @@ impl ReplicaWork<'_> {
     ) -> TimedResponse<T> {
         let started_at = self.now();
         let mut answer = send().await;
-        if matches!(&answer, Err(api_error) if api_error.class == ErrorClass::Credential)
-            && self.shared.cloud.refresh_credentials().await.is_ok()
+        if let Err(rejection) = &answer
+            && rejection.class == ErrorClass::Credential
         {
-            answer = send().await;
+            answer = match self.shared.cloud.renew_after(rejection).await {
+                Ok(()) => send().await,
+                Err(error) => Err(error),
+            };
         }
         TimedResponse { call, started_at, finished_at: self.now(), answer }
     }
