@@ -375,8 +375,14 @@ fn expression() -> impl Strategy<Value = String> {
     (minute, hour, day, weekday).prop_map(|(minute, hour, day, weekday)| format!("{minute} {hour} {day} * {weekday}"))
 }
 
+/// 150 cases, or as many as `PROPTEST_CASES` asks for.
+fn config() -> ProptestConfig {
+    let asked = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_CASES").is_some() { asked } else { ProptestConfig { cases: 150, ..asked } }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(config())]
 
     #[test]
     fn an_expression_is_refused_exactly_if_no_day_of_four_centuries_matches(

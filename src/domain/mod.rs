@@ -35,3 +35,6 @@ pub mod status;
 pub mod schedule_rows;
 
 pub mod page;
+
+#[cfg(test)]
+pub(crate) mod random_tests;

@@ -644,7 +644,7 @@ fn blows() -> impl Strategy<Value = Vec<Blow>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::domain::random_tests::cases(32))]
 
     /// Promise 1 under clocks that go ahead and back, with restarts and reloads in between: every slot that has come has one
     /// row, and each that came in true time while the daemon ran by a right clock is baked exactly once.

@@ -1125,13 +1125,21 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Iteration>)> {
     (setting, proptest::collection::vec(iteration(), 0..40))
 }
 
-/// A thousand cases that are the same in each run; other and more cases with `PROPTEST_CASES`, as `just full` runs them.
+/// A thousand cases that are the same in each run. More with `PROPTEST_CASES`, as `just full` runs them: then each run has
+/// other cases, and prints the `PROPTEST_RNG_SEED` that repeats it.
 fn config() -> ProptestConfig {
-    let asked = ProptestConfig { failure_persistence: None, max_shrink_iters: 5000, ..ProptestConfig::default() };
+    let asked = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let rng_seed = match asked.rng_seed {
+        RngSeed::Fixed(seed) => seed,
+        RngSeed::Random if asked.cases > 1000 => fastrand::u64(..),
+        RngSeed::Random => 1,
+    };
     if asked.cases > 1000 {
-        return asked;
+        println!("PROPTEST_RNG_SEED={rng_seed}");
     }
-    ProptestConfig { cases: 1000, rng_seed: RngSeed::Fixed(1), ..asked }
+    // A case that never ends takes a thousand iterations: without a bound, its shrinking takes longer than a test may.
+    let max_shrink_time = if asked.max_shrink_time == 0 { 60_000 } else { asked.max_shrink_time };
+    ProptestConfig { cases: asked.cases.max(1000), rng_seed: RngSeed::Fixed(rng_seed), max_shrink_time, ..asked }
 }
 
 proptest! {

@@ -166,7 +166,7 @@ fn a_slot_of_the_future_is_not_the_newest() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(crate::domain::random_tests::cases(64))]
 
     /// Whatever the rules are, and however often the line is baked between two passes.
     #[test]

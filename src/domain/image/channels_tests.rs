@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeZone;
-use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 use super::*;
 
@@ -236,7 +236,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 const CHANNELS: [&str; 2] = ["stable", "pilot"];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(crate::domain::random_tests::cases(600))]
 
     /// No channel points to an unfit image; automatic moves go up, except after losses and people's
     /// words; the history replayed gives what stands.

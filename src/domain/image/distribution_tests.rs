@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use chrono::{TimeDelta, TimeZone};
-use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 use super::*;
 
@@ -266,7 +266,7 @@ impl Region {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(crate::domain::random_tests::cases(600))]
 
     /// It ends in every case; it is done only if the region has it; and every call follows a poll.
     #[test]

@@ -149,7 +149,7 @@ fn slots(schedules: &[Schedule]) -> BTreeSet<(DateTime<Utc>, String, InstanceId)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(crate::domain::random_tests::cases(64))]
 
     #[test]
     fn nothing_changes_between_equals(schedules in any_schedules()) {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use proptest::{prelude::ProptestConfig, prop_assert, prop_assert_eq, proptest};
+use proptest::{prop_assert, prop_assert_eq, proptest};
 
 use super::{steps::Turn, *};
 use crate::{
@@ -165,7 +165,7 @@ async fn a_second_step_of_a_bake_waits_for_another_turn() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::domain::random_tests::cases(40))]
 
     /// Whatever is due at once: each bake takes one step, those past their deadline end for good, and no more are begun
     /// than there are builders.
