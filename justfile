@@ -31,6 +31,14 @@ full:
     PROPTEST_CASES=50000 cargo test --locked --lib the_promises_hold_in_every_world
     cargo bench --locked
 
+# Fuzz one target, see fuzz/README.md.
+fuzz TARGET SECONDS="900":
+    cp Cargo.lock fuzz/Cargo.lock
+    mkdir -p fuzz/found/{{TARGET}}
+    cargo +${TOOLCHAIN:-nightly} fuzz run {{TARGET}} fuzz/found/{{TARGET}} fuzz/corpus/{{TARGET}} -- \
+        -dict=fuzz/dictionaries/{{TARGET}}.dict \
+        -max_total_time={{SECONDS}} -timeout=10 -rss_limit_mb=2048 -max_len=65536
+
 # Write the pages anew that are made from the source.
 docs:
     UPDATE_DOCS=1 cargo nextest run --locked --test reference

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
+#[path = "../fuzz/src/json.rs"]
+mod json_mutations;
 #[path = "../fuzz/src/targets.rs"]
 mod targets;
 
@@ -21,7 +23,7 @@ use imagebaked::{adapters::config, domain::text::is_hidden};
 use serde_json::{Value, json};
 use support::{BOUND, Cloud, Host};
 
-/// Calls a target of the fuzzer with its corpus, and for `limit` with mutations of it.
+/// Calls a target of the fuzzer with its corpus, and for `limit` with mutations of it: of its bytes, and of JSON as JSON.
 fn run(name: &str, limit: Duration, target: impl Fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
     let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -72,6 +74,15 @@ fn mutated(corpus: &[Vec<u8>], random: &mut fastrand::Rng) -> Vec<u8> {
         b"=",
     ];
     let mut input = corpus[random.usize(..corpus.len())].clone();
+    // The first byte of an answer is no part of the JSON.
+    let prefix = usize::from(!input.starts_with(b"{"));
+    if random.bool()
+        && let Some(mutated) = input.get(prefix..).and_then(|text| json_mutations::mutated(text, random))
+    {
+        input.truncate(prefix);
+        input.extend(mutated);
+        return input;
+    }
     for _ in 0..random.usize(1..6) {
         let at = random.usize(..=input.len());
         let until = random.usize(at..=input.len().min(at + 8));

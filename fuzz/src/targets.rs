@@ -5,29 +5,32 @@
 #![allow(dead_code, reason = "each fuzz target uses one of them")]
 #![expect(clippy::expect_used, reason = "a target that cannot run is a failure")]
 
-use std::{collections::BTreeMap, io::Cursor, time::Duration};
+use std::{collections::BTreeMap, fmt, io::Cursor, path::Path, sync::OnceLock, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use imagebaked::{
     adapters::{
         cloud::{
             actions::{
-                CreateImageByInstance, DescribeDesktops, GetCallerIdentity, ListImage, ListWuyingServer,
-                StartTaskForDistributeImage,
+                AssumeRole, CreateImageByInstance, DeleteImage, DescribeBundles, DescribeDesktopGroups,
+                DescribeDesktops, DescribeImages, DescribeTemplates, GetCallerIdentity, ListAppInstanceGroup,
+                ListImage, ListWuyingServer, StartTaskForDistributeImage, StopDesktops,
             },
             answer,
             http::Incoming,
+            listing::{Listing, RawPage},
             request::CloudCall,
         },
         config::{self, crontab},
         control::{self, Request},
-        store,
+        store::{self, AuditFilter, EventFilter, Filter, Reader},
     },
     domain::{
         api::codes::Idempotency,
         bake::naming::{Template, Values},
         calendar::{Timing, zone::Zone},
         error::chain,
+        ids::BakeId,
         text::{LONGEST_ERROR, LONGEST_TEXT, clean_json, is_hidden},
     },
 };
@@ -37,8 +40,12 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_774_000_000, 0).unwrap_or_default()
 }
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+/// One for all inputs: threads are slow to make.
+fn runtime() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+    })
 }
 
 /// The text of a configuration: every problem can be shown, on a terminal and as JSON; a valid one loads the same again.
@@ -124,42 +131,121 @@ pub fn cloud_answer(data: &[u8]) {
     ];
     let incoming = Incoming { status, headers, body: body.to_vec() };
     check_answer::<CreateImageByInstance>(&incoming, repeat);
-    check_answer::<ListImage>(&incoming, repeat);
-    check_answer::<DescribeDesktops>(&incoming, repeat);
-    check_answer::<ListWuyingServer>(&incoming, repeat);
+    check_answer::<DeleteImage>(&incoming, repeat);
+    check_answer::<StopDesktops>(&incoming, repeat);
     check_answer::<StartTaskForDistributeImage>(&incoming, repeat);
     check_answer::<GetCallerIdentity>(&incoming, repeat);
+    check_answer::<AssumeRole>(&incoming, repeat);
+    check_list::<ListImage>(&incoming, repeat);
+    check_list::<DescribeDesktops>(&incoming, repeat);
+    check_list::<ListWuyingServer>(&incoming, repeat);
+    check_list::<DescribeDesktopGroups>(&incoming, repeat);
+    check_list::<DescribeBundles>(&incoming, repeat);
+    check_list::<DescribeTemplates>(&incoming, repeat);
+    check_list::<DescribeImages>(&incoming, repeat);
+    check_list::<ListAppInstanceGroup>(&incoming, repeat);
 }
 
-fn check_answer<C: CloudCall>(incoming: &Incoming, repeat: Idempotency)
+fn check_answer<C: CloudCall>(incoming: &Incoming, repeat: Idempotency) -> Option<C::Value>
 where
-    C::Value: std::fmt::Debug,
+    C::Value: fmt::Debug,
 {
     match answer::read::<C>(incoming, repeat) {
         Ok(answer) => {
             for text in [&answer.request_id, &answer.code, &answer.message].into_iter().flatten() {
                 check_text(text, LONGEST_TEXT);
             }
-            // `Debug` escapes what is hidden: a raw escape is a text that was not cleaned.
-            let shown = format!("{:?}", answer.value);
-            assert!(!shown.contains("\\u{1b}") || shown.contains("\\\\u{1b}"), "{shown}");
+            check_shown(&answer.value);
+            Some(answer.value)
         }
         Err(error) => {
             check_text(&error.describe(), 2 * LONGEST_TEXT);
             assert!(error.retry_after.is_none_or(|delay| delay <= Duration::from_hours(1)));
+            None
         }
     }
 }
 
-/// An import document: it is taken as a whole, or the folder has no history.
+fn check_list<L: Listing>(incoming: &Incoming, repeat: Idempotency)
+where
+    L::Row: fmt::Debug,
+{
+    match check_answer::<L>(incoming, repeat).map(RawPage::rows::<L>) {
+        Some(Ok(rows)) => check_shown(&rows),
+        Some(Err(error)) => check_text(&error.describe(), 2 * LONGEST_TEXT),
+        None => {}
+    }
+}
+
+/// `Debug` escapes what is hidden: a raw escape is a text that was not cleaned.
+fn check_shown(value: &impl fmt::Debug) {
+    let shown = format!("{value:?}");
+    assert!(!shown.contains("\\u{1b}") || shown.contains("\\\\u{1b}"), "{shown}");
+}
+
+/// An import document, with the numbers of rows that it has: it is taken as a whole, or the folder has no history. One
+/// that is taken can be read in every way, and its export is taken, too, and equal.
 pub fn import_document(data: &[u8]) {
+    let counted = counted(data);
     let folder = tempfile::tempdir().expect("a folder");
-    let imported = runtime().block_on(store::import(folder.path(), Cursor::new(data.to_vec()), now(), &|_| ()));
-    let is_there = folder.path().join(store::DATABASE_FILE).exists();
+    let Some(first) = import(folder.path(), counted.as_deref().unwrap_or(data)) else { return };
+    // Not each time: it takes as long again.
+    if data.len().is_multiple_of(4) {
+        let again = tempfile::tempdir().expect("a folder");
+        let second = import(again.path(), &first).expect("an export can be imported");
+        assert_eq!(String::from_utf8_lossy(&first), String::from_utf8_lossy(&second));
+    }
+}
+
+/// The document with its numbers of rows in its head: with wrong ones none gets further.
+fn counted(data: &[u8]) -> Option<Vec<u8>> {
+    let mut document: serde_json::Value = serde_json::from_slice(data).ok()?;
+    let tables = document.get("tables")?.as_object()?;
+    let rows = tables.iter().filter_map(|(table, rows)| Some((table.clone(), rows.as_array()?.len().into())));
+    let rows: serde_json::Map<_, _> = rows.collect();
+    *document.get_mut("imagebaked_ledger")?.get_mut("rows")? = rows.into();
+    Some(document.to_string().into_bytes())
+}
+
+/// The export of what was imported; `None` if it was refused.
+fn import(folder: &Path, data: &[u8]) -> Option<Vec<u8>> {
+    let imported = runtime().block_on(store::import(folder, Cursor::new(data.to_vec()), now(), &|_| ()));
+    let is_there = folder.join(store::DATABASE_FILE).exists();
     assert_eq!(imported.is_ok(), is_there);
     if let Err(error) = imported {
         check_text(&chain(&error), 8 * LONGEST_ERROR);
+        return None;
     }
+    runtime().block_on(async {
+        let reader = Reader::open(folder).await.expect("it was imported");
+        read_all(&reader).await;
+        let mut export = Vec::new();
+        reader.export(&mut export, &|_| ()).await.expect("it can be exported");
+        reader.close().await;
+        Some(export)
+    })
+}
+
+/// Reads as commands do: an unreadable row is an error, and no panic.
+async fn read_all(reader: &Reader) {
+    let bakes = reader.history(&Filter { limit: 20, ..Filter::default() }).await.unwrap_or_default();
+    for bake in bakes {
+        let _ = (bake.slot(), bake.record(), serde_json::to_string(&bake));
+        let _ = reader.attempts(BakeId(bake.id)).await;
+        let _ = reader.settings(BakeId(bake.id)).await;
+    }
+    let _ = reader.audit(&AuditFilter { limit: 20, ..AuditFilter::default() }).await;
+    let _ = reader.events(&EventFilter { limit: 20, ..EventFilter::default() }).await;
+    let _ = reader.present_images(None).await;
+    let _ = reader.channels(None).await;
+    let _ = reader.pauses().await;
+    let _ = reader.open_bakes().await;
+    let _ = reader.pending_restarts().await;
+    let _ = reader.work(now()).await;
+    let _ = reader.late(now()).await;
+    let _ = reader.durations().await;
+    let _ = reader.last_scan().await;
+    let _ = reader.standing_problems().await;
 }
 
 /// A template of image names: what it renders is the same each time, and has the version where it says so.

@@ -88,6 +88,15 @@ pub(super) struct Page<T> {
 }
 
 impl RawPage {
+    /// The rows of this page; whether the list is whole, more pages may decide.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if rows are missing or unreadable.
+    pub fn rows<L: Listing>(self) -> Result<Vec<L::Row>, ApiError> {
+        Ok(self.read::<L>()?.rows)
+    }
+
     /// Checks that the page has its rows; the count is `None` if the call or the response has none.
     pub(super) fn read<L: Listing>(self) -> Result<Page<L::Row>, ApiError> {
         let Value::Object(mut answer) = self.0 else {
