@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::clock::show::show_length;
+
 /// `hooks` of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
@@ -180,7 +182,7 @@ impl std::fmt::Display for HookResult {
             Self::Exited(status) => write!(out, "exit status {status}"),
             Self::Killed(signal) => write!(out, "killed by signal {signal}"),
             Self::TimedOut(limit) => {
-                write!(out, "not done after {}, ended", humantime::format_duration(*limit))
+                write!(out, "not done after {}, ended", show_length(*limit))
             }
             Self::NotStarted(why) => write!(out, "cannot be started: {why}"),
         }

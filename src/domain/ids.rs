@@ -76,6 +76,13 @@ id! {
     ImageId
 }
 
+impl LineId {
+    /// The id of its schedule.
+    pub fn schedule(&self) -> &str {
+        self.as_str().split('/').next().unwrap_or_default()
+    }
+}
+
 /// An instance that does not exist, for probes of permissions: no real machine is affected. The cloud's own ids have
 /// another form; the simulator rejects this one.
 pub const NO_SUCH_INSTANCE: &str = "imagebaked-doctor-no-such-instance";

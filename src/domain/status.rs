@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     api::mode::Mode,
+    clock::show::rfc3339_seconds,
     health::{Health, Severity},
+    pause::Pause,
 };
 
 /// The state of the daemon. Instants are RFC 3339 in UTC.
@@ -197,6 +199,18 @@ pub struct Paused {
     pub who: String,
     /// The reason.
     pub reason: String,
+}
+
+impl From<&Pause> for Paused {
+    fn from(pause: &Pause) -> Self {
+        Self {
+            schedule: pause.schedule_id.to_string(),
+            since: rfc3339_seconds(pause.since),
+            until: pause.until.map(rfc3339_seconds),
+            who: pause.who.clone(),
+            reason: pause.reason.clone(),
+        }
+    }
 }
 
 /// A future slot.

@@ -14,6 +14,7 @@ use crate::domain::{
     api::call::{ApiError, ErrorClass},
     clock::{Clock, earlier},
     health::outage::{Outage, Purpose},
+    time::show_length,
 };
 
 /// Maximum time between two calls to a host that does not respond: waiting bakes are woken by its first response.
@@ -185,7 +186,7 @@ impl Host {
         self.answered = self.answered.max(Some(sent.0));
         // The response to a call from before the outage does not end it.
         let Some(outage) = self.unanswered.take_if(|outage| outage.began <= sent.0) else { return false };
-        let lasted = humantime::format_duration(Duration::from_secs(sent.0.saturating_sub(outage.began).as_secs()));
+        let lasted = show_length(Duration::from_secs(sent.0.saturating_sub(outage.began).as_secs()));
         tracing::info!(host, since = %outage.since, "{host} answers again after {lasted}");
         true
     }

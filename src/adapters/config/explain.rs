@@ -36,16 +36,19 @@ pub struct Layer {
     pub of: String,
 }
 
+/// So many names are listed if none is similar.
+const FEW: usize = 10;
+
 /// Why nothing is explained.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExplainError {
     /// No schedule is called so.
-    #[error("there is no schedule or section {name:?}{}", hint(nearest.as_deref()))]
+    #[error("there is no schedule or section {name:?}; {hint}")]
     NoSuchName {
         /// The name.
         name: String,
-        /// The nearest one that there is.
-        nearest: Option<String>,
+        /// The nearest one that there is, or all if they are few.
+        hint: String,
     },
     /// The section has no such key.
     #[error("{section} has no key {key:?}{}", hint(nearest.as_deref()))]
@@ -79,6 +82,10 @@ pub fn explain(
     let files: Vec<File> = sources.iter().map(|source| File { source, tables: parse(source, &mut out) }).collect();
     let all = definitions();
     let (section, key) = asked.split_once('.').map_or((asked, None), |(section, key)| (section, Some(key)));
+    // Likewise `daemon.backup.every`.
+    let outer = |keys: &[Key]| {
+        key.map(|key| key.split('.').next().filter(|one| keys.iter().any(|known| known.name == *one)).unwrap_or(key))
+    };
     let keys = match section {
         "cloud" => Some(&all.cloud.keys),
         "daemon" => Some(&all.daemon.keys),
@@ -92,23 +99,30 @@ pub fn explain(
             layers.extend(variable(environment, section, key.name));
             explained(section, key.name, layers)
         };
-        return pick(keys, section, key, of_section);
+        return pick(keys, section, outer(keys), of_section);
     }
     let asked = asked.strip_prefix("schedule.").unwrap_or(asked);
     let names: Vec<String> = files.iter().flat_map(File::schedule_words).collect();
     // A name may have dots itself.
+    let is_name = |word: &str| names.iter().any(|name| name == word);
     let (name, key) = match asked.rsplit_once('.') {
-        _ if names.iter().any(|name| name == asked) => (asked, None),
+        _ if is_name(asked) => (asked, None),
+        // A table is taken whole, so that its keys come from one place: `golden.keep.last` is in `golden.keep`.
+        Some((outer, _)) if let Some((name, key)) = outer.rsplit_once('.').filter(|(name, _)| is_name(name)) => {
+            (name, Some(key))
+        }
         Some((name, key)) => (name, Some(key)),
         None => (asked, None),
     };
     let Some((file, own)) = files.iter().find_map(|file| Some((file, file.schedule(name)?))) else {
         let sections = ["cloud", "daemon", "defaults"];
-        let known = names.iter().map(String::as_str).chain(sections);
-        return Err(ExplainError::NoSuchName {
-            name: name.to_owned(),
-            nearest: closest(name, known).map(str::to_owned),
-        });
+        let known: Vec<&str> = sections.into_iter().chain(names.iter().map(String::as_str)).collect();
+        let hint = match closest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if known.len() <= FEW => format!("there are: {}", known.join(", ")),
+            None => "`imagebaked plan` shows the schedules".to_owned(),
+        };
+        return Err(ExplainError::NoSuchName { name: name.to_owned(), hint });
     };
     let profile = own.get("profile").and_then(|value| value.get_ref().as_str().map(str::to_owned));
     let section = format!("schedule.{name}");

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use crate::domain::time::show_length;
+
 /// Keys of other tools, with the key that means the same here, for a table that has that key.
 const FOREIGN_KEYS: &[(&[&str], &str, &str)] = &[
     (
@@ -56,7 +58,7 @@ const FOREIGN_KEYS: &[(&[&str], &str, &str)] = &[
         "write `instance_ids = [\"ecd-…\", \"ecd-…\"]`",
     ),
     (
-        &["keep_last", "retain", "retention", "keep_count", "max_images", "rotate"],
+        &["keep_last", "retain", "retention", "keep_count", "max_images", "rotate", "max", "count"],
         "keep",
         "write `keep = { last = 7 }`",
     ),
@@ -143,8 +145,12 @@ pub(super) fn duration(text: &str) -> Option<String> {
     let plain = lower.replace(" and ", " ").replace([',', '_'], " ");
     let iso = lower.strip_prefix('p').map(|rest| rest.replace('t', ""));
     let whole = |text: &str| humantime::parse_duration(text).ok();
-    let found = whole(plain.trim()).or_else(|| whole(&iso?)).or_else(|| clock(&lower)).or_else(|| decimal(&lower))?;
-    (!found.is_zero()).then(|| humantime::format_duration(found).to_string())
+    let found = whole(plain.trim())
+        .or_else(|| whole(&iso?))
+        .or_else(|| clock(&lower))
+        .or_else(|| decimal(&lower))
+        .or_else(|| hours_and_minutes(&lower))?;
+    (!found.is_zero()).then(|| show_length(found))
 }
 
 /// What to write where a table is expected, for the value that people write instead.
@@ -153,10 +159,14 @@ pub(super) fn table(key: &str, value: &DeValue<'_>) -> Option<String> {
         let texts = value.as_array()?.iter().map(|value| value.get_ref().as_str().map(str::to_owned));
         texts.collect::<Option<Vec<_>>>().filter(|texts| !texts.is_empty())
     };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let table = match (key, value) {
         ("keep", DeValue::Integer(number)) => format!("{{ last = {} }}", number.as_str()),
+        ("keep", DeValue::String(text)) if digits(text) => format!("{{ last = {text} }}"),
+        ("keep", DeValue::String(text)) => format!("{{ within = \"{}\" }}", length_of(text)?),
         ("retry", DeValue::Integer(number)) => format!("{{ attempts = {} }}", number.as_str()),
-        ("hooks", DeValue::String(program)) => format!("{{ before = [{program:?}] }}"),
+        ("retry", DeValue::String(text)) if digits(text) => format!("{{ attempts = {text} }}"),
+        ("hooks", DeValue::String(line)) => format!("{{ before = {:?} }}", line.split_whitespace().collect::<Vec<_>>()),
         ("hooks", list) => format!("{{ before = {:?} }}", texts(list)?),
         ("tags", list) => {
             let texts = texts(list)?;
@@ -173,10 +183,79 @@ pub(super) fn table(key: &str, value: &DeValue<'_>) -> Option<String> {
         }
         ("backup", DeValue::Boolean(true)) => "{}".to_owned(),
         ("backup", DeValue::Boolean(false)) => return Some("leave it out: there are no backups without it".to_owned()),
+        ("backup", DeValue::String(word)) if boolean(word) == Some(true) => "{}".to_owned(),
+        ("backup", DeValue::String(word)) if boolean(word) == Some(false) => {
+            return Some("leave it out: there are no backups without it".to_owned());
+        }
         ("backup", DeValue::String(folder)) => format!("{{ dir = {folder:?} }}"),
+        // A channel, whose key is a name of the operator's choice.
+        (name, DeValue::String(text)) if is_bare(name) => format!("{{ after = \"{}\" }}", length_of(text)?),
         _ => return None,
     };
     Some(format!("write `{key} = {table}`"))
+}
+
+/// The duration that a text is or means.
+fn length_of(text: &str) -> Option<String> {
+    humantime::parse_duration(text).map(show_length).ok().or_else(|| duration(text))
+}
+
+/// Whether a key needs no quotes.
+fn is_bare(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// What to write for a header in double brackets whose section is a single table.
+pub(super) fn single_brackets(header: &str) -> Option<String> {
+    let single = header.strip_prefix('[')?.strip_suffix(']')?;
+    match single {
+        "[profile]" => Some("write `[profile.NAME]`, in single brackets".to_owned()),
+        single => single.starts_with('[').then(|| format!("write `{single}`, in single brackets")),
+    }
+}
+
+/// The `cron` to write for a time that is written without quotes.
+pub(super) fn cron(written: &str) -> Option<String> {
+    let written = written.rsplit(['T', 't', ' ']).next()?;
+    let clock = written.trim_end_matches(['Z', 'z']);
+    let time = if clock.parse::<u32>().is_ok() { None } else { time_of_day(clock) };
+    let Some(time) = time else { return Some("write five fields in quotes, as in `cron = \"0 3 * * *\"`".to_owned()) };
+    let (hour, minute) = time.split_once(':')?;
+    let plain = |text: &str| text.parse::<u32>().unwrap_or_default();
+    Some(format!("write `cron = \"{} {} * * *\"`", plain(minute), plain(hour)))
+}
+
+/// The command line that a hook is written as, split into words: no shell does that.
+pub(super) fn command(line: &str) -> String {
+    format!("write a list: {:?}", line.split_whitespace().collect::<Vec<_>>())
+}
+
+/// What is wrong with a duration, and what to write.
+pub(super) fn not_a_duration(text: &str, or_never: bool) -> (String, String) {
+    let number = text.trim();
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let is_endless =
+        ["forever", "infinite", "infinity", "none", "unlimited", "off"].contains(&number.to_ascii_lowercase().as_str());
+    let hint = if digits {
+        with_units(number)
+    } else if let Some(meant) = duration(text) {
+        format!("write \"{meant}\"")
+    } else if or_never && is_endless {
+        "write \"never\"".to_owned()
+    } else {
+        let never = if or_never { ", or \"never\"" } else { "" };
+        format!("durations look like \"90s\", \"15m\", \"2h 30m\" or \"7d\"{never}")
+    };
+    let why = if text.trim().is_empty() {
+        ": it is empty"
+    } else if number.starts_with('-') {
+        ": it is negative"
+    } else if digits {
+        ": it has no unit"
+    } else {
+        ""
+    };
+    (format!("`{text}` is not a duration{why}"), hint)
 }
 
 /// What to write for the text of an instance.
@@ -228,6 +307,12 @@ fn clock(text: &str) -> Option<Duration> {
     fits.then(|| Duration::from_secs(hours * 3600 + minutes * 60 + seconds))
 }
 
+/// `1h30`.
+fn hours_and_minutes(text: &str) -> Option<Duration> {
+    let (hours, minutes) = text.split_once('h')?;
+    clock(&format!("{}:{}", hours.trim(), minutes.trim()))
+}
+
 /// `1.5h`.
 fn decimal(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
@@ -248,7 +333,8 @@ mod tests {
             ("1.5h", "1h 30m"),
             ("0.5 days", "12h"),
             ("PT15M", "15m"),
-            ("P1DT12H", "1day 12h"),
+            ("P1DT12H", "1d 12h"),
+            ("1h30", "1h 30m"),
             ("00:15:00", "15m"),
             ("01:30", "1h 30m"),
             ("1 hour and 30 minutes", "1h 30m"),
@@ -260,6 +346,56 @@ mod tests {
         for text in ["soon", "", "30", "1e400h", "99999999999999999999h", "1:99", "5 parsecs"] {
             assert_eq!(duration(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_no_duration_gets_the_one_to_write() {
+        for (text, or_never, why, hint) in [
+            ("forever", true, "`forever` is not a duration", "write \"never\""),
+            (
+                "-5m",
+                false,
+                "`-5m` is not a duration: it is negative",
+                "durations look like \"90s\", \"15m\", \"2h 30m\" or \"7d\"",
+            ),
+            ("90", false, "`90` is not a duration: it has no unit", "add a unit: \"90s\", \"90m\" or \"90h\""),
+            (
+                "soon",
+                true,
+                "`soon` is not a duration",
+                "durations look like \"90s\", \"15m\", \"2h 30m\" or \"7d\", or \"never\"",
+            ),
+        ] {
+            assert_eq!(not_a_duration(text, or_never), (why.to_owned(), hint.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_of_another_type_get_the_table_or_the_list_to_write() {
+        let table = |key: &str, text: &str| {
+            let document = toml::de::DeTable::parse(text).unwrap();
+            let value = document.get_ref().get("x").unwrap().get_ref().clone();
+            table(key, &value)
+        };
+        for (key, text, wanted) in [
+            ("keep", "x = \"30\"", "write `keep = { last = 30 }`"),
+            ("keep", "x = \"30d\"", "write `keep = { within = \"30d\" }`"),
+            ("retry", "x = \"3\"", "write `retry = { attempts = 3 }`"),
+            ("hooks", "x = \"/bin/a --b\"", "write `hooks = { before = [\"/bin/a\", \"--b\"] }`"),
+            ("stable", "x = \"3d\"", "write `stable = { after = \"3d\" }`"),
+            ("backup", "x = \"true\"", "write `backup = {}`"),
+        ] {
+            assert_eq!(table(key, text).as_deref(), Some(wanted), "{key} {text}");
+        }
+        assert_eq!(command("/bin/a --b"), "write a list: [\"/bin/a\", \"--b\"]");
+        assert_eq!(cron("03:00:00").as_deref(), Some("write `cron = \"0 3 * * *\"`"));
+        assert_eq!(cron("2026-11-28T15:30:00Z").as_deref(), Some("write `cron = \"30 15 * * *\"`"));
+        assert_eq!(cron("3").as_deref(), Some("write five fields in quotes, as in `cron = \"0 3 * * *\"`"));
+        assert_eq!(
+            single_brackets("[[schedule.keep]]").as_deref(),
+            Some("write `[schedule.keep]`, in single brackets")
+        );
+        assert_eq!(single_brackets("[cloud]"), None);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod bounded;
 mod chunks;
 pub mod crontab;
 pub mod definitions;
+mod diagnostics;
 mod endpoint_keys;
 pub mod explain;
 mod files;
@@ -28,6 +29,7 @@ mod hash;
 mod key;
 mod layer;
 mod lints;
+mod marks;
 mod mistakes;
 mod paths;
 mod problem;
@@ -138,6 +140,12 @@ impl Config {
     /// All names and ids of schedules.
     pub fn schedule_words(&self) -> impl Iterator<Item = &str> {
         self.schedules.iter().flat_map(|schedule| [schedule.name.as_str(), schedule.id.as_str()])
+    }
+
+    /// The names of the schedules that have this instance.
+    pub fn schedules_of_instance(&self, instance: &str) -> Vec<&str> {
+        let has = |schedule: &&Arc<Schedule>| schedule.instances.as_slice().iter().any(|one| one.as_str() == instance);
+        self.schedules.iter().filter(has).map(|schedule| schedule.name.as_str()).collect()
     }
 
     /// Whether it differs from `other` in a key that applies only at the start of the daemon: paths, sockets, the
@@ -292,15 +300,21 @@ fn parse<'s>(source: &'s Source, out: &mut Diagnostics) -> DeTable<'s> {
         out.broken = true;
         let end = source.text.trim_end().len();
         let mark = source.mark(error.span().unwrap_or(end..end));
-        let code = if error.message().starts_with("duplicate key") { "duplicate-key" } else { "syntax" };
-        let first = (code == "duplicate-key").then(|| syntax::first_place(mark)).flatten();
-        match first {
-            _ if code == "duplicate-key" && mark.text() == "schedule" => {
+        if !error.message().starts_with("duplicate key") {
+            out.syntax(mark, error.message(), syntax::hint(mark));
+            continue;
+        }
+        let code = "duplicate-key";
+        match syntax::first_place(mark) {
+            _ if mark.text() == "schedule" => {
                 let hint = "each schedule begins with `[[schedule]]`, in double brackets";
                 out.error(mark, code, error.message(), Some(hint.into()));
             }
-            Some(first) => out.error_with_related(mark, code, error.message(), (first, "first here")),
-            None => out.error(mark, code, error.message(), syntax::hint(mark).filter(|_| code == "syntax")),
+            Some(first) => {
+                let hint = syntax::one_of_two(mark);
+                out.error_with_related(mark, code, error.message(), hint, (first, "first here"));
+            }
+            None => out.error(mark, code, error.message(), Some(syntax::one_of_two(mark).into())),
         }
     }
     tables.into_inner()
@@ -317,7 +331,8 @@ fn claim<'s>(
     let mark = source.mark(key.span());
     match seen.entry((&source.file, name)) {
         hash_map::Entry::Occupied(first) => {
-            out.error_with_related(mark, "duplicate-key", "duplicate key", (*first.get(), "first here"));
+            let hint = syntax::one_of_two(mark);
+            out.error_with_related(mark, "duplicate-key", "duplicate key", hint, (*first.get(), "first here"));
         }
         hash_map::Entry::Vacant(new) => {
             new.insert(mark);
@@ -380,11 +395,10 @@ fn assemble(
         let list = Item::new(source, value);
         if list.value.is_table() {
             any = true;
-            let hint = "each schedule begins with `[[schedule]]`, in double brackets, and has its `name` in it";
-            out.error(list.mark, "bad-type", "a schedule begins with double brackets", Some(hint.into()));
+            out.error(list.mark, "bad-type", "a schedule begins with double brackets", Some(schedules::header()));
             continue;
         }
-        for item in list.list("[[schedule]] tables", out).into_iter().flatten() {
+        for item in list.list_or("[[schedule]] tables", || Some(schedules::header()), out).into_iter().flatten() {
             any = true;
             if out.is_full() {
                 break;

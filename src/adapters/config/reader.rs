@@ -3,291 +3,26 @@
 //! Every value keeps a [`Mark`], its place in the file, because many checks follow the merge of the layers and must
 //! still point to the line to change.
 
-use std::{
-    cell::OnceCell,
-    collections::{BTreeMap, HashSet},
-    ops::Range,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use serde::{Serialize, Serializer};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
+pub(super) use super::{
+    diagnostics::{Diagnostics, Hint, Homes},
+    marks::{At, Mark, Source, Span},
+};
 use super::{
     mistakes,
-    problem::{Place, Problem, Severity, Spot, find_key_id, is_secret_key, mask},
+    problem::{find_key_id, is_secret_key},
     suggest::closest,
 };
-use crate::domain::text::{LONGEST_ERROR, clean_lines, is_hidden};
+use crate::domain::{text::is_hidden, time::show_length};
 
 /// Maximum duration in a configuration: ten years of 365 days.
 const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
-
-/// Maximum number of errors, and of warnings, that are kept: ten thousand schedules may have a warning each.
-const MOST_ERRORS: usize = 1_000;
-const MOST_WARNINGS: usize = 20_000;
-
-/// Maximum length of a shown line, in bytes. Of a longer one, line and column are shown.
-const LONGEST_LINE: usize = 4_000;
-
-/// A text that values are read from: a chunk of a file, or the environment as lines of `NAME=value`.
-#[derive(Debug)]
-pub(super) struct Source {
-    /// Its position among the sources; orders problems.
-    pub index: usize,
-    pub file: Arc<Path>,
-    pub text: String,
-    /// Number of lines of the file before the chunk.
-    pub lines_before: usize,
-    /// Variables have no types: numbers are parsed from text.
-    pub untyped: bool,
-    starts: OnceCell<Vec<usize>>,
-}
-
-impl Source {
-    pub(super) fn new(index: usize, file: &Path, text: String, untyped: bool) -> Self {
-        Self { index, file: file.into(), text, lines_before: 0, untyped, starts: OnceCell::new() }
-    }
-
-    pub(super) fn mark(&self, span: Range<usize>) -> Mark<'_> {
-        Mark { source: self, start: span.start.min(self.text.len()), end: span.end.min(self.text.len()) }
-    }
-
-    fn starts(&self) -> &[usize] {
-        self.starts.get_or_init(|| {
-            std::iter::once(0).chain(self.text.match_indices('\n').map(|(newline, _)| newline + 1)).collect()
-        })
-    }
-}
-
-/// A range of bytes of a source.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Mark<'s> {
-    pub source: &'s Source,
-    pub start: usize,
-    pub end: usize,
-}
-
-impl<'s> Mark<'s> {
-    /// The same range without the text.
-    pub(super) fn span(self) -> Span {
-        Span { source: self.source.index, start: self.start, end: self.end }
-    }
-
-    /// The text marked.
-    pub(super) fn text(self) -> &'s str {
-        self.source.text.get(self.start..self.end).unwrap_or("")
-    }
-
-    /// The mark of some bytes of the string value `value` at this mark. A string with escapes differs from its source,
-    /// so all of it is marked.
-    pub(super) fn inside(self, value: &str, span: Range<usize>) -> Self {
-        let written = self.text();
-        let escaped = written.starts_with('"') && written.contains('\\');
-        match written.find(value) {
-            Some(at) if !value.is_empty() && !escaped => {
-                let start = self.start + at + span.start.min(value.len());
-                Self { start, end: (self.start + at + span.end.min(value.len())).max(start), ..self }
-            }
-            _ => self,
-        }
-    }
-
-    /// The range for people; one of several lines is reduced to its first.
-    pub(super) fn place(self) -> Place {
-        let text = &self.source.text;
-        let starts = self.source.starts();
-        let line = starts.partition_point(|start| *start <= self.start).max(1);
-        let from = starts[line - 1];
-        let to = starts.get(line).map_or(text.len(), |next| next - 1);
-        let content = text.get(from..to).unwrap_or("");
-        let content = content.strip_suffix('\r').unwrap_or(content);
-        let column = |at: usize| content.char_indices().take_while(|(byte, _)| from + byte < at).count() + 1;
-        let (start, end) = (column(self.start), column(self.end));
-        let line = line + self.source.lines_before;
-        let text = if content.len() > LONGEST_LINE { String::new() } else { mask(content) }.into();
-        let spot = Spot { line, column: start, end_column: end.max(start + 1), text };
-        Place { file: Arc::clone(&self.source.file), spot: Some(spot) }
-    }
-}
-
-/// A range of bytes of one of the sources, by its index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
-    source: usize,
-    start: usize,
-    end: usize,
-}
-
-impl Span {
-    /// The mark as a span; `None` if the source is temporary, as with variables.
-    pub(super) fn of(self, sources: &[Source]) -> Option<Mark<'_>> {
-        sources.get(self.source).map(|source| source.mark(self.start..self.end))
-    }
-}
-
-/// A value and its place.
-#[derive(Debug, Clone)]
-pub(super) struct At<'s, T> {
-    pub value: T,
-    pub mark: Mark<'s>,
-}
-
-/// The merge of layers uses only values.
-impl<T: Serialize> Serialize for At<'_, T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.value.serialize(serializer)
-    }
-}
-
-/// Tables with their keys.
-pub(super) type Homes = &'static [(&'static str, &'static [&'static str])];
-
-/// The problems found so far.
-#[derive(Debug, Default)]
-pub(super) struct Diagnostics {
-    found: Vec<((usize, usize), Problem)>,
-    seen: HashSet<(usize, usize, &'static str)>,
-    errors: usize,
-    /// Whether problems were left out.
-    cut: bool,
-    /// A file has syntax errors, so that missing keys may only be unreadable.
-    pub broken: bool,
-    /// The sections with their keys, to say where a misplaced key belongs.
-    pub homes: Homes,
-    /// Keys that are tables, with the keys in them.
-    pub inner: Homes,
-}
-
-impl Diagnostics {
-    pub(super) fn error(&mut self, mark: Mark<'_>, code: &'static str, message: impl Into<String>, hint: Hint) {
-        self.add(Severity::Error, mark, code, &message.into(), hint, None);
-    }
-
-    pub(super) fn warning(&mut self, mark: Mark<'_>, code: &'static str, message: impl Into<String>, hint: Hint) {
-        self.add(Severity::Warning, mark, code, &message.into(), hint, None);
-    }
-
-    /// A required key is missing. Not reported if a syntax error may have hidden it.
-    pub(super) fn missing(&mut self, mark: Mark<'_>, code: &'static str, message: impl Into<String>, hint: Hint) {
-        if !self.broken {
-            self.error(mark, code, message, hint);
-        }
-    }
-
-    /// An error with a related place.
-    pub(super) fn error_with_related(
-        &mut self,
-        mark: Mark<'_>,
-        code: &'static str,
-        message: impl Into<String>,
-        other: (Mark<'_>, &'static str),
-    ) {
-        self.add(Severity::Error, mark, code, &message.into(), None, Some(other));
-    }
-
-    /// A warning with a related place.
-    pub(super) fn warn_with_related(
-        &mut self,
-        mark: Mark<'_>,
-        code: &'static str,
-        message: &str,
-        hint: Hint,
-        other: (Mark<'_>, &'static str),
-    ) {
-        self.add(Severity::Warning, mark, code, message, hint, Some(other));
-    }
-
-    /// Whether this place has a problem of this kind.
-    pub(super) fn has(&self, mark: Mark<'_>, code: &'static str) -> bool {
-        self.seen.contains(&(mark.source.index, mark.start, code))
-    }
-
-    /// A problem of a whole file, in the order of `index`.
-    pub(super) fn file(
-        &mut self,
-        index: usize,
-        file: &Path,
-        severity: Severity,
-        code: &'static str,
-        message: String,
-        hint: Hint,
-    ) {
-        let place = Place { file: file.into(), spot: None };
-        self.found.push(((index, 0), Problem { severity, code, message, place, related: None, hint }));
-    }
-
-    /// One place of a file has one problem of a kind, however many schedules share it.
-    fn add(
-        &mut self,
-        severity: Severity,
-        mark: Mark<'_>,
-        code: &'static str,
-        message: &str,
-        hint: Hint,
-        other: Option<(Mark<'_>, &'static str)>,
-    ) {
-        let key = (mark.source.index, mark.start);
-        let room = match severity {
-            Severity::Error => self.errors < MOST_ERRORS,
-            Severity::Warning => self.found.len() - self.errors < MOST_WARNINGS,
-        };
-        if !room {
-            self.cut = true;
-            return;
-        }
-        if self.seen.insert((key.0, key.1, code)) {
-            let related = other.map(|(mark, what)| (mark.place(), what));
-            let (message, hint) = (shown(message), hint.map(|hint| shown(&hint)));
-            self.errors += usize::from(severity == Severity::Error);
-            self.found.push((key, Problem { severity, code, message, place: mark.place(), related, hint }));
-        }
-    }
-
-    /// Whether no further error would be kept: the rest is left out, and the report says so.
-    pub(super) fn is_full(&mut self) -> bool {
-        let full = self.errors >= MOST_ERRORS;
-        self.cut |= full;
-        full
-    }
-
-    /// Number of problems; unchanged means that nothing was wrong in between.
-    pub(super) fn count(&self) -> usize {
-        self.found.len()
-    }
-
-    /// Whether there is an error.
-    pub(super) fn has_errors(&self) -> bool {
-        self.found.iter().any(|(_, problem)| problem.severity == Severity::Error)
-    }
-
-    /// All problems, in the order of the sources.
-    pub(super) fn into_problems(mut self) -> Vec<Problem> {
-        self.found.sort_by_key(|(key, _)| *key);
-        let mut problems: Vec<_> = self.found.into_iter().map(|(_, problem)| problem).collect();
-        if let (true, Some(last)) = (self.cut, problems.last()) {
-            let place = Place { file: Arc::clone(&last.place.file), spot: None };
-            let severity = if self.errors > 0 { Severity::Error } else { Severity::Warning };
-            let message = "there are more problems than are listed".to_owned();
-            let hint = Some("fix these first".to_owned());
-            problems.push(Problem { severity, code: "too-many", message, place, related: None, hint });
-        }
-        problems
-    }
-}
-
-/// A text of a diagnostic: it may quote a key or a value, which may be long or secret.
-fn shown(text: &str) -> String {
-    mask(&clean_lines(text, LONGEST_ERROR))
-}
-
-/// Hint with the most similar known word, if there is one.
-pub(super) type Hint = Option<String>;
 
 /// A value of a file that is about to be read.
 #[derive(Debug, Clone, Copy)]
@@ -307,6 +42,7 @@ impl<'v, 's> Item<'v, 's> {
             DeValue::Integer(_) => "an integer",
             DeValue::Float(_) => "a number with a point",
             DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(time) if time.date.is_none() => "a time",
             DeValue::Datetime(_) => "a date",
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
@@ -370,6 +106,9 @@ impl<'v, 's> Item<'v, 's> {
         let Some(list) = self.value.as_array() else {
             let written = self.mark.text();
             let short = !written.contains(['"', '\n']) && written.len() <= 64;
+            if let (DeValue::Datetime(_), Some(time)) = (self.value, mistakes::time_of_day(written)) {
+                return format!("write it in quotes: \"{time}\"");
+            }
             return if short { format!("write it in quotes: \"{written}\"") } else { "write it in quotes".into() };
         };
         let texts: Vec<&str> = list.iter().filter_map(|value| value.get_ref().as_str()).collect();
@@ -378,7 +117,7 @@ impl<'v, 's> Item<'v, 's> {
             [first, ..] if first.starts_with("ecd-") || first.starts_with("ws-") => {
                 "several instances are a list under `instance_ids`".into()
             }
-            _ => "one text, without brackets".into(),
+            _ => "one string, without brackets".into(),
         }
     }
 
@@ -392,22 +131,33 @@ impl<'v, 's> Item<'v, 's> {
     }
 
     pub(super) fn table(self, wanted: &str, out: &mut Diagnostics) -> Option<&'v DeTable<'s>> {
-        let single = self.mark.text().strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-        let hint = single.filter(|text| text.starts_with('[')).map(|text| match text {
-            "[profile]" => "write `[profile.NAME]`, in single brackets".to_owned(),
-            text => format!("write `{text}`, in single brackets"),
-        });
-        self.value.as_table().or_else(|| self.wrong_type(wanted, hint, out))
+        self.table_or(wanted, || None, out)
+    }
+
+    /// Reads a table; `hint` is what to write in place of another value.
+    pub(super) fn table_or(
+        self,
+        wanted: &str,
+        hint: impl FnOnce() -> Hint,
+        out: &mut Diagnostics,
+    ) -> Option<&'v DeTable<'s>> {
+        let hint = || mistakes::single_brackets(self.mark.text()).or_else(hint);
+        self.value.as_table().or_else(|| self.wrong_type(wanted, hint(), out))
     }
 
     /// Reads the table of a key that people often write as another value.
     pub(super) fn table_of(self, key: &str, wanted: &str, out: &mut Diagnostics) -> Option<&'v DeTable<'s>> {
-        self.value.as_table().or_else(|| self.wrong_type(wanted, mistakes::table(key, self.value), out))
+        self.table_or(wanted, || mistakes::table(key, self.value), out)
     }
 
     /// Reads the elements of a list.
     pub(super) fn list(self, wanted: &str, out: &mut Diagnostics) -> Option<Vec<Item<'v, 's>>> {
-        let Some(array) = self.value.as_array() else { return self.wrong_type(wanted, self.as_list(), out) };
+        self.list_or(wanted, || self.as_list(), out)
+    }
+
+    /// Reads the elements of a list; `hint` is what to write in place of another value.
+    pub(super) fn list_or(self, wanted: &str, hint: impl FnOnce() -> Hint, out: &mut Diagnostics) -> Option<Vec<Self>> {
+        let Some(array) = self.value.as_array() else { return self.wrong_type(wanted, hint(), out) };
         Some(array.iter().map(|value| Item::new(self.mark.source, value)).collect())
     }
 
@@ -473,7 +223,7 @@ impl<'v, 's> Item<'v, 's> {
     }
 
     /// Reads a duration such as `15m` or `2h 30m`, at least `min` and at most ten years.
-    pub(super) fn duration(self, min: Duration, out: &mut Diagnostics) -> Option<Duration> {
+    pub(super) fn duration(self, min: Duration, or_never: bool, out: &mut Diagnostics) -> Option<Duration> {
         let Some(text) = self.value.as_str() else {
             let hint = match self.value {
                 DeValue::Integer(number) if number.radix() == 10 => mistakes::with_units(number.as_str()),
@@ -482,9 +232,15 @@ impl<'v, 's> Item<'v, 's> {
             return self.wrong_type("a duration", Some(hint), out);
         };
         match humantime::parse_duration(text) {
+            // Nobody means a month by what differs from a minute in one letter.
+            Ok(_) if text.trim().ends_with('M') => {
+                let hint = format!("write \"{}\" for minutes, or days", text.replace('M', "m"));
+                out.error(self.mark, "bad-duration", format!("the `M` of `{text}` would be months"), Some(hint));
+                None
+            }
             Ok(period) if period < min => {
                 let message = format!("a duration of {text} is too short here");
-                let least = humantime::format_duration(min);
+                let least = show_length(min);
                 out.error(self.mark, "out-of-range", message, Some(format!("at least {least}")));
                 None
             }
@@ -498,16 +254,9 @@ impl<'v, 's> Item<'v, 's> {
                 None
             }
             Ok(period) => Some(period),
-            Err(error) => {
-                let number = text.trim();
-                let hint = if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) {
-                    mistakes::with_units(number)
-                } else if let Some(meant) = mistakes::duration(text) {
-                    format!("write \"{meant}\"")
-                } else {
-                    "durations look like \"90s\", \"15m\", \"2h 30m\" or \"7d\"".into()
-                };
-                out.error(self.mark, "bad-duration", format!("`{text}` is not a duration: {error}"), Some(hint));
+            Err(_) => {
+                let (message, hint) = mistakes::not_a_duration(text, or_never);
+                out.error(self.mark, "bad-duration", message, Some(hint));
                 None
             }
         }
@@ -566,36 +315,4 @@ pub(super) fn secret(mark: Mark<'_>, message: &str, out: &mut Diagnostics) {
 /// Strings without duplicates, by key.
 pub(super) fn to_map(texts: Vec<(At<'_, String>, At<'_, String>)>) -> BTreeMap<String, String> {
     texts.into_iter().map(|(key, value)| (key.value, value.value)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spot(text: &str, span: Range<usize>) -> (usize, usize, usize) {
-        let source = Source::new(0, Path::new("x"), text.into(), false);
-        let spot = source.mark(span).place().spot.unwrap();
-        (spot.line, spot.column, spot.end_column)
-    }
-
-    #[test]
-    fn columns_count_characters() {
-        assert_eq!(spot("a = 1\nb = 2\n", 6..7), (2, 1, 2));
-        assert_eq!(spot("# 备份\r\n名 = 1\r\n", 10..13), (2, 1, 2));
-        assert_eq!(spot("名 = 1", 4..6), (1, 3, 5));
-        assert_eq!(spot("", 0..0), (1, 1, 2));
-        assert_eq!(spot("a\nb\n", 4..4), (3, 1, 2));
-    }
-
-    #[test]
-    fn a_place_inside_a_string_is_found_unless_it_has_escapes() {
-        let text = |written: &str, value: &str, span: Range<usize>| {
-            let source = Source::new(0, Path::new("x"), written.into(), false);
-            source.mark(0..written.len()).inside(value, span).text().to_owned()
-        };
-        assert_eq!(text("\"61 3 * * *\"", "61 3 * * *", 0..2), "61");
-        assert_eq!(text("'0 3 * * 9'", "0 3 * * 9", 8..9), "9");
-        assert_eq!(text("\"\"\"\n0 25 * * *\"\"\"", "0 25 * * *", 2..4), "25");
-        assert_eq!(text(r#""\u0030 25 * * *""#, "0 25 * * *", 2..4), r#""\u0030 25 * * *""#);
-    }
 }

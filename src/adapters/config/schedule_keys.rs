@@ -25,6 +25,7 @@ use crate::domain::{
     hooks::{HookCommand, Hooks},
     image::retention::counts,
     schedule::{Channel, Keep, LATEST, Overlap},
+    time::show_length,
 };
 
 pub(super) const RETRY: RetryPolicy =
@@ -175,7 +176,7 @@ fn cron<'s>(item: Item<'_, 's>, out: &mut Diagnostics) -> Option<Vec<At<'s, Stri
     if item.value.is_str() {
         return Some(vec![At { value: item.text(out)?.to_owned(), mark: item.mark }]);
     }
-    let members = item.list("a cron expression or a list of them", out)?;
+    let members = item.list_or("a cron expression or a list of them", || mistakes::cron(item.mark.text()), out)?;
     if members.is_empty() {
         out.error(item.mark, "bad-value", "an empty list never fires", Some("write at least one expression".into()));
         return None;
@@ -192,7 +193,8 @@ fn zone(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Zone> {
         let lower = text.to_ascii_lowercase();
         let near = match lower.as_str() {
             "cst" | "utc+8" | "utc+08:00" | "gmt+8" | "+08:00" | "+8" => Some("Asia/Shanghai"),
-            lower if lower.contains("beijing") || lower.contains("china") => Some("Asia/Shanghai"),
+            "z" | "utc+0" | "utc+00:00" | "gmt+0" | "+00:00" => Some("UTC"),
+            lower if ["beijing", "peking", "china"].iter().any(|name| lower.contains(name)) => Some("Asia/Shanghai"),
             _ => zone::names().find(city),
         };
         let near = near.or_else(|| closest(text, zone::names()));
@@ -278,7 +280,13 @@ fn unique<'v, 's>(
     for member in item.list(wanted, out)? {
         let Some(text) = read(member, out) else { continue };
         if let Some(first) = seen.get(&text) {
-            out.error_with_related(member.mark, code, format!("`{text}` is listed twice"), (*first, "first here"));
+            out.error_with_related(
+                member.mark,
+                code,
+                format!("`{text}` is listed twice"),
+                "keep one of the two",
+                (*first, "first here"),
+            );
         } else {
             seen.insert(text.clone(), member.mark);
             all.push(text);
@@ -350,7 +358,6 @@ layer! {
         cap: Duration = Period(Duration::from_millis(1)),
         /// How often an image that the cloud lists as CREATE_FAILED is created again, with the next version and before
         /// `deadline` and `not_after`. Default `1`.
-        /// `deadline` and `not_after`. Default `1`.
         rebakes: u32 = Integer(0, 3),
     }
 }
@@ -362,7 +369,7 @@ fn retry(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<RetryPolicy> {
     // A base above the built-in cap raises it; one above a configured cap is an error.
     let cap = keys.cap.as_ref().map_or(RETRY.cap.max(base), |at| at.value);
     if let Some(written) = keys.cap.as_ref().filter(|_| cap < base) {
-        let hint = Some(format!("at least {}", humantime::format_duration(base)));
+        let hint = Some(format!("at least {}", show_length(base)));
         out.error(written.mark, "out-of-range", "`cap` is shorter than `base`", hint);
     }
     let [attempts, rebakes] = [(keys.attempts, RETRY.attempts), (keys.rebakes, RETRY.rebakes)]
@@ -407,7 +414,8 @@ fn hooks(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Hooks> {
 
 /// Reads one command, or a list of them, which may be empty.
 fn commands(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<HookCommand>> {
-    let members = item.list("a command, like [\"/usr/local/bin/quiesce\", \"--all\"], or a list of them", out)?;
+    let wanted = "a command, like [\"/usr/local/bin/quiesce\", \"--all\"], or a list of them";
+    let members = item.list_or(wanted, || item.value.as_str().map(mistakes::command), out)?;
     if members.is_empty() || members.iter().any(|member| member.value.is_array()) {
         // All of them are read, so that every error is found.
         let read: Vec<_> = members.into_iter().map(|member| command(member, out)).collect();
@@ -422,7 +430,8 @@ fn command(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<HookCommand> {
     let bad = |mark, message: String, hint: &str, out: &mut Diagnostics| {
         out.error(mark, "bad-hook", message, Some(hint.into()));
     };
-    let words = item.list("a list of a program and its arguments", out)?;
+    let wanted = "a list of a program and its arguments";
+    let words = item.list_or(wanted, || item.value.as_str().map(mistakes::command), out)?;
     let mut texts = Vec::with_capacity(words.len());
     for word in words {
         let text = word.text(out)?;
@@ -431,8 +440,8 @@ fn command(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<HookCommand> {
             return None;
         }
         if texts.is_empty() && !text.starts_with('/') {
-            let hint = "write the absolute path of the program; arguments follow as texts of their own, and no shell is \
-                        between: for one, [\"/bin/sh\", \"-c\", \"…\"]";
+            let hint = "write the absolute path of the program; arguments follow as strings of their own, and no shell \
+                        is between: for one, [\"/bin/sh\", \"-c\", \"…\"]";
             bad(word.mark, format!("`{text}` is not the absolute path of a program"), hint, out);
             return None;
         }
@@ -516,7 +525,8 @@ fn channels(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<Channel>> {
             out.error(mark, "bad-channel", "`latest` is the channel of the newest image", hint);
             continue;
         }
-        let Some(table) = Item::new(source, value).table("a table, empty or with `after`", out) else { continue };
+        let channel = Item::new(source, value);
+        let Some(table) = channel.table_of(&name, "a table, empty or with `after`", out) else { continue };
         let keys = ChannelKeys::read(source, table, out);
         channels.push(Channel { name, after: keys.after.map(|at| at.value) });
     }

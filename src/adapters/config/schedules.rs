@@ -39,7 +39,8 @@ impl<'s> ScheduleLayer<'s> {
     /// Reads a table that several schedules share: keys of a single schedule are errors, and its times are checked here
     /// because no schedule may use them.
     fn read_shared(&mut self, source: &'s Source, item: Item<'_, 's>, what: &str, out: &mut Diagnostics) {
-        let Some(table) = item.table("a table of a schedule's keys", out) else { return };
+        let named = || (what == "a profile").then(|| "a profile has a name: begin it with `[profile.NAME]`".to_owned());
+        let Some(table) = item.table_or("a table of a schedule's keys", named, out) else { return };
         for (key, value) in table {
             let mark = source.mark(key.span());
             match key.get_ref().as_ref() {
@@ -59,6 +60,11 @@ impl<'s> ScheduleLayer<'s> {
             parse_cron(&cron.value, zone, Duration::ZERO, "", out);
         }
     }
+}
+
+/// How schedules are written.
+pub(super) fn header() -> String {
+    "each schedule begins with `[[schedule]]`, in double brackets, and has its `name` in it".to_owned()
 }
 
 /// Maximum number of instances of all schedules: ten times what the benches measure.
@@ -134,7 +140,7 @@ impl<'a, 's> Schedules<'a, 's> {
 
     /// Reads one `[[schedule]]`.
     pub(super) fn add(&mut self, source: &'s Source, item: Item<'_, 's>, out: &mut Diagnostics) {
-        let Some(table) = item.table("a [[schedule]]", out) else { return };
+        let Some(table) = item.table_or("a [[schedule]]", || Some(header()), out) else { return };
         let own = ScheduleLayer::read(source, table, out);
         self.claim(&own, out);
         let profile = self.profile(&own, out);
@@ -229,14 +235,16 @@ impl<'a, 's> Schedules<'a, 's> {
         let Some(name) = &own.name else { return };
         if let Some(first) = self.names.get(&name.value) {
             let message = format!("the name `{}` is taken", name.value);
-            out.error_with_related(name.mark, "duplicate-name", message, (*first, "the first schedule of this name"));
+            let (hint, first) = ("give each its own name", (*first, "the first schedule of this name"));
+            out.error_with_related(name.mark, "duplicate-name", message, hint, first);
             return;
         }
         self.names.insert(name.value.clone(), name.mark);
         let id = own.id.as_ref().unwrap_or(name);
         if let Some(first) = self.ids.get(&id.value) {
             let message = format!("the id `{}` is taken", id.value);
-            out.error_with_related(id.mark, "duplicate-id", message, (*first, "the first schedule of this id"));
+            let (hint, first) = ("give each its own id", (*first, "the first schedule of this id"));
+            out.error_with_related(id.mark, "duplicate-id", message, hint, first);
         } else {
             self.ids.insert(id.value.clone(), id.mark);
         }

@@ -49,6 +49,12 @@ fn read_file(path: &Path, left: &mut u64, sources: &mut Vec<Source>, print: &mut
             return;
         }
     };
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        out.broken = true;
+        let hint = "save the file as UTF-8".to_owned();
+        out.file(index, path, Severity::Error, "bad-utf8", "this is UTF-16, not UTF-8".to_owned(), Some(hint));
+        return;
+    }
     let text = String::from_utf8(bytes).unwrap_or_else(|error| {
         // Up to the first invalid byte the lossy text equals the file, so that the place is right.
         let at = error.utf8_error().valid_up_to();
@@ -111,6 +117,9 @@ fn unreadable(index: usize, path: &Path, error: &io::Error, out: &mut Diagnostic
             format!("with this the configuration is larger than {} MiB", SIZE_LIMIT >> 20),
             "shared keys belong into [defaults] or a profile",
         ),
+        _ if path.is_symlink() => {
+            ("unreadable", format!("this link cannot be read: {error}"), "name the file itself, or correct the link")
+        }
         _ => ("unreadable", format!("this cannot be read: {error}"), "see whether the disk is sound"),
     };
     out.file(index, path, Severity::Error, code, message, Some(hint.into()));

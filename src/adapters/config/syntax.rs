@@ -6,6 +6,9 @@ use super::{mistakes, reader::Mark};
 pub(super) fn hint(mark: Mark<'_>) -> Option<String> {
     let line = line_at(&mark.source.text, mark.start)?;
     let code = line.trim();
+    if let Some(c) = code.chars().find(|c| c.is_control() && *c != '\t') {
+        return Some(format!("remove the control character U+{:04X}", u32::from(c)));
+    }
     let plain = plain_characters(code);
     if plain != code {
         return Some(format!("write plain quotes and signs: `{plain}`"));
@@ -86,6 +89,12 @@ fn line_at(text: &str, at: usize) -> Option<&str> {
     }
 }
 
+/// What to do about a key or a header that is there already.
+pub(super) fn one_of_two(mark: Mark<'_>) -> &'static str {
+    let header = line_at(&mark.source.text, mark.start).is_some_and(|line| line.trim().starts_with('['));
+    if header { "write the keys of both below one header" } else { "keep one of the two" }
+}
+
 /// The first place of the key at `mark` in its table, or of the same header in the file.
 pub(super) fn first_place(mark: Mark<'_>) -> Option<Mark<'_>> {
     let text = &mark.source.text;
@@ -97,14 +106,21 @@ pub(super) fn first_place(mark: Mark<'_>) -> Option<Mark<'_>> {
     let header = line.starts_with('[');
     let key = mark.text().trim().trim_matches(['"', '\'']);
     let from = if header { 0 } else { before.rfind("\n[").map_or(0, |newline| newline + 1) };
+    let section = format!("{}.", line.trim_matches(['[', ']']));
     let mut start = from;
     for other in text.get(from..mark.start)?.split_inclusive('\n') {
         let name =
             if header { other.trim() } else { other.split('=').next().unwrap_or("").trim().trim_matches(['"', '\'']) };
-        let same = if header { name == line } else { name == key && other.contains('=') };
+        // `cloud.region = "x"` makes the section, too.
+        let dotted = header && name.starts_with(&section) && name.contains('=');
+        let same = if header { name == line || dotted } else { name == key && other.contains('=') };
         if same && start + other.len() <= mark.start {
             let indent = other.len() - other.trim_start().len();
-            let length = if header { other.trim().len() } else { key.len() };
+            let length = match (dotted, header) {
+                (true, _) => name.split('=').next().unwrap_or("").trim_end().len(),
+                (false, true) => name.len(),
+                (false, false) => key.len(),
+            };
             return Some(mark.source.mark(start + indent..start + indent + length));
         }
         start += other.len();
@@ -177,6 +193,7 @@ mod tests {
             ("[schedule \"x\"]", "write `[[schedule]]`, and below it `name = \"x\"`"),
             ("[cloud", "a section's name ends with `]`"),
             ("[[schedule]", "a section's name ends with `]]`"),
+            ("name = \"a\u{0}b\"", "remove the control character U+0000"),
         ] {
             assert_eq!(hint_of(line), wanted, "{line}");
         }

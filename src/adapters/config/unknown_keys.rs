@@ -73,8 +73,35 @@ fn name_of(section: &str) -> String {
     }
 }
 
-/// The advice with the integer that was written in place of its example.
+/// Advice with an example that a string can take the place of.
+const TAKE_STRINGS: [&str; 7] = [
+    "write `timezone =",
+    "write `instance_id =",
+    "write `deadline =",
+    "write `jitter =",
+    "write `state_dir =",
+    "write `control_socket =",
+    "write `keep = { within =",
+];
+
+/// The advice with the string that was written in place of its example, if it takes one.
+fn with_string(advice: &str, value: &str) -> Option<String> {
+    let text = value.strip_prefix('"')?.strip_suffix('"').filter(|text| !text.contains('"'))?;
+    if advice.starts_with("write `keep = { last =") {
+        let length = humantime::parse_duration(text).is_ok();
+        return length.then(|| format!("write `keep = {{ within = \"{text}\" }}`"));
+    }
+    TAKE_STRINGS.iter().find(|start| advice.starts_with(**start))?;
+    let (before, rest) = advice.split_once('"')?;
+    let (_, after) = rest.split_once('"')?;
+    Some(format!("{before}\"{text}\"{after}"))
+}
+
+/// The advice with the value that was written in place of its example.
 fn with_value(advice: &str, value: Option<&str>) -> String {
+    if let Some(advice) = value.and_then(|value| with_string(advice, value)) {
+        return advice;
+    }
     let number = value.filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
     let example = advice.match_indices("= ").find_map(|(at, _)| {
         let rest = &advice[at + 2..];
@@ -136,6 +163,11 @@ mod tests {
             ("workers = 9", schedule, "write `max_builders = 9` in [daemon]"),
             ("max_bilders = 9", schedule, "did you mean `max_builders` of [daemon]?"),
             ("keep_daily = 7", &["last", "daily"], "did you mean `daily`?"),
+            ("retention = \"7d\"", schedule, "write `keep = { within = \"7d\" }`"),
+            ("retention = 7", schedule, "write `keep = { last = 7 }`"),
+            ("tz = \"Asia/Tokyo\"", &["timezone"], "write `timezone = \"Asia/Tokyo\"`"),
+            ("timeout = \"90m\"", &["deadline"], "write `deadline = \"90m\"`, which counts from the slot"),
+            ("at = \"03:00\"", schedule, "write the times as `cron = \"0 3 * * *\"`"),
             ("colour = 7", daemon, "known here: state_dir, max_builders"),
         ] {
             assert_eq!(hint(line, known), wanted, "{line}");

@@ -64,7 +64,7 @@ pub(super) struct Period(pub Duration);
 
 impl ValueType<'_, Duration> for Period {
     fn read(&self, item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Duration> {
-        item.duration(self.0, out)
+        item.duration(self.0, false, out)
     }
 
     fn kind(&self) -> Kind {
@@ -77,7 +77,7 @@ pub(super) struct PeriodOrNever(pub Duration);
 
 impl ValueType<'_, Option<Duration>> for PeriodOrNever {
     fn read(&self, item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Option<Duration>> {
-        if item.is_word("never") { Some(None) } else { item.duration(self.0, out).map(Some) }
+        if item.is_word("never") { Some(None) } else { item.duration(self.0, true, out).map(Some) }
     }
 
     fn kind(&self) -> Kind {

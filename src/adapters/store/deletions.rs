@@ -11,6 +11,7 @@ use crate::{
         health::{Subject, SubjectKind},
         ids::{ImageId, LineId},
         image::{LineImage, brake::MarkKind},
+        time::show_utc,
     },
 };
 
@@ -246,11 +247,8 @@ impl Store {
         who: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let until = if delete_after > now {
-            format!(", deleted after {}", delete_after.format("%F %RZ"))
-        } else {
-            String::new()
-        };
+        let until =
+            if delete_after > now { format!(", deleted after {}", show_utc(delete_after)) } else { String::new() };
         let line = Doomed::from(image).line(now, who, Action::Mark, &format!(": {rule}{until}"));
         self.change(
             sqlx::query(MARK_IMAGE)

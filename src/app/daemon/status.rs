@@ -74,18 +74,7 @@ impl DaemonContext {
                 reason: suspension.message.clone(),
             }),
             paused_in_file: config.schedules.iter().filter(|one| one.paused).map(|one| one.name.to_string()).collect(),
-            paused: engine
-                .pauses
-                .iter()
-                .filter(|pause| pause.is_in_force(now))
-                .map(|pause| Paused {
-                    schedule: pause.schedule_id.to_string(),
-                    since: rfc3339_seconds(pause.since),
-                    until: pause.until.map(rfc3339_seconds),
-                    who: pause.who.clone(),
-                    reason: pause.reason.clone(),
-                })
-                .collect(),
+            paused: engine.pauses.iter().filter(|pause| pause.is_in_force(now)).map(Paused::from).collect(),
             next: engine
                 .upcoming
                 .iter()

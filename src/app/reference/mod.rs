@@ -7,7 +7,10 @@ pub mod schema;
 
 use std::time::Duration;
 
-use crate::adapters::config::definitions::{Key, Kind};
+use crate::{
+    adapters::config::definitions::{Key, Kind},
+    domain::time::show_length,
+};
 
 /// Accepted values of a key, as text.
 fn takes(kind: &Kind) -> String {
@@ -20,7 +23,7 @@ fn takes(kind: &Kind) -> String {
         },
         Kind::Positive { max } => format!("a number above 0, at most {max}"),
         Kind::Period { min: Duration::ZERO } => "a duration".to_owned(),
-        Kind::Period { min } => format!("a duration, at least `\"{}\"`", humantime::format_duration(*min)),
+        Kind::Period { min } => format!("a duration, at least `\"{}\"`", show_length(*min)),
         Kind::PeriodOrNever { min } => format!("{}, or `\"never\"`", takes(&Kind::Period { min: *min })),
         Kind::Bool => "`true` or `false`".to_owned(),
         Kind::List(of) | Kind::Set { of, min: 0 } => format!("a list of {}", plural(of)),

@@ -48,7 +48,7 @@ use crate::domain::{
         state::{BakeWork, End, State},
         waiting::Wait,
     },
-    clock::shifted,
+    clock::{shifted, show::show_length},
 };
 
 mod building;
@@ -328,7 +328,7 @@ fn is_running(power: Option<&PowerState>) -> bool {
 }
 
 fn words(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string()
+    show_length(duration)
 }
 
 fn count(n: u32, noun: &str) -> String {

@@ -97,6 +97,10 @@ impl CronRule {
                 return Err(CronError::new(whole, format!("expected 5 or 6 fields, found {}", words.len()), hint));
             }
         };
+        // Six fields of a cloud scheduler have a year at the end: `0 3 * * ? *` would be each hour here.
+        if second.is_some() && [hour, month].iter().any(|word| word.text == "?") {
+            return Err(CronError::new(whole, "with six fields the first is the second", "write `*` in place of `?`"));
+        }
         let second = second.map(|word| Field::read(&SECOND, word, seed)).transpose()?;
         let minute = Field::read(&MINUTE, minute, seed)?;
         let hour = Field::read(&HOUR, hour, seed)?;

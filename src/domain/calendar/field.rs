@@ -98,6 +98,32 @@ pub(crate) const MONTH: Kind = Kind {
     names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
     days: Days::No,
 };
+/// Names that people write in full, or cut at another place.
+const FULL_NAMES: &[&str] = &[
+    "sunday",
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "tues",
+    "thur",
+    "thurs",
+    "january",
+    "february",
+    "march",
+    "april",
+    "june",
+    "july",
+    "august",
+    "september",
+    "sept",
+    "october",
+    "november",
+    "december",
+];
+
 /// Sunday is 0 and 7.
 pub(crate) const DAY_OF_WEEK: Kind = Kind {
     name: "day of the week",
@@ -233,8 +259,27 @@ impl Kind {
         match word.number() {
             Some(value) if (self.min..=self.max).contains(&value) => Ok(value),
             Some(_) => Err(word.error(format!("{} {} is out of range", self.name, word.text), range)),
-            None => Err(word.error(format!("`{}` is not a {}", word.text, self.name), range)),
+            None => {
+                let hint = self.meant(word.text).unwrap_or(range);
+                Err(word.error(format!("`{}` is not a {}", word.text, self.name), hint))
+            }
         }
+    }
+
+    /// What to write for a value in the notation of another tool.
+    fn meant(&self, text: &str) -> Option<String> {
+        let lower = text.to_ascii_lowercase();
+        if lower.contains('~') {
+            return Some("write `H`, which picks a value and keeps it".to_owned());
+        }
+        if let Some((first, last)) = lower.split_once("..") {
+            return Some(format!("write `{first}-{last}`"));
+        }
+        let name = self
+            .names
+            .iter()
+            .find(|name| lower.len() > 3 && FULL_NAMES.contains(&&*lower) && lower.starts_with(**name))?;
+        Some(format!("write `{name}`"))
     }
 
     /// A range as numbers that do not descend; days of the week may run past Saturday.

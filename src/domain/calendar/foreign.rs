@@ -49,6 +49,7 @@ pub(super) fn recognise(text: &str) -> Option<Foreign> {
         .or_else(|| comment(text))
         .or_else(|| zone_at_end(text))
         .or_else(|| call(text))
+        .or_else(|| with_a_year(text))
         .or_else(|| calendar_event(text))
         .or_else(|| recurrence_rule(text))
         .or_else(|| interval(text))
@@ -130,6 +131,20 @@ fn call(text: &str) -> Option<Foreign> {
         "at" => Some(Foreign::new(message, None, "a slot comes again; for one image use `imagebaked bake`")),
         _ => None,
     }
+}
+
+/// `0 3 ? * MON-FRI *`: six fields of a cloud scheduler, the last of them the year. In six fields of ours neither the third
+/// nor the fifth is a day.
+fn with_a_year(text: &str) -> Option<Foreign> {
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    let [minute, hour, day, month, weekday, year] = *fields.as_slice() else { return None };
+    if day != "?" && weekday != "?" {
+        return None;
+    }
+    let every_year = matches!(year, "*" | "?");
+    let cron = every_year.then(|| format!("{minute} {hour} {} {month} {}", star(day), from_sunday(weekday)));
+    let message = "this has a year at its end, in the notation of a cloud scheduler";
+    Some(Foreign::new(message, cron, "write five fields without a year, like `0 3 * * *`"))
 }
 
 /// `?` and `*` are one.
@@ -411,6 +426,8 @@ mod tests {
             ("cron(0 3 ? * 2-6 *)", "0 3 * * mon-fri"),
             ("cron(0 3 ? * MON-FRI *)", "0 3 * * mon-fri"),
             ("cron(0 3 * * *)", "0 3 * * *"),
+            ("0 3 ? * MON-FRI *", "0 3 * * mon-fri"),
+            ("0 3 * * ? *", "0 3 * * *"),
             ("0 0 3 ? * 2 *", "0 3 * * mon"),
             ("RRULE:FREQ=DAILY;BYHOUR=3;BYMINUTE=30", "30 3 * * *"),
             ("FREQ=WEEKLY;BYDAY=MO,FR;BYHOUR=3", "0 3 * * mon,fri"),

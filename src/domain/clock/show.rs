@@ -1,6 +1,6 @@
 //! How an instant is written: one format for people, one for programs.
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, TimeZone, Timelike as _, Utc};
 
@@ -18,6 +18,20 @@ pub fn show_minute<Z: TimeZone<Offset: Display>>(at: DateTime<Utc>, zone: Z) -> 
 /// The same where no zone of a schedule is known.
 pub fn show_utc(at: DateTime<Utc>) -> String {
     show(at, Utc)
+}
+
+/// `1d 2h`: a length as it is written in the configuration, in whole days, hours, minutes, seconds and milliseconds.
+pub fn show_length(length: Duration) -> String {
+    let (seconds, millis) = (length.as_secs(), length.subsec_millis());
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3_600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+        (u64::from(millis), "ms"),
+    ];
+    let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
 
 /// For programs: RFC 3339 in UTC, with milliseconds where they are not zero.

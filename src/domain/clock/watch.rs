@@ -13,7 +13,10 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Clock, STEP_BACK, earlier, later, shifted, show::show_utc};
+use super::{
+    Clock, STEP_BACK, earlier, later, shifted,
+    show::{show_length, show_utc},
+};
 
 /// More than the network and whole seconds explain: above it the cloud's time determines ages.
 pub const SKEW_NOTICED: TimeDelta = TimeDelta::minutes(1);
@@ -91,8 +94,8 @@ impl fmt::Display for Skew {
 }
 
 /// Whole seconds in words, without a sign.
-fn span(delta: TimeDelta) -> humantime::FormattedDuration {
-    humantime::format_duration(Duration::from_secs(delta.num_seconds().unsigned_abs()))
+fn span(delta: TimeDelta) -> String {
+    show_length(Duration::from_secs(delta.num_seconds().unsigned_abs()))
 }
 
 /// An observation about the clock, for the log and the audit.

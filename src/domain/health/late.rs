@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Problem, ProblemCode, Severity, Subject, SubjectKind};
 use crate::domain::{
-    clock::later,
+    clock::{later, show::show_length},
     ids::{BakeId, LineId},
 };
 
@@ -35,7 +35,7 @@ pub fn problem(image: &ImageInProgress, usual: Duration, now: DateTime<Utc>) -> 
     if now < late_since {
         return None;
     }
-    let minutes = |time: Duration| humantime::format_duration(Duration::from_mins(time.as_secs().div_ceil(60)));
+    let minutes = |time: Duration| show_length(Duration::from_mins(time.as_secs().div_ceil(60)));
     let ImageInProgress { bake, schedule, .. } = image;
     Some(Problem::new(
         ProblemCode::ImageLate,

@@ -13,7 +13,7 @@ use crate::domain::{
     bake::{Trigger, reason::ReasonCode},
     calendar::zone::Zone,
     ids::{BakeId, ImageId, LineId, ScheduleName},
-    time::show_minute,
+    time::{show_length, show_minute},
 };
 
 /// Lost slots within this time of each other may have one transient cause.
@@ -241,7 +241,7 @@ fn too_old(line: &Line, facts: &Facts, now: DateTime<Utc>) -> Option<Problem> {
     if age <= allowed {
         return None;
     }
-    let (age, most) = (minutes(age), humantime::format_duration(allowed));
+    let (age, most) = (minutes(age), show_length(allowed));
     let message = match facts.good {
         Some(_) => {
             format!("{} ({}): its newest good image is {age} old, max_image_age is {most}", line.schedule, line.id)
@@ -276,7 +276,7 @@ fn bake_now(line: &Line) -> String {
 }
 
 fn minutes(length: Duration) -> String {
-    humantime::format_duration(Duration::from_secs(length.as_secs() / 60 * 60)).to_string()
+    show_length(Duration::from_secs(length.as_secs() / 60 * 60))
 }
 
 #[cfg(test)]

@@ -177,7 +177,8 @@ impl fmt::Display for Brake {
             ),
             Self::All { limit, .. } => write!(
                 f,
-                "retention would delete {going} images{before}, more than max_deletions ({limit}); none is deleted"
+                "retention would delete {going} image{}{before}, more than max_deletions ({limit}); none is deleted",
+                if *going == 1 { "" } else { "s" },
             ),
         }
     }

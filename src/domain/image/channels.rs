@@ -17,6 +17,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{DeletionState, LineImage};
 use crate::domain::{
+    clock::show::show_length,
     ids::ImageId,
     schedule::{Channel, LATEST},
 };
@@ -258,7 +259,7 @@ fn by_itself(view: &View, channel: &str, after: Duration, now: DateTime<Utc>) ->
         let why = match &loss {
             Some(loss) => left(assigned, loss),
             None if after.is_zero() => "good".to_owned(),
-            None => format!("good for {}", humantime::format_duration(after)),
+            None => format!("good for {}", show_length(after)),
         };
         let to = point_to(image, image.version.into());
         return Some(Move { channel: channel.to_owned(), to, why, is_loss: false });

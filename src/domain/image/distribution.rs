@@ -25,6 +25,7 @@ use crate::domain::{
         retry::{self, later},
         settings::RetryPolicy,
     },
+    clock::show::show_length,
 };
 
 /// Error code for an image that the region has, or will have.
@@ -299,7 +300,7 @@ impl ReplicaTransition<'_> {
     fn wait_or_give_up(&self, mut work: ReplicaWork, pause: Duration, error: &ApiError) -> (State, Effect) {
         work.since = work.since.min(self.now);
         if error.class != ErrorClass::Credential && self.now >= later(work.since, self.pace.deadline) {
-            let after = humantime::format_duration(self.pace.deadline);
+            let after = show_length(self.pace.deadline);
             return fail(format!("could not be started within {after}: {}", error.describe()));
         }
         pending(work, self.after(pause), Some(error.describe()))
@@ -412,7 +413,7 @@ impl ReplicaTransition<'_> {
             }
         }
         if self.now >= later(since, self.pace.deadline) {
-            let after = humantime::format_duration(self.pace.deadline);
+            let after = show_length(self.pace.deadline);
             let last = last.map_or_else(|| "not listed there".to_owned(), |last| format!("last: {last}"));
             return fail(format!("stuck: not copied after {after} ({last}), no longer followed"));
         }
@@ -431,7 +432,7 @@ impl ReplicaTransition<'_> {
         let since = work.missing_since.map_or(self.now, |since| since.min(self.now));
         let lag = self.pace.lookup_window.max(self.pace.poll_interval.saturating_mul(3));
         if self.now >= later(since, lag) {
-            return fail(format!("the image has not been listed for {}", humantime::format_duration(lag)));
+            return fail(format!("the image has not been listed for {}", show_length(lag)));
         }
         work.missing_since = Some(since);
         let next = self.after(self.pace.poll_interval);

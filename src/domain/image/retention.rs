@@ -117,7 +117,8 @@ pub fn wanted(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> Vec<Vec<Rete
     wanted
 }
 
-/// `keep` as in the configuration, for the reason of a deletion.
+/// `keep` as in the configuration, for the reason of a deletion. The history keeps this text and compares it: it must not change
+/// between versions.
 pub fn words(keep: &Keep) -> String {
     let mut rules: Vec<String> = counts(keep).map(|(rule, count)| format!("{} = {count}", rule.as_str())).collect();
     if let Some(within) = keep.within {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::domain::calendar::zone::Zone;
+use crate::domain::clock::show::show_length;
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -418,7 +419,7 @@ fn words(value: &Value) -> String {
         Value::Array(items) => format!("[{}]", items.iter().map(words).collect::<Vec<_>>().join(", ")),
         Value::Object(fields) => {
             if let Ok(period) = serde_json::from_value::<Duration>(value.clone()) {
-                return humantime::format_duration(period).to_string();
+                return show_length(period);
             }
             let parts = fields.iter().filter(|(_, value)| !value.is_null());
             let parts: Vec<_> = parts.map(|(key, value)| format!("{key} = {}", words(value))).collect();

@@ -113,7 +113,7 @@ fn values_are_shown_as_people_write_them() {
         report,
         [
             "1h 30m",
-            "{ daily = 0, grace = 0s, hourly = 0, last = 3, min = 1, monthly = 0, weekly = 0, within = 2days, yearly = 0 }"
+            "{ daily = 0, grace = 0s, hourly = 0, last = 3, min = 1, monthly = 0, weekly = 0, within = 2d, yearly = 0 }"
         ]
     );
 }

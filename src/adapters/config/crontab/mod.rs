@@ -213,9 +213,11 @@ impl Crontab {
 
     /// A name that no earlier line has.
     fn name(&mut self, ids: &[String], command: &str) -> String {
-        let base = match ids {
-            [one] => one.clone(),
-            _ => program(command),
+        let base = match (ids, program(command)) {
+            ([one], _) => one.clone(),
+            // A loop of the shell has no name.
+            ([first, ..], word) if ["for", "while", "if", "crontab"].contains(&word.as_str()) => first.clone(),
+            (_, word) => word,
         };
         let base: String = base.chars().take(LONGEST_NAME - 5).collect();
         let mut name = base.clone();
@@ -304,7 +306,7 @@ mod tests {
     #[test]
     fn names_are_distinguished() {
         let entries = shanghai(
-            "0 3 * * * bake ecd-1\n0 4 * * * bake ecd-1\n0 5 * * * sudo A=b /opt/farm.sh ws-1a,ws-2b\n0 6 * * * x ecd-5 ws-6",
+            "0 3 * * * bake ecd-1\n0 4 * * * bake ecd-1\n0 5 * * * sudo A=b /opt/farm.sh ws-1a,ws-2b\n0 6 * * * x ecd-5 ws-6\n0 7 * * * for i in ecd-8 ecd-9; do x $i; done",
         );
         let names: Vec<_> = entries
             .iter()
@@ -313,7 +315,10 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(names, ["ecd-1 ecd-1", "ecd-1-2 ecd-1", "farm ws-1a+ws-2b", "ecd-5 ecd-5", "ws-6 ws-6"]);
+        assert_eq!(
+            names,
+            ["ecd-1 ecd-1", "ecd-1-2 ecd-1", "farm ws-1a+ws-2b", "ecd-5 ecd-5", "ws-6 ws-6", "ecd-8 ecd-8+ecd-9"]
+        );
     }
 
     #[test]

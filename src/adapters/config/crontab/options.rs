@@ -23,9 +23,9 @@ use crate::{
 };
 
 /// Programs that run another one, which follows their own options.
-const WRAPPERS: [&str; 14] = [
-    "sudo", "nice", "ionice", "env", "exec", "timeout", "flock", "chronic", "nohup", "setsid", "time", "python",
-    "python3", "perl",
+const WRAPPERS: [&str; 15] = [
+    "cronic", "sudo", "nice", "ionice", "env", "exec", "timeout", "flock", "chronic", "nohup", "setsid", "time",
+    "python", "python3", "perl",
 ];
 /// Shells, whose `-c` has a whole command in one word.
 const SHELLS: [&str; 5] = ["sh", "bash", "dash", "zsh", "ash"];
@@ -73,7 +73,8 @@ const REASONS: &[(&[&str], &str)] = &[
     (&["profile", "access_key_id", "config_path", "mode", "ram_role_name"], "see `credentials` of [cloud]"),
     (&["name"], "the schedule is named by its instance: change its `name`"),
     (&["endpoint"], "see `endpoint` of [cloud]"),
-    (&["timeout", "read_timeout"], "see `deadline` and `build_deadline`"),
+    (&["timeout"], "see `deadline` and `build_deadline`"),
+    (&["read_timeout"], "see `timeout` of [cloud]"),
     (&["connect_timeout"], "see `connect_timeout` of [cloud]"),
     (&["timezone", "tz", "cron"], "the times and their zone are those of the crontab"),
     (&["dry_run"], "see `mode = \"observe\"` of [daemon]"),
@@ -116,9 +117,28 @@ struct Written {
 pub(super) fn read(line: &str, head: &str) -> Options {
     let mut options = Options::default();
     let mut taken = Vec::new();
-    for command in shell::commands(line) {
-        let Command { words } = &command;
-        if instances(&words.join(" ")).is_empty() {
+    let mut each = None;
+    for mut command in shell::commands(line) {
+        let Command { words } = &mut command;
+        if let [first, name, ..] = words.as_slice()
+            && first == "for"
+        {
+            each = Some([format!("${name}"), format!("${{{name}}}")]);
+            options.leave(&format!("{first} {name} in …"), "each instance has its own bake");
+            continue;
+        }
+        if words.first().is_some_and(|word| ["do", "then"].contains(&word.as_str())) {
+            words.remove(0);
+        }
+        if let [only] = words.as_slice()
+            && ["done", "fi"].contains(&only.as_str())
+        {
+            continue;
+        }
+        let of_each = |word: &String| each.as_ref().is_some_and(|names| names.contains(word));
+        let is_of_each = words.iter().any(of_each);
+        words.retain(|word| !of_each(word));
+        if instances(&words.join(" ")).is_empty() && !is_of_each {
             options.leave(&words.join(" "), "another command; a `before` or `after` hook can run it");
             continue;
         }
@@ -319,6 +339,16 @@ fn is_aliyun(words: &[String]) -> bool {
 fn of_command(words: &[String], options: &mut Options) -> Vec<Written> {
     let base = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
     let mut written = Vec::new();
+    let is_shell = |word: &String| SHELLS.contains(&base(word).as_str());
+    if let Some(at) = (1..words.len()).find(|at| is_command(&words[*at], &words[at - 1]))
+        && !words[..at].iter().any(is_shell)
+    {
+        options.leave(&words[..at].join(" "), "imagebaked runs no program");
+        for command in shell::commands(&words[at].replace('%', "\\%")) {
+            written.extend(of_command(&command.words, options));
+        }
+        return written;
+    }
     let mut rest = words;
     while let Some((word, after)) = rest.split_first() {
         if let Some(option) = assignment(word) {
@@ -359,6 +389,13 @@ fn of_command(words: &[String], options: &mut Options) -> Vec<Written> {
     let positional = if is_aliyun(words) { None } else { Some(&mut *options) };
     written.extend(of_program(rest, positional));
     written
+}
+
+/// Whether a word is a whole command, which the program before it runs: `su deploy -c "…"`, `ssh host '…'`.
+fn is_command(word: &str, before: &str) -> bool {
+    let first = word.split_whitespace().next().unwrap_or_default();
+    let runs = before == "-c" || !before.starts_with('-');
+    word.contains(" -") && runs && instances(first).is_empty() && !instances(word).is_empty()
 }
 
 /// How many words after a wrapper are its own.
@@ -411,7 +448,7 @@ fn of_program(words: &[String], mut positional: Option<&mut Options>) -> Vec<Wri
             let follows = if flag {
                 mistakes::boolean(next).is_some() || known
             } else {
-                OF_INSTANCE.contains(&name.as_str()) || instances(next).is_empty()
+                OF_INSTANCE.contains(&name.as_str()) || instances(next).is_empty() || next.contains(' ')
             };
             if follows {
                 shown = format!("{shown} {next}");

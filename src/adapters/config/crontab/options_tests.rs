@@ -103,3 +103,25 @@ fn names_for_the_shell_become_templates() {
     assert_eq!(of("$(date)").as_deref(), Ok("{slot}"));
     assert!(of("$(hostname)-x").is_err() && of("$HOST").is_err());
 }
+
+#[test]
+fn a_command_inside_a_word_or_a_loop_keeps_its_options() {
+    for line in [
+        "su - deploy -c \"aliyun x CreateImageByInstance --InstanceId 'ecd-1' --CopyProfile false\"",
+        "flock -w 60 /tmp/l -c \"timeout 2h aliyun x CreateImageByInstance --InstanceId ecd-1 --CopyProfile=false\"",
+        "ssh bastion 'aliyun x CreateImageByInstance --InstanceId ecd-1 --CopyProfile false'",
+        "for i in ecd-1; do aliyun x CreateImageByInstance --InstanceId $i --CopyProfile false; done",
+    ] {
+        assert_eq!(kept(line).0, ["copy_profile = false"], "{line}");
+    }
+    let (_, not_kept) = kept("cronic flock -w 60 /tmp/l -c \"timeout 2h bake ecd-1 --colour red\"");
+    assert_eq!(
+        not_kept,
+        [
+            "cronic flock -w 60 /tmp/l -c: imagebaked runs no program",
+            "timeout 2h: see `deadline` and `build_deadline`",
+            "--colour red: there is no key for it"
+        ]
+    );
+    assert!(kept("bake ecd-1 --description 'image of ecd-1 --nightly'").0[0].starts_with("description"));
+}

@@ -32,7 +32,7 @@ impl Linter<'_> {
     pub(super) fn age(&mut self, schedule: &Schedule, written: &WrittenValue) {
         let Some(age) = schedule.max_image_age else { return };
         let Some(mark) = self.place(written.max_image_age, "age-shorter-than-interval") else { return };
-        let Some((slot, gap)) = schedule.timing.longest_gap(self.now, MOST_GAPS).filter(|(_, gap)| age < *gap) else {
+        let Some((slot, gap)) = schedule.timing.longest_gap(self.now, MOST_GAPS).filter(|(_, gap)| age <= *gap) else {
             return;
         };
         let message = format!(

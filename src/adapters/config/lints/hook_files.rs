@@ -62,7 +62,7 @@ fn fault(program: &Path, user: &User) -> Option<Fault> {
             let text = program.to_string_lossy();
             let words: Vec<&str> = text.split_whitespace().collect();
             let hint = match words.first().filter(|first| words.len() > 1 && Path::new(first).is_file()) {
-                Some(_) => format!("arguments are texts of their own: {words:?}"),
+                Some(_) => format!("arguments are strings of their own: {words:?}"),
                 None => "a bake whose `before` hook cannot start fails: install it, or correct the path".to_owned(),
             };
             return Some(Fault { code: "hook-missing", message, hint });

@@ -25,7 +25,7 @@ use crate::domain::{
         clock_change_lints::{ClockChange, clock_changes},
         forecast::Durations,
     },
-    time::show,
+    time::{show, show_length},
 };
 
 /// Maximum number of slots among which the largest gap is searched.
@@ -93,5 +93,5 @@ fn local(slot: DateTime<Utc>, zone: Zone) -> String {
 }
 
 fn span(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string()
+    show_length(duration)
 }

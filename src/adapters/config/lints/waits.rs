@@ -113,7 +113,7 @@ impl Linter<'_> {
             let next = schedule.timing.next_after(*slot).unwrap_or(DateTime::<Utc>::MAX_UTC);
             let end = schedule.settings.give_up_at(*slot, *slot);
             let latest = later(*slot, jitter).min(next);
-            (latest > end).then_some((*slot, latest, end))
+            (latest >= end).then_some((*slot, latest, end))
         };
         if let Some(mark) = self.place(written.jitter, "jitter-long")
             && let Some((slot, gap)) =
@@ -128,7 +128,7 @@ impl Linter<'_> {
             self.found.warning(mark, "jitter-long", message, Some(format!("at most \"{}\"", span(gap))));
         }
         let settings = &schedule.settings;
-        if (settings.not_after.is_some() || jitter > settings.deadline)
+        if (settings.not_after.is_some() || jitter >= settings.deadline)
             && let Some(mark) = self.place(written.jitter, "jitter-past-deadline")
             && let Some(next) = schedule.timing.next_after(self.now)
             && let Some((slot, latest, end)) = std::iter::once(next)

@@ -23,7 +23,7 @@ use crate::{
             report::JudgedFailed,
         },
         schedule::Keep,
-        time::rfc3339_seconds,
+        time::{rfc3339_seconds, show_length},
     },
 };
 
@@ -149,7 +149,7 @@ pub(super) async fn delete(
         name: image.name.clone(),
         of_failed: true,
     };
-    let age = keep.and_then(|keep| keep.failed).map(|age| humantime::format_duration(age).to_string());
+    let age = keep.and_then(|keep| keep.failed).map(show_length);
     let rule = format!("keep.failed = \"{}\"", age.unwrap_or_default());
     Ok(match deletions::delete(shared, config, &doomed, image.tries, &rule, who).await? {
         deletions::Progress::Deleted => FailedAction::Delete,

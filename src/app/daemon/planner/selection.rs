@@ -49,6 +49,10 @@ impl Planner {
             if found.is_empty() {
                 let known = self.entries.iter().filter(|entry| schedules.is_empty() || is_named(entry));
                 let whose = if schedules.is_empty() { "the configuration".to_owned() } else { schedules.join(", ") };
+                if let Some(owner) = self.entries.iter().find(|entry| entry.instance == *wanted) {
+                    let owner = &owner.schedule.name;
+                    return not_found(format!("{whose} has no instance \"{wanted}\"; it is one of {owner}"));
+                }
                 return not_found(config::no_instance(
                     &whose,
                     wanted.as_str(),
@@ -120,6 +124,7 @@ mod tests {
         );
         assert_eq!(chosen(&["golden", "fram"], &[], false), "there is no schedule \"fram\"; did you mean \"farm\"?");
         assert_eq!(chosen(&["farm"], &["ecd-3"], false), "farm has no instance \"ecd-3\"; did you mean \"ecd-1\"?");
+        assert_eq!(chosen(&["farm"], &["ws-9"], false), "farm has no instance \"ws-9\"; it is one of golden");
         assert_eq!(chosen(&[], &[], false), "no schedule is named");
     }
 }
