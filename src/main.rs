@@ -22,6 +22,8 @@ fn main() -> ExitCode {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
+            let words: Vec<String> = std::env::args().skip(1).collect();
+            let error = cli::with_tip(error, &cli::command(), &words);
             let code = if error.kind() == ErrorKind::MissingSubcommand { show_help() } else { report_usage(&error) };
             if error.kind() == ErrorKind::InvalidSubcommand
                 && let Some(tip) = tip(&error)
@@ -67,7 +69,7 @@ fn tip(error: &clap::Error) -> Option<String> {
 /// Help and version are no failures; clap knows which stream and code.
 fn report_usage(error: &clap::Error) -> ExitCode {
     let code = u8::try_from(error.exit_code()).unwrap_or(2);
-    match error.print() {
+    match commands::print_usage(error) {
         Ok(()) => ExitCode::from(code),
         Err(_) => ExitCode::FAILURE,
     }

@@ -450,7 +450,7 @@ fn output_names_what_was_done() {
     let report = |host: &Host, args: &[&str]| format!("== {}\n{}\n", args[0], host.expect(0, args).0);
     let mut all = report(&host, &["audit"]);
     all.push_str(&report(&host, &["audit", "--limit", "1"]));
-    all.push_str(&report(&host, &["audit", "--action", "none"]));
+    all.push_str(&report(&host, &["audit", "--action", "unpin"]));
     all.push_str(&report(&host, &["backup", text(&copy)]));
     all.push_str(&report(&host, &["export", text(&document)]));
     host.stop();

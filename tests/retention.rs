@@ -180,7 +180,7 @@ fn a_person_has_the_last_word() {
     host.expect(0, &["unpin", &images[0]]);
     assert_eq!(prune(&host, &["--dry-run"])[&images[0]]["action"], "mark");
     // A pin that has ended has no effect, and cannot be set.
-    host.expect(1, &["pin", &images[0], "--until", "2001-01-01T00:00:00Z"]);
+    host.expect(2, &["pin", &images[0], "--until", "2001-01-01T00:00:00Z"]);
     assert!(cloud.calls("DeleteImage", None).is_empty());
 }
 

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::{
     schedule_args::{OnlySchedule, Schedules},
-    values::{bake_id, count},
+    values::{bake_id, count, filled},
 };
 use crate::domain::time::AskedTime;
 use crate::domain::{bake::State, ids::BakeId};
@@ -48,13 +48,13 @@ pub struct HistoryArgs {
     #[arg(long, value_name = "TIME")]
     pub until: Option<AskedTime>,
     /// Only bakes one of whose calls met this code, e.g. `ExceedBuilderQuota`.
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", value_parser = filled)]
     pub code: Option<String>,
-    /// At most so many rows.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = count, allow_negative_numbers = true)]
-    pub limit: u32,
+    /// At most so many rows; 0 shows all [default: 50; on a terminal, those that fit on it].
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub limit: Option<u32>,
     /// Rows before this one: the number of the last bake of the page before.
-    #[arg(long, value_name = "BAKE", value_parser = bake_id)]
+    #[arg(long, value_name = "BAKE", value_parser = bake_id, allow_negative_numbers = true)]
     pub before: Option<BakeId>,
 }
 
@@ -62,7 +62,7 @@ pub struct HistoryArgs {
 #[derive(Debug, Args)]
 pub struct ShowArgs {
     /// The bake's number, as in the history.
-    #[arg(value_parser = bake_id)]
+    #[arg(value_parser = bake_id, allow_negative_numbers = true)]
     pub bake: BakeId,
 }
 
@@ -70,7 +70,7 @@ pub struct ShowArgs {
 #[derive(Debug, Args)]
 pub struct RetryArgs {
     /// The bake's number, as in the history.
-    #[arg(value_parser = bake_id)]
+    #[arg(value_parser = bake_id, allow_negative_numbers = true)]
     pub bake: BakeId,
     /// Stay until the new bake is over and its image is verified; exits with 1 unless it is good.
     #[arg(long)]
@@ -93,6 +93,6 @@ pub enum RetryStage {
 #[derive(Debug, Args)]
 pub struct CancelArgs {
     /// The bake's number, as in the history.
-    #[arg(value_parser = bake_id)]
+    #[arg(value_parser = bake_id, allow_negative_numbers = true)]
     pub bake: BakeId,
 }

@@ -16,9 +16,9 @@ pub struct ChannelsArgs {
     /// Every assignment that ever was, the last first.
     #[arg(long)]
     pub history: bool,
-    /// At most so many lines of history.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = count, allow_negative_numbers = true)]
-    pub limit: u32,
+    /// At most so many lines of history; 0 shows all [default: 50; on a terminal, those that fit on it].
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub limit: Option<u32>,
 }
 
 /// `promote`.

@@ -33,11 +33,11 @@ pub struct EventsArgs {
     /// Only events about this: a schedule, an instance, a line, an image, the number of a bake.
     #[arg(long, value_name = "ID", conflicts_with_all = ["schedule", "schedule_option"])]
     pub about: Option<String>,
-    /// At most so many: the newest ones.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = count, allow_negative_numbers = true)]
-    pub limit: u32,
+    /// At most so many, the newest ones; 0 shows all [default: 50; on a terminal, those that fit on it].
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub limit: Option<u32>,
     /// After the event with this number: for programs that fetch what is new.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
     pub after: Option<i64>,
     /// Go on with new events as they come, until Ctrl-C. With `--json` each is one line.
     #[arg(long, conflicts_with = "until")]

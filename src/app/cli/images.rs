@@ -14,9 +14,10 @@ pub struct ImagesArgs {
     /// Which.
     #[command(flatten)]
     pub schedule: OnlySchedule,
-    /// At most so many images in the table; JSON always has all.
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = count, allow_negative_numbers = true)]
-    pub limit: u32,
+    /// At most so many images in the table; 0 shows all, and JSON always has all [default: 200; on a terminal, those that
+    /// fit on it].
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub limit: Option<u32>,
     /// Only images whose line is not in the file any more.
     #[arg(long)]
     pub orphans: bool,

@@ -16,6 +16,7 @@ mod schedule_args;
 mod setup;
 mod timetable;
 mod tools;
+mod usage;
 mod values;
 
 pub use bakes::{BakeArgs, CancelArgs, HistoryArgs, RetryArgs, RetryStage, ShowArgs};
@@ -29,6 +30,7 @@ pub use schedule_args::{OneSchedule, OnlySchedule, ScheduleAndMore, Schedules};
 pub use setup::{CoverageArgs, CrontabCommand, CrontabImportArgs, DoctorArgs, InitArgs};
 pub use timetable::{CheckArgs, Deny, PlanArgs, WhyArgs};
 pub use tools::{CompletionsArgs, DemoArgs, ManArgs, Shell, SimArgs};
+pub use usage::with_tip;
 
 /// The default path of the configuration.
 pub const CONFIG: &str = "/etc/imagebaked/imagebaked.toml";

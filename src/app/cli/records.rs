@@ -22,11 +22,11 @@ pub struct AuditArgs {
     /// Only this kind, e.g. `bake`, `pause` or `reload`.
     #[arg(long, value_name = "ACTION")]
     pub action: Option<String>,
-    /// At most so many lines.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = count, allow_negative_numbers = true)]
-    pub limit: u32,
+    /// At most so many lines; 0 shows all [default: 50; on a terminal, those that fit on it].
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub limit: Option<u32>,
     /// Lines before this one: the number of the last line of the page before.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
     pub before: Option<i64>,
 }
 

@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::schedule_args::ScheduleAndMore;
+use super::{schedule_args::ScheduleAndMore, values::many};
 use crate::domain::time::AskedTime;
 
 /// `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// The file to check instead of `--config`.
+    /// The file to check instead of `--config`; `-` is standard input.
     pub file: Option<PathBuf>,
     /// How many slots to show.
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = many, allow_negative_numbers = true)]
     pub next: usize,
     /// Show where the value of a key comes from: `daemon.drain`, `golden.deadline`; or of all keys: `daemon`, `golden`.
     #[arg(long, value_name = "KEY", conflicts_with_all = ["next", "deny"])]
@@ -48,8 +48,8 @@ pub struct PlanArgs {
     /// Only this schedule, by name or id.
     #[arg(long, value_name = "NAME")]
     pub schedule: Option<String>,
-    /// At most so many slots; 0 shows all [default: 100, 1000 with --json].
-    #[arg(long, value_name = "N")]
+    /// At most so many slots; 0 shows all [default: 100, 1000 with --json; on a terminal, those that fit on it].
+    #[arg(long, value_name = "N", value_parser = many, allow_negative_numbers = true)]
     pub limit: Option<usize>,
     /// Show what would change with this file in place of `--config`; the conf.d beside `--config` is used.
     #[arg(long, value_name = "NEWFILE", conflicts_with = "schedule")]

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use super::values::length;
+use super::values::{address, length};
 
 /// `demo`.
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub struct DemoArgs {
 #[derive(Debug, Args)]
 pub struct SimArgs {
     /// Where to listen; loopback only.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8480")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8480", value_parser = address)]
     pub listen: SocketAddr,
     /// Keep the simulated world in this file; it survives a restart.
     #[arg(long, value_name = "FILE")]
@@ -33,7 +33,7 @@ pub struct SimArgs {
     #[arg(long, value_name = "ID", default_value = "sim-key-id")]
     pub access_key_id: String,
     /// Temporary keys live at most so long.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = length)]
     pub session_life: Option<Duration>,
     /// How long an image takes.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = length)]
@@ -42,7 +42,7 @@ pub struct SimArgs {
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = length)]
     pub power_time: Duration,
     /// How many images can be made at once.
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub builders: u32,
     /// How many images there can be; any number by default.
     #[arg(long, value_name = "N")]

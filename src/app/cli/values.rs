@@ -1,12 +1,31 @@
 //! Parsers of single values.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use crate::domain::{calendar::zone::Zone, ids::BakeId};
 
-/// How many rows.
+/// How many rows; 0 is all.
 pub(super) fn count(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| "this is no number of rows; give a whole number, such as 100".to_owned())
+    match text.parse() {
+        Ok(0) => Ok(u32::MAX),
+        Ok(number) => Ok(number),
+        Err(_) => Err("this is no number of rows; give a whole number, such as 100, or 0 for all".to_owned()),
+    }
+}
+
+/// The same for lists that are longer than memory.
+pub(super) fn many(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "this is no number of slots; give a whole number, such as 100".to_owned())
+}
+
+/// Where to listen.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "this is no address with a port, such as 127.0.0.1:8480".to_owned())
+}
+
+/// A text with something in it.
+pub(super) fn filled(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("this may not be empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 /// A length of time.

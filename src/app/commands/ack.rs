@@ -3,14 +3,12 @@
 use super::{
     context::Context,
     outcome::{Exit, Failure, Result},
+    times::end_to_come,
 };
 use crate::{
     adapters::control::Request,
     app::cli::{AckArgs, UnackArgs},
-    domain::{
-        clock::{Clock, SystemClock},
-        time::{Edge, Facing},
-    },
+    domain::clock::{Clock, SystemClock},
 };
 
 pub async fn ack(context: &Context<'_>, args: &AckArgs) -> Result {
@@ -18,7 +16,7 @@ pub async fn ack(context: &Context<'_>, args: &AckArgs) -> Result {
         return Err(Failure::new(Exit::Usage, "the reason is empty; say why nobody has to act: --reason TEXT"));
     }
     let (now, zone) = (SystemClock.now(), context.zone());
-    let until = args.until.map(|asked| asked.instant(zone, now, Facing::Future, Edge::End));
+    let until = end_to_come(args.until, (zone, now))?;
     let (code, subject, reason) = (args.code, args.subject.clone(), args.reason.trim().to_owned());
     context.print_text(Request::Acknowledge { code, subject, until, reason }).await
 }

@@ -7,18 +7,23 @@ use super::{
     context::{Context, known_schedule},
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows},
+    table::room,
 };
 use crate::{
     adapters::{config::Config, control::Request, store::ChannelRow},
     app::cli::{ChannelsArgs, ImageArgs, PromoteArgs, RollbackArgs, VetoArgs},
+    domain::time::show_length,
 };
+
+/// Lines of the history that are shown.
+const LIMIT: u32 = 50;
 
 pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
     let config = context.locate_daemon().await?;
     let reader = context.reader(&config).await?;
     let schedule = args.schedule.name();
     let rows = if args.history {
-        reader.channel_history(schedule, args.limit).await?
+        reader.channel_history(schedule, args.limit.unwrap_or(LIMIT)).await?
     } else {
         with_empty(reader.channels(schedule).await?, &config, schedule)
     };
@@ -40,6 +45,7 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
     let mut table = Rows::new(&["LINE", "CHANNEL", "V", "IMAGE", "NAME", since, "BY", "REASON"], context.color)
         .in_blocks(&["LINE", "CHANNEL", "V", "IMAGE"]);
     let zones = context.zones(&config);
+    let all = rows.len();
     for row in rows {
         // The line of a schedule with several instances has its id before the slash.
         let schedule = row.line_id.split('/').next().unwrap_or_default().to_owned();
@@ -55,7 +61,12 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
             row.why.unwrap_or_default(),
         ]);
     }
-    Ok(CommandOutput::done(table.render()))
+    let (mut text, shown) = table.render_first(room().filter(|_| args.history && args.limit.is_none()));
+    let limit = args.limit.unwrap_or(LIMIT);
+    if args.history && (shown < all || u32::try_from(all).is_ok_and(|n| n == limit)) {
+        text.push_str("… older ones: --limit N, or name a schedule\n");
+    }
+    Ok(CommandOutput::done(text))
 }
 
 /// Adds configured channels that have never pointed to an image.
@@ -70,7 +81,7 @@ fn with_empty(mut rows: Vec<ChannelRow>, config: &Config, wanted: Option<&str>) 
                 if rows.iter().any(|row| row.line_id == line.as_str() && row.channel == channel.name) {
                     continue;
                 }
-                let after = channel.after.map(humantime::format_duration);
+                let after = channel.after.map(show_length);
                 rows.push(ChannelRow {
                     line_id: line.to_string(),
                     channel: channel.name.clone(),

@@ -11,6 +11,7 @@ use super::{
     outcome::{CommandOutput, Exit, Result},
     output::{Rows, relative, schedules},
     sessions::SessionReport,
+    terminal::print_error,
 };
 use crate::{
     adapters::config::{
@@ -28,6 +29,7 @@ use crate::{
 
 pub async fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     let path = args.file.as_deref().unwrap_or(context.config_path);
+    let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
     if let Some(key) = &args.explain {
         return Ok(explained(context, path, key));
     }
@@ -120,7 +122,7 @@ fn explained(context: &Context<'_>, path: &Path, key: &str) -> CommandOutput {
                 ExplainError::NoSuchName { .. } => Exit::NotFound,
                 ExplainError::NoSuchKey { .. } => Exit::Usage,
             };
-            eprintln!("error: {error}");
+            print_error(&format!("error: {error}"));
             return CommandOutput { text: String::new(), exit };
         }
     };

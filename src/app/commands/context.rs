@@ -11,6 +11,7 @@ use std::{
 use super::{
     outcome::{CommandOutput, Exit, Failure, Result, refused},
     output::Zones,
+    table::{error_width, wrapped_lines},
 };
 use crate::{
     adapters::{
@@ -38,7 +39,7 @@ impl Context<'_> {
     pub(super) fn config(&self) -> Result<Config> {
         let loaded = self.load()?;
         if !loaded.warnings.is_empty() {
-            eprint!("{}", loaded.warnings.render(self.color_of_stderr()));
+            eprint!("{}", wrapped_lines(&loaded.warnings.render(self.color_of_stderr()), error_width()));
         }
         Ok(loaded.config)
     }
@@ -211,6 +212,14 @@ pub(super) async fn known_instance(config: &Config, reader: &Reader, wanted: &st
     Err(Failure::new(Exit::NotFound, config::no_instance("the history", wanted, known.by_ref())))
 }
 
+/// Message for a word that is no schedule: the nearest one, or the one whose instance it is.
+pub(super) fn no_schedule<'a>(config: &Config, wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    match config.schedules_of_instance(wanted).as_slice() {
+        [] => config::no_schedule(wanted, known),
+        owners => format!("{wanted:?} is no schedule; it is an instance of {}", owners.join(", ")),
+    }
+}
+
 /// Message for a schedule that neither the configuration nor the history has.
 pub(super) async fn unknown_schedule(config: &Config, reader: Option<&Reader>, wanted: &str) -> Result<Failure> {
     let seen = match reader {
@@ -218,7 +227,7 @@ pub(super) async fn unknown_schedule(config: &Config, reader: Option<&Reader>, w
         None => Vec::new(),
     };
     let known = config.schedule_words().chain(seen.iter().map(String::as_str));
-    Ok(Failure::new(Exit::NotFound, config::no_schedule(wanted, known)))
+    Ok(Failure::new(Exit::NotFound, no_schedule(config, wanted, known)))
 }
 
 /// Variables that are UTF-8.

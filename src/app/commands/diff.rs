@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     context::Context,
     outcome::{CommandOutput, Exit, Failure, Result},
-    output::Rows,
+    output::{Rows, Zones},
     prune,
 };
 use crate::{
@@ -64,7 +64,7 @@ pub async fn run(
         format!("{} in place of {}, slots from {} to {}:\n", paths.0, paths.1, show(from, zone), show(until, zone));
     text.push_str(&render(context, &diff, limit));
     if let Some(change) = &images {
-        text.push_str(&self::images(context, change, limit));
+        text.push_str(&self::images(&context.zones(current), context.color, change, limit));
     }
     let keys = edited.restart_keys(current);
     if !keys.is_empty() {
@@ -128,7 +128,7 @@ async fn images_of(context: &Context<'_>, current: &Config, edited: &Config) -> 
 }
 
 /// Images that the two configurations treat differently, at most `shown` of each kind.
-pub fn images(context: &Context<'_>, change: &Change, shown: usize) -> String {
+pub fn images(zones: &Zones, color: bool, change: &Change, shown: usize) -> String {
     let Counts { going, staying, orphans } = change.counts;
     let mut text = String::new();
     let kinds = [
@@ -141,7 +141,7 @@ pub fn images(context: &Context<'_>, change: &Change, shown: usize) -> String {
             continue;
         }
         text.push_str(&format!("\nImages that {what}: {count}\n"));
-        text.push_str(&prune::table(context, images.iter().take(shown)));
+        text.push_str(&prune::table(zones, color, images.iter().take(shown)));
         if count > shown {
             text.push_str(&format!("… and {} more.\n", count - shown));
         }

@@ -9,7 +9,9 @@ use super::{
     context::{Context, known_schedule},
     outcome::{CommandOutput, Result},
     output::Rows,
+    table::room,
     terminal::try_print_text,
+    times::Span,
 };
 use crate::{
     adapters::store::{EventFilter, EventRow, Reader},
@@ -17,10 +19,12 @@ use crate::{
     domain::{
         calendar::zone::Zone,
         clock::{Clock, SystemClock},
-        time::{Edge, Facing, show},
+        time::show,
     },
 };
 
+/// Events of a page.
+const LIMIT: u32 = 50;
 /// Interval of `--follow`.
 const EVERY: Duration = Duration::from_millis(500);
 /// Events of one read of `--follow`.
@@ -30,18 +34,20 @@ pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
     let config = context.locate_daemon().await?;
     let reader = context.reader(&config).await?;
     let (now, zone) = (SystemClock.now(), context.zone());
+    let span = Span::of(args.since, args.until, (zone, now))?;
     let filter = EventFilter {
-        since: args.since.map(|asked| asked.instant(zone, now, Facing::Past, Edge::Start)),
-        until: args.until.map(|asked| asked.instant(zone, now, Facing::Past, Edge::End)),
+        since: span.since,
+        until: span.until,
         kinds: args.kinds.clone(),
         severity: args.severity,
         subject: args.about.clone().or_else(|| args.schedule.name().map(str::to_owned)),
         after: args.after,
-        limit: args.limit,
+        limit: args.limit.unwrap_or(LIMIT),
     };
     if args.follow {
         return follow(context, &reader, filter, zone).await;
     }
+    let limit = filter.limit;
     let events = reader.events(&filter).await?;
     if let (true, Some(schedule)) = (events.is_empty(), args.schedule.name()) {
         known_schedule(&config, &reader, schedule).await?;
@@ -51,7 +57,7 @@ pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
         return Ok(CommandOutput::done(format!("{}\n", serde_json::to_string(&json!({ "events": events }))?)));
     }
     if events.is_empty() {
-        return Ok(CommandOutput::done("No matching event.\n".to_owned()));
+        return Ok(CommandOutput::done(span.none("event")));
     }
     let mut rows = Rows::new(&["ID", "AT", "SEVERITY", "EVENT", "MESSAGE"], context.color)
         .or_blocks(&["ID", "AT", "SEVERITY", "EVENT"]);
@@ -59,12 +65,14 @@ pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
         let at = DateTime::from_timestamp_millis(event.at).unwrap_or_default();
         rows.row([&event.id.to_string(), &show(at, zone), &event.severity, &event.kind, &event.message]);
     }
-    let mut text = rows.render();
-    let is_full = u32::try_from(events.len()).is_ok_and(|n| n == args.limit);
-    if let (true, Some(last), true) = (is_full, events.last(), args.after.is_some()) {
+    let most = room().filter(|_| args.limit.is_none());
+    let is_page = args.after.is_some();
+    let (mut text, shown) = if is_page { rows.render_first(most) } else { rows.render_last(most) };
+    let is_full = shown < events.len() || u32::try_from(events.len()).is_ok_and(|n| n == limit);
+    if let (true, Some(last), true) = (is_full, events.get(shown.saturating_sub(1)), is_page) {
         text.push_str(&format!("… later ones: --after {}\n", last.id));
     } else if is_full {
-        text.push_str(&format!("… these are the newest {}: --limit N or --since TIME shows more\n", args.limit));
+        text.push_str(&format!("… these are the newest {shown}: --limit N or --since TIME shows more\n"));
     }
     Ok(CommandOutput::done(text))
 }

@@ -285,9 +285,6 @@ fn delayed_too_long(schedule: &Schedule, slot: DateTime<Utc>) -> bool {
     schedule.timing.begin(slot, schedule.id.as_str()) > schedule.settings.give_up_at(slot, slot)
 }
 
-/// Maximum number of listed warnings.
-const MAX_LISTED: usize = 10;
-
 /// Warnings for people: of each kind the first one of every schedule and instance, with the number of others.
 #[derive(Debug, Default)]
 pub struct Warnings<'a> {
@@ -312,14 +309,14 @@ impl<'a> Warnings<'a> {
         }
     }
 
-    /// One line for each of the first, and one for the rest.
-    pub fn render(&self) -> String {
+    /// One line for each of the first `most`, and one for the rest.
+    pub fn render(&self, most: usize) -> String {
         let line = |(warning, more): &(String, usize)| match more {
             0 => format!("warning: {warning}\n"),
             n => format!("warning: {warning} (and {n} more times)\n"),
         };
-        let mut text: String = self.first.iter().take(MAX_LISTED).map(line).collect();
-        if let Some(rest @ 1..) = self.first.len().checked_sub(MAX_LISTED) {
+        let mut text: String = self.first.iter().take(most).map(line).collect();
+        if let Some(rest @ 1..) = self.first.len().checked_sub(most) {
             text.push_str(&format!("warning: likewise of {rest} more; --json has them all\n"));
         }
         text

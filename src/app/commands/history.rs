@@ -9,21 +9,24 @@ use super::{
     context::{Context, known_instance, known_schedule},
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, Zones, relative, short},
+    table::room,
+    times::Span,
 };
 use crate::{
     adapters::store::{BakeRow, Filter},
     app::cli::HistoryArgs,
-    domain::{
-        clock::{Clock, SystemClock},
-        time::{Edge, Facing},
-    },
+    domain::clock::{Clock, SystemClock},
 };
+
+/// Rows of a page.
+const LIMIT: u32 = 50;
 
 pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
     let config = context.locate_daemon().await?;
     let reader = context.reader(&config).await?;
     let schedule = args.schedule.name();
     let (now, zone) = (SystemClock.now(), context.zone_of(&config, schedule));
+    let span = Span::of(args.since, args.until, (zone, now))?;
     let before = match args.before {
         None => None,
         Some(id) => match reader.bake(id).await? {
@@ -37,11 +40,11 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
         schedule: schedule.map(str::to_owned),
         instance: args.instance.clone(),
         states: args.state.clone(),
-        since: args.since.map(|asked| asked.instant(zone, now, Facing::Past, Edge::Start)),
-        until: args.until.map(|asked| asked.instant(zone, now, Facing::Past, Edge::End)),
+        since: span.since,
+        until: span.until,
         code: args.code.clone(),
         before,
-        limit: args.limit,
+        limit: args.limit.unwrap_or(LIMIT),
     };
     let rows = reader.history(&filter).await?;
     if rows.is_empty() {
@@ -57,19 +60,20 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
         return Ok(CommandOutput::done(format!("{}\n", serde_json::to_string(&json!({ "bakes": rows }))?)));
     }
     if rows.is_empty() {
-        return Ok(CommandOutput::done("No matching bake.\n".to_owned()));
+        return Ok(CommandOutput::done(span.none("bake")));
     }
-    let full_page = u32::try_from(rows.len()).is_ok_and(|n| n == args.limit);
-    let last = rows.last().map(|row| row.id);
-    let mut text = table(&rows, &context.zones(&config), now, context.color);
-    if let (true, Some(last)) = (full_page, last) {
+    let full_page = u32::try_from(rows.len()).is_ok_and(|n| n == filter.limit);
+    let listed = listed(&rows, &context.zones(&config), now, context.color);
+    let (mut text, shown) = listed.render_first(room().filter(|_| args.limit.is_none()));
+    let last = rows.get(shown.saturating_sub(1)).map(|row| row.id);
+    if let (true, Some(last)) = (full_page || shown < rows.len(), last) {
         text.push_str(&format!("… older ones: --before {last}\n"));
     }
     Ok(CommandOutput::done(text))
 }
 
-/// The history's table; also the end of the demo.
-pub fn table(rows: &[BakeRow], zones: &Zones, now: DateTime<Utc>, color: bool) -> String {
+/// The history's table.
+fn listed(rows: &[BakeRow], zones: &Zones, now: DateTime<Utc>, color: bool) -> Rows {
     let header =
         ["BAKE", "SLOT", "WHEN", "SCHEDULE", "INSTANCE", "STATE", "V", "IMAGE", "ATTEMPTS", "DURATION", "REASON"];
     let mut table = Rows::new(&header, color).in_blocks(&["BAKE", "SLOT", "SCHEDULE", "STATE"]);
@@ -100,5 +104,5 @@ pub fn table(rows: &[BakeRow], zones: &Zones, now: DateTime<Utc>, color: bool) -
             reason.trim_end_matches([' ', ':']).to_owned(),
         ]);
     }
-    table.render()
+    table
 }

@@ -1,6 +1,9 @@
 //! `imagebaked images`: the images of each line, from the history, as of the last inventory scan.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -10,6 +13,7 @@ use super::{
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, Zones, relative},
     prune::failed_table,
+    table::room,
 };
 use crate::{
     adapters::{
@@ -20,14 +24,18 @@ use crate::{
     domain::{
         clock::{Clock, SystemClock},
         history::ReplicaRow,
+        ids::LineId,
         image::{
             DeletionState,
             failed::{FailedAction, FailedImage},
             report::JudgedFailed,
         },
-        schedule::LATEST,
+        schedule::{LATEST, Schedule},
     },
 };
+
+/// Images of the table.
+const LIMIT: u32 = 200;
 
 pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     let config = context.locate_daemon().await?;
@@ -37,7 +45,11 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
         reader.close().await;
         return failed;
     }
-    let rows = reader.present_images(None).await?;
+    let lines = match args.schedule.name() {
+        Some(wanted) => Some(lines_of(&config, &reader, wanted).await?),
+        None => None,
+    };
+    let rows = reader.present_images(lines.as_deref()).await?;
     let scan = reader.last_scan().await?;
     let mut images = wanted(rows, args, &config, &reader).await?;
     if let (true, Some(schedule)) = (images.is_empty(), args.schedule.name()) {
@@ -54,10 +66,11 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     if images.is_empty() {
         return nothing(args, &config);
     }
-    let shown = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let more = images.len().saturating_sub(shown);
-    images.truncate(shown);
-    let mut text = table(context, &images, &replicas, &context.zones(&config), now);
+    let all = images.len();
+    images.truncate(usize::try_from(args.limit.unwrap_or(LIMIT)).unwrap_or(usize::MAX));
+    let listed = listed(context, &images, &replicas, &context.zones(&config), now);
+    let (mut text, shown) = listed.render_first(room().filter(|_| args.limit.is_none()));
+    let more = all - shown;
     if more > 0 {
         text.push_str(&format!("… and {more} more; name a schedule, or see --limit and --json.\n"));
     }
@@ -66,6 +79,20 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
         text.push_str(&format!("\nAs of the last scan of the cloud, {}{problem}.\n", relative(scan.at, now)));
     }
     Ok(CommandOutput::done(text))
+}
+
+/// The lines of a schedule, in the file and in the history: only their images are read.
+async fn lines_of(config: &Config, reader: &crate::adapters::store::Reader, wanted: &str) -> Result<Vec<LineId>> {
+    let mut lines: BTreeSet<LineId> = BTreeSet::from([LineId::from(wanted)]);
+    let is_wanted = |schedule: &&Arc<Schedule>| schedule.name.as_str() == wanted || schedule.id.as_str() == wanted;
+    for schedule in config.schedules.iter().filter(is_wanted) {
+        lines.extend(schedule.instances.as_slice().iter().map(|one| schedule.line(one)));
+    }
+    for seen in reader.seen(wanted).await? {
+        let of_several = format!("{}/{}", seen.schedule_id, seen.instance_id);
+        lines.extend([LineId::from(seen.schedule_id.as_str()), LineId::from(of_several.as_str())]);
+    }
+    Ok(lines.into_iter().collect())
 }
 
 /// CREATE_FAILED images with their next action.
@@ -91,8 +118,9 @@ async fn failed(
     if images.is_empty() {
         return Ok(CommandOutput::done("The cloud lists no image of ours as CREATE_FAILED.\n".to_owned()));
     }
-    let shown: Vec<_> = images.into_iter().map(|(_, judged)| judged).take(args.limit as usize).collect();
-    Ok(CommandOutput::done(failed_table(context, &shown)))
+    let shown: Vec<_> =
+        images.into_iter().map(|(_, judged)| judged).take(args.limit.unwrap_or(LIMIT) as usize).collect();
+    Ok(CommandOutput::done(failed_table(&context.zones(config), context.color, &shown)))
 }
 
 /// With the field names of `images --failed --json`.
@@ -168,7 +196,7 @@ fn replicas_of<'a>(row: &ImageRow, replicas: &'a Replicas) -> &'a [ReplicaRow] {
     replicas.get(row.image.image_id.as_str()).map(Vec::as_slice).unwrap_or_default()
 }
 
-fn table(context: &Context<'_>, images: &[ImageRow], replicas: &Replicas, zones: &Zones, now: DateTime<Utc>) -> String {
+fn listed(context: &Context<'_>, images: &[ImageRow], replicas: &Replicas, zones: &Zones, now: DateTime<Utc>) -> Rows {
     let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "AGE", "BAKE", "NOTE"], context.color)
         .in_blocks(&["LINE", "V", "IMAGE"]);
     for row in images {
@@ -184,7 +212,7 @@ fn table(context: &Context<'_>, images: &[ImageRow], replicas: &Replicas, zones:
             notes(row, replicas_of(row, replicas), now).join(", "),
         ]);
     }
-    rows.render()
+    rows
 }
 
 /// Notes about an image besides its origin.
@@ -199,7 +227,11 @@ fn notes(row: &ImageRow, replicas: &[ReplicaRow], now: DateTime<Utc>) -> Vec<Str
     }
     match &image.deletion {
         DeletionState::Marked { delete_after, last_error, .. } => {
-            notes.push(format!("to be deleted {}", relative(*delete_after, now)));
+            notes.push(if *delete_after > now {
+                format!("to be deleted {}", relative(*delete_after, now))
+            } else {
+                "to be deleted by the next retention pass".to_owned()
+            });
             notes.extend(last_error.as_ref().map(|error| format!("not deleted yet: {error}")));
         }
         DeletionState::Deleting { .. } => notes.push("its deletion was sent and is not confirmed yet".to_owned()),

@@ -1,12 +1,16 @@
 //! One file per command. A command returns its output and an exit code, or a failure; only long-running commands print
 //! by themselves.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use self::{
     context::{Context, environment},
-    outcome::CommandOutput,
-    terminal::{print_error, print_text},
+    outcome::{CommandOutput, Exit},
+    table::{error_width, terminal_width, wrapped_lines},
+    terminal::{print_error, print_text, write_text},
 };
 use super::cli::{Cli, ColorChoice, Command, CrontabCommand};
 use crate::{adapters::tzdata, domain::calendar::zone};
@@ -51,6 +55,7 @@ mod sim;
 mod status;
 mod table;
 mod terminal;
+mod times;
 mod why;
 
 /// Prints the second line of `--version --verbose`: the time zone rules.
@@ -60,8 +65,37 @@ pub fn version_details() {
     print_text(&format!("time zones: {}\n", zone::release()));
 }
 
+/// Prints a wrong command line's error; help and version are none, and go where they belong.
+///
+/// # Errors
+///
+/// What writing them met.
+pub fn print_usage(error: &clap::Error) -> io::Result<()> {
+    match error_width().filter(|_| error.use_stderr()) {
+        Some(width) => {
+            let text = if std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
+                error.render().ansi().to_string()
+            } else {
+                error.render().to_string()
+            };
+            let text = wrapped_lines(&text, Some(width));
+            io::Write::write_all(&mut io::stderr(), text.as_bytes())
+        }
+        None => error.print(),
+    }
+}
+
 fn version() -> CommandOutput {
     CommandOutput::done(format!("imagebaked {}\n", env!("CARGO_PKG_VERSION")))
+}
+
+/// Whether the output is a file for a program, whose lines must stay as they are.
+fn is_for_programs(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Schema | Command::Completions(_) | Command::Man(_) | Command::Crontab(_) | Command::Export(_)
+    ) || matches!(command, Command::Init(args) if args.stdout)
+        || matches!(command, Command::Status(args) if args.check)
 }
 
 /// Runs the command and prints its output.
@@ -76,6 +110,7 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         }
     };
     let context = Context { config_path: &cli.config, environment, json: cli.json, color };
+    let for_programs = cli.json || is_for_programs(&cli.command);
     let result = match &cli.command {
         Command::Run(args) => run::run(&context, args).await,
         Command::Demo(args) => demo::run(&context, args).await,
@@ -123,8 +158,15 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
     };
     let exit = match result {
         Ok(output) => {
-            print_text(&output.text);
-            output.exit
+            let text = if for_programs { output.text } else { wrapped_lines(&output.text, terminal_width()) };
+            match write_text(&text) {
+                // A closed output, as in `imagebaked history | head`, is no error.
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    print_error(&format!("error: the output could not be written: {error}"));
+                    Exit::Failed
+                }
+                _ => output.exit,
+            }
         }
         Err(failure) => {
             let message = failure.message.trim_end();

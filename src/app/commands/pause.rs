@@ -3,19 +3,20 @@
 use super::{
     context::Context,
     outcome::{CommandOutput, Result},
+    times::end_to_come,
 };
 use crate::{
     adapters::control::Request,
     app::cli::{PauseArgs, ResumeArgs},
     domain::{
         clock::{Clock, SystemClock},
-        time::{Edge, Facing, show},
+        time::show,
     },
 };
 
 pub async fn pause(context: &Context<'_>, args: &PauseArgs) -> Result {
     let (now, zone) = (SystemClock.now(), context.zone_of(&context.locate_daemon().await?, Some(args.schedule.name())));
-    let until = args.until.map(|asked| asked.instant(zone, now, Facing::Future, Edge::End));
+    let until = end_to_come(args.until, (zone, now))?;
     let request = Request::Pause { schedule: args.schedule.name().to_owned(), until, reason: args.reason.clone() };
     context.order(request).await?;
     let until = until.map_or_else(|| "it is resumed".to_owned(), |until| show(until, zone));

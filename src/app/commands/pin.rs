@@ -3,19 +3,20 @@
 use super::{
     context::Context,
     outcome::{CommandOutput, Result},
+    times::end_to_come,
 };
 use crate::{
     adapters::control::Request,
     app::cli::{ImageArgs, PinArgs},
     domain::{
         clock::{Clock, SystemClock},
-        time::{Edge, Facing, show},
+        time::show,
     },
 };
 
 pub async fn pin(context: &Context<'_>, args: &PinArgs) -> Result {
     let (now, zone) = (SystemClock.now(), context.zone());
-    let until = args.until.map(|asked| asked.instant(zone, now, Facing::Future, Edge::End));
+    let until = end_to_come(args.until, (zone, now))?;
     let request = Request::Pin { image: args.image.as_str().into(), until, reason: args.reason.clone() };
     context.order(request).await?;
     let until = until.map_or_else(|| "it is unpinned".to_owned(), |until| show(until, zone));

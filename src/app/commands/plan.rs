@@ -14,7 +14,7 @@ use super::{
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, relative},
     prune,
-    table::wrapped,
+    table::{room, terminal_width, wrapped, wrapped_lines},
     terminal::{print_text, try_print_text},
 };
 use crate::{
@@ -72,6 +72,9 @@ impl Foreseen<'_> {
     }
 }
 
+/// So many warnings are listed; on a terminal, where the list has to fit.
+const MOST_WARNINGS: usize = 10;
+const FEW_WARNINGS: usize = 2;
 /// So many slots the table has by default.
 const TABLE_LIMIT: usize = 100;
 /// And the JSON.
@@ -89,6 +92,14 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let (when, schedule) = words(args, &config)?;
     let zone = context.zone_of(&config, schedule);
     let (from, until) = wanted(args, when, zone, now);
+    if when.is_some() && until < now {
+        let message = format!(
+            "{} has passed; `imagebaked history --since {}` shows what ran",
+            show(until, zone),
+            shifted(from, TimeDelta::seconds(1)).with_timezone(&zone).format("%F")
+        );
+        return Err(Failure::new(Exit::Usage, message));
+    }
     if until < from {
         let message = format!("--until ({}) lies before --from ({})", show(until, zone), show(from, zone));
         return Err(Failure::new(Exit::Usage, message));
@@ -118,6 +129,8 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     });
     let limit = args.limit.unwrap_or(if context.json { JSON_LIMIT } else { TABLE_LIMIT });
     let limit = if limit == 0 { usize::MAX } else { limit };
+    // On a terminal the list ends where the screen does, unless somebody says how long it is to be.
+    let most = room().filter(|_| args.limit.is_none());
     let slots: Vec<SlotAhead> = slots_ahead(schedules.iter().copied(), from, until).take(CONSIDERED).collect();
     let last = slots.last().map_or(from, |slot| slot.at);
     let outlook = Outlook::of(&config, &history, now, from, last);
@@ -137,14 +150,20 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         write_json(&head, shown, rest.map(|slot| maker.row(&slot)))?;
         return Ok(CommandOutput::done(String::new()));
     }
-    let mut text = wrapped(&ahead(&slots, schedule, &history, zone, now), 2);
+    let mut text = wrapped(&ahead(&slots, schedule, &history, (zone, now), most.is_some()), 2);
     if !text.is_empty() {
         text.push('\n');
     }
-    text.push_str(&table(context, (&slots, &shown, more), &history, (now, zone), (from, until)));
-    if !going.is_empty() {
+    let most = most.map(|most| most.saturating_sub(text.lines().count() + if going.is_empty() { 0 } else { 3 }));
+    text.push_str(&table(context, (&slots, &shown, more), &history, (now, zone), ((from, until), most)));
+    if !going.is_empty() && most.is_some() {
+        let n = going.len();
+        let images = if n == 1 { "1 image".to_owned() } else { format!("{n} images") };
+        text.push_str(&format!("\nTo be deleted: {images}; `imagebaked prune --dry-run` shows them\n"));
+        text.push_str(&prune::held(&brakes));
+    } else if !going.is_empty() {
         text.push_str("\nImages to delete; `imagebaked pin IMAGE` keeps one, `imagebaked prune --dry-run` shows all\n");
-        text.push_str(&prune::table(context, &going));
+        text.push_str(&prune::table(&context.zones(&config), context.color, &going));
         text.push_str(&prune::held(&brakes));
     }
     write_tables(context, text, rest, &mut maker, now);
@@ -184,7 +203,7 @@ fn write_tables<'a>(
     maker: &mut RowMaker<'a>,
     now: DateTime<Utc>,
 ) {
-    if !try_print_text(&text) {
+    if !try_print_text(&wrapped_lines(&text, terminal_width())) {
         return;
     }
     let mut rest = rest.peekable();
@@ -313,7 +332,7 @@ fn table(
     (slots, shown, more): (&[Foreseen<'_>], &[Slot<'_>], u64),
     history: &KnownHistory,
     (now, zone): (DateTime<Utc>, Zone),
-    (from, until): (DateTime<Utc>, DateTime<Utc>),
+    ((from, until), most): ((DateTime<Utc>, DateTime<Utc>), Option<usize>),
 ) -> String {
     if slots.is_empty() {
         return format!("No slots after {} up to {}.\n", show(from, zone), show(until, zone));
@@ -351,7 +370,8 @@ fn table(
         cells.extend([row.schedule, row.instance_id, &row.image_name, note].map(str::to_owned));
         rows.row(cells);
     }
-    let mut text = rows.render();
+    let (mut text, listed) = rows.render_first(most);
+    let more = more + (shown.len() - listed) as u64;
     if more > 0 {
         text.push_str(&format!("… and {more} more up to {}; --limit shows more, --limit 0 all.\n", show(until, zone)));
     }
@@ -359,7 +379,13 @@ fn table(
 }
 
 /// End of the queue, and deviations from the plan.
-fn ahead(slots: &[Foreseen<'_>], only: Option<&str>, history: &KnownHistory, zone: Zone, now: DateTime<Utc>) -> String {
+fn ahead(
+    slots: &[Foreseen<'_>],
+    only: Option<&str>,
+    history: &KnownHistory,
+    (zone, now): (Zone, DateTime<Utc>),
+    is_short: bool,
+) -> String {
     let expected: Vec<_> = slots.iter().filter_map(|one| Some((one.slot.at, one.expected?))).collect();
     let mut text = String::new();
     if let Some(sentence) = tonight(&expected, only, &history.durations, (now, zone)) {
@@ -371,6 +397,6 @@ fn ahead(slots: &[Foreseen<'_>], only: Option<&str>, history: &KnownHistory, zon
             warnings.add(one.slot.schedule.name.as_str(), one.slot.instance.as_str(), expected.outcome, &warning);
         }
     }
-    text.push_str(&warnings.render());
+    text.push_str(&warnings.render(if is_short { FEW_WARNINGS } else { MOST_WARNINGS }));
     text
 }

@@ -7,19 +7,16 @@ use serde_json::json;
 use super::{
     context::Context,
     outcome::{CommandOutput, Exit, Result, refused},
-    output::{NONE, Rows},
+    output::{NONE, Rows, Zones},
 };
 use crate::{
     adapters::control::{Reply, Request},
     app::cli::PruneArgs,
-    domain::{
-        image::{
-            brake::Brake,
-            failed::FailedAction,
-            judge::Action,
-            report::{Judged, JudgedFailed, RetentionReport},
-        },
-        time::show,
+    domain::image::{
+        brake::Brake,
+        failed::FailedAction,
+        judge::Action,
+        report::{Judged, JudgedFailed, RetentionReport},
     },
 };
 
@@ -41,21 +38,21 @@ pub async fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
                              "images": report.images, "failed": report.failed });
         format!("{report}\n")
     } else {
-        text(context, &report, args)
+        text(&context.zones(&config), context.color, &report, args)
     };
     Ok(CommandOutput { text, exit })
 }
 
-fn text(context: &Context<'_>, report: &RetentionReport, args: &PruneArgs) -> String {
+fn text(zones: &Zones, color: bool, report: &RetentionReport, args: &PruneArgs) -> String {
     if report.images.is_empty() && report.failed.is_empty() && report.problem.is_none() {
         return "No image belongs to a line with rules (`keep`); nothing is ever deleted.\n".to_owned();
     }
-    let mut text = table(context, &report.images);
+    let mut text = table(zones, color, &report.images);
     text.push('\n');
     text.push_str(&summary(&report.images, args.dry_run));
     if !report.failed.is_empty() {
         text.push_str("\nImages that the cloud lists as CREATE_FAILED:\n");
-        text.push_str(&failed_table(context, &report.failed));
+        text.push_str(&failed_table(zones, color, &report.failed));
     }
     if !args.confirm {
         text.push_str(&held(&report.brakes));
@@ -76,15 +73,14 @@ pub fn held(brakes: &[Brake]) -> String {
 }
 
 /// CREATE_FAILED images.
-pub fn failed_table(context: &Context<'_>, images: &[JudgedFailed]) -> String {
-    let zone = context.zone();
-    let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "BAKE", "ACTION", "REASON"], context.color)
+pub fn failed_table(zones: &Zones, color: bool, images: &[JudgedFailed]) -> String {
+    let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "BAKE", "ACTION", "REASON"], color)
         .sparing(&["NAME", "SLOT"])
         .or_blocks(&["LINE", "V", "IMAGE"]);
     for judged in images {
         let (does, why) = match &judged.action {
             FailedAction::Wait { delete_after } => {
-                (format!("wait, deleted after {}", show(*delete_after, zone)), String::new())
+                (format!("wait, deleted after {}", zones.show(*delete_after, judged.line.schedule())), String::new())
             }
             FailedAction::Keep { reason } => ("keep".to_owned(), reason.clone()),
             action => (action.as_str().to_owned(), String::new()),
@@ -94,7 +90,7 @@ pub fn failed_table(context: &Context<'_>, images: &[JudgedFailed]) -> String {
             judged.version.map_or_else(|| NONE.to_owned(), |version| version.to_string()),
             judged.image_id.to_string(),
             judged.image_name.clone(),
-            judged.slot.map_or_else(|| NONE.to_owned(), |slot| show(slot, zone)),
+            judged.slot.map_or_else(|| NONE.to_owned(), |slot| zones.show(slot, judged.line.schedule())),
             judged.bake.map_or_else(|| NONE.to_owned(), |bake| bake.to_string()),
             does,
             why,
@@ -104,15 +100,18 @@ pub fn failed_table(context: &Context<'_>, images: &[JudgedFailed]) -> String {
 }
 
 /// Each image with its action and reasons.
-pub fn table<'a>(context: &Context<'_>, images: impl IntoIterator<Item = &'a Judged>) -> String {
-    let zone = context.zone();
-    let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "ACTION", "REASON"], context.color)
+pub fn table<'a>(zones: &Zones, color: bool, images: impl IntoIterator<Item = &'a Judged>) -> String {
+    let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "ACTION", "REASON"], color)
         .sparing(&["NAME", "SLOT"])
         .or_blocks(&["LINE", "V", "IMAGE"]);
     for judged in images {
         let does = match &judged.action {
             Action::Mark { delete_after } | Action::Wait { delete_after } | Action::Blocked { delete_after } => {
-                format!("{}, deleted after {}", judged.action.as_str(), show(*delete_after, zone))
+                format!(
+                    "{}, deleted after {}",
+                    judged.action.as_str(),
+                    zones.show(*delete_after, judged.line.schedule())
+                )
             }
             action => action.as_str().to_owned(),
         };
@@ -121,7 +120,7 @@ pub fn table<'a>(context: &Context<'_>, images: impl IntoIterator<Item = &'a Jud
             judged.version.to_string(),
             judged.image_id.to_string(),
             judged.image_name.clone(),
-            show(judged.slot, zone),
+            zones.show(judged.slot, judged.line.schedule()),
             does,
             judged.reasons(),
         ]);

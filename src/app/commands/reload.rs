@@ -11,7 +11,7 @@ use super::{
 use crate::adapters::control::{Reply, Request};
 
 /// Maximum number of listed entries.
-const MAX_LISTED: usize = 20;
+const MAX_LISTED: usize = 12;
 
 pub async fn run(context: &Context<'_>) -> Result {
     let config = context.locate_daemon().await?;
@@ -28,7 +28,8 @@ pub async fn run(context: &Context<'_>) -> Result {
             let changed = if diff.is_empty() {
                 "Nothing changed.\n".to_owned()
             } else {
-                format!("{}{}\n", diff::render(context, &diff, MAX_LISTED), diff::images(context, &images, MAX_LISTED))
+                let images = diff::images(&context.zones(&config), context.color, &images, MAX_LISTED);
+                format!("{}{images}\n", diff::render(context, &diff, MAX_LISTED))
             };
             let force = format!("In force: configuration {config_hash}, {}.\n", counted(schedules));
             Ok(CommandOutput::done(format!("{warnings}{changed}{force}")))

@@ -60,6 +60,16 @@ impl BakeReport {
         Ok(Self { row, attempts, copies, settings, zone })
     }
 
+    /// Its number.
+    pub fn id(&self) -> i64 {
+        self.row.id
+    }
+
+    /// Whether it made its image.
+    pub fn is_good(&self) -> bool {
+        self.row.state == "succeeded"
+    }
+
     /// The row's fields with `settings`, `calls` and `distributions`.
     pub fn json(&self) -> Result<Value> {
         let mut report = serde_json::to_value(&self.row)?;

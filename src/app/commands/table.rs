@@ -24,6 +24,10 @@ pub struct Rows {
 const NARROW: usize = 110;
 /// A terminal counts as at least this wide.
 const NARROWEST: usize = 40;
+/// A terminal counts as at least this high.
+const SHORTEST: usize = 16;
+/// Lines around a list on a terminal: its heading, its end.
+const AROUND: usize = 4;
 /// Minimum width of the last column, which wraps.
 const LAST: usize = 24;
 /// Between two columns.
@@ -35,6 +39,50 @@ const INDENT: usize = 4;
 pub fn terminal_width() -> Option<usize> {
     let size = terminal_size::terminal_size_of(std::io::stdout());
     size.map(|(width, _)| usize::from(width.0).max(NARROWEST))
+}
+
+/// The same of standard error.
+pub(super) fn error_width() -> Option<usize> {
+    let size = terminal_size::terminal_size_of(std::io::stderr());
+    size.map(|(width, _)| usize::from(width.0).max(NARROWEST))
+}
+
+/// The lines of the terminal that an output may fill, so that its first line stays in sight; `None` for a pipe or a file.
+pub(super) fn screen() -> Option<usize> {
+    let size = terminal_size::terminal_size_of(std::io::stdout());
+    size.map(|(_, height)| usize::from(height.0).max(SHORTEST) - 1)
+}
+
+/// How many of them a list may have, beside what stands around it.
+pub fn room() -> Option<usize> {
+    screen().map(|lines| lines - AROUND)
+}
+
+/// The text with each line that is too long for the terminal wrapped between words, indented like its beginning. Lines of
+/// a source with its line numbers and carets stay whole.
+pub(super) fn wrapped_lines(text: &str, width: Option<usize>) -> String {
+    let Some(width) = width else { return text.to_owned() };
+    let wrap_one = |line: &str| {
+        let plain = without_colors(line);
+        let words = plain.trim_start();
+        let code = words.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
+        let is_source = code.starts_with('|') || words.starts_with("-->") || words.starts_with(":::");
+        if is_source || plain.width() <= width {
+            return line.to_owned();
+        }
+        let begin = plain.len() - words.len();
+        let indent = if words.starts_with("= ") { begin + 2 } else { begin.max(2) };
+        wrapped_to(line, indent.min(width / 2), width)
+    };
+    text.split('\n').map(wrap_one).collect::<Vec<_>>().join("\n")
+}
+
+/// The text without `ESC [ … m`.
+fn without_colors(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    plain.extend(parts.map(|part| part.split_once('m').map_or(part, |(_, rest)| rest)));
+    plain
 }
 
 /// The text with each of its lines wrapped between words, continued lines indented by `indent`.
@@ -61,7 +109,8 @@ fn wrap(text: &str, first: usize, rest: usize) -> Vec<String> {
             continue;
         }
         let limit = if lines.len() == 1 { first } else { rest };
-        if has_word && used + gap + word.width() > limit {
+        let word_width = without_colors(word).width();
+        if has_word && used + gap + word_width > limit {
             lines.push(String::new());
             (used, gap) = (0, 0);
         }
@@ -69,7 +118,7 @@ fn wrap(text: &str, first: usize, rest: usize) -> Vec<String> {
             line.push_str(&" ".repeat(gap));
             line.push_str(word);
         }
-        used += gap + word.width();
+        used += gap + word_width;
         (gap, has_word) = (1, true);
     }
     lines
@@ -106,13 +155,33 @@ impl Rows {
     }
 
     fn render_to(self, width: Option<usize>) -> String {
+        let (head, rows) = self.pieces(width);
+        head + &rows.concat()
+    }
+
+    /// The first rows that `most` lines have room for, at least one, and their number; all of them without a limit.
+    pub fn render_first(self, most: Option<usize>) -> (String, usize) {
+        let (head, rows) = self.pieces(terminal_width());
+        let shown = fitting(rows.iter(), most);
+        (head + &rows[..shown].concat(), shown)
+    }
+
+    /// The same with the last rows.
+    pub fn render_last(self, most: Option<usize>) -> (String, usize) {
+        let (head, rows) = self.pieces(terminal_width());
+        let shown = fitting(rows.iter().rev(), most);
+        (head + &rows[rows.len() - shown..].concat(), shown)
+    }
+
+    /// The heading, and the lines of each row.
+    fn pieces(self, width: Option<usize>) -> (String, Vec<String>) {
         let Some(width) = width else { return self.table(None) };
         if self.prefers_blocks && width < NARROW {
-            return self.blocks(width);
+            return (String::new(), self.blocks(width));
         }
         let mut fitted = self.clone();
         fitted.fit(width);
-        if fitted.needs() <= width { fitted.table(Some(width)) } else { self.blocks(width) }
+        if fitted.needs() <= width { fitted.table(Some(width)) } else { (String::new(), self.blocks(width)) }
     }
 
     /// Omits columns until the rest fits.
@@ -149,13 +218,13 @@ impl Rows {
         (0..last).map(|index| self.widest(index) + GAP).sum::<usize>() + of_last
     }
 
-    fn table(&self, width: Option<usize>) -> String {
+    fn table(&self, width: Option<usize>) -> (String, Vec<String>) {
         let last = self.last();
         let widths: Vec<usize> = (0..last).map(|index| self.widest(index)).collect();
         let before: usize = widths.iter().map(|width| width + GAP).sum();
-        let mut text = String::new();
+        let mut all = Vec::with_capacity(self.rows.len());
         for (number, row) in std::iter::once(&self.header).chain(&self.rows).enumerate() {
-            let mut line = String::new();
+            let (mut text, mut line) = (String::new(), String::new());
             for (index, (cell, width)) in row.iter().zip(&widths).enumerate() {
                 let cell_width = cell.width();
                 line.push_str(&if number == 0 { cell.clone() } else { self.painted(index, cell) });
@@ -172,21 +241,22 @@ impl Rows {
                 text.push_str(line.trim_end());
                 text.push('\n');
             }
+            all.push(text);
         }
-        text
+        (all.remove(0), all)
     }
 
     /// A block per row: its titles; then the other cells with their names, as many in a line as it has room for; then the
     /// last cell.
-    fn blocks(&self, width: usize) -> String {
+    fn blocks(&self, width: usize) -> Vec<String> {
         let titles = if self.titles.is_empty() {
             vec![self.header.first().map_or("", String::as_str)]
         } else {
             self.titles.clone()
         };
         let last = self.last();
-        let mut text = String::new();
-        for row in &self.rows {
+        let block = |row: &Vec<String>| {
+            let mut text = String::new();
             let cells = || self.header.iter().zip(row).enumerate().filter(|(_, (_, cell))| is_there(cell));
             let title = cells().filter(|(_, (name, _))| titles.contains(&name.as_str()));
             let title: Vec<(usize, String)> = title
@@ -207,8 +277,9 @@ impl Rows {
                 let lines = wrap(cell, width.saturating_sub(INDENT), width.saturating_sub(INDENT));
                 text.push_str(&lines.iter().map(|line| format!("{}{line}\n", " ".repeat(INDENT))).collect::<String>());
             }
-        }
-        text
+            text
+        };
+        self.rows.iter().map(block).collect()
     }
 
     fn dimmed(&self, text: &str) -> String {
@@ -223,6 +294,17 @@ impl Rows {
             None => cell.to_owned(),
         }
     }
+}
+
+/// How many of the rows `most` lines have room for, at least one.
+fn fitting<'a>(rows: impl ExactSizeIterator<Item = &'a String>, most: Option<usize>) -> usize {
+    let Some(most) = most else { return rows.len() };
+    let mut used = 0;
+    let fits = rows.take_while(|row| {
+        used += row.lines().count();
+        used <= most
+    });
+    fits.count().max(1)
 }
 
 fn is_there(cell: &str) -> bool {
@@ -282,6 +364,28 @@ mod tests {
         rows.row(["1", "3h 12m ago, which is long", "succeeded", "imgc-0123456789abcdef", reason]);
         rows.row(["2", "now", "queued", "-", ""]);
         rows
+    }
+
+    #[test]
+    fn a_list_ends_where_its_room_does() {
+        let rows = ["one\n", "two\nlines\n", "three\n"].map(str::to_owned);
+        let shown = |most| fitting(rows.iter(), most);
+        assert_eq!([shown(Some(1)), shown(Some(2)), shown(Some(3)), shown(Some(9)), shown(None)], [1, 1, 2, 3, 3]);
+        assert_eq!(fitting(rows.iter().rev(), Some(3)), 2);
+        assert_eq!(shown(Some(0)), 1, "one in any case");
+    }
+
+    #[test]
+    fn long_lines_are_wrapped_and_lines_of_a_source_are_not() {
+        let text = "error[x]: one two three four five six\n 7 | key = \"a long value of this line\"\n   = help: one two three four\n";
+        let shown = wrapped_lines(text, Some(20));
+        assert_eq!(
+            shown,
+            "error[x]: one two\n  three four five\n  six\n 7 | key = \"a long value of this line\"\n   = help: one two\n     three four\n"
+        );
+        assert_eq!(wrapped_lines(text, None), text);
+        let colored = wrapped_lines("\u{1b}[32mok\u{1b}[0m    disk: one two three", Some(20));
+        assert_eq!(colored, "\u{1b}[32mok\u{1b}[0m    disk: one two\n  three");
     }
 
     #[test]

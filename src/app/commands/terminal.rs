@@ -3,9 +3,10 @@
 use std::{
     borrow::Cow,
     fmt::Write as _,
-    io::{IsTerminal, Write},
+    io::{self, IsTerminal, Write},
 };
 
+use super::table::{error_width, wrapped_lines};
 use crate::domain::text::is_hidden;
 
 /// Reports progress to a terminal; not to programs and logs.
@@ -42,7 +43,13 @@ pub(super) fn control(sequence: &str) {
 
 /// An error on standard error.
 pub(super) fn print_error(text: &str) {
-    eprintln!("{}", printable(text));
+    eprintln!("{}", wrapped_lines(&printable(text), error_width()));
+}
+
+/// Prints what a command has to say to people and programs; the error of a full disk is the caller's.
+pub(super) fn write_text(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(printable(text).as_bytes()).and_then(|()| stdout.flush())
 }
 
 fn print_raw(text: &str) -> bool {

@@ -97,6 +97,9 @@ fn asked_time(args: &WhyArgs) -> Result<Option<AskedTime>> {
         [_] if args.at.is_some() => usage("`--at` has the time already".to_owned()),
         [word] => match word.parse() {
             Ok(time) => Ok(Some(time)),
+            Err(_) if args.schedule.name().parse::<AskedTime>().is_ok() => {
+                usage(format!("the schedule comes first: imagebaked why {word} {:?}", args.schedule.name()))
+            }
             Err(error) => usage(format!("{word:?}: {error}")),
         },
     }
@@ -133,7 +136,10 @@ async fn subject<'a>(config: &'a Config, reader: Option<&Reader>, args: &WhyArgs
     if let Some(only) = &args.instance {
         if !instances.contains(only) {
             let whose = format!("the schedule {wanted:?}");
-            let message = config::no_instance(&whose, only, instances.iter().map(String::as_str));
+            let message = match config.schedules_of_instance(only).as_slice() {
+                [] => config::no_instance(&whose, only, instances.iter().map(String::as_str)),
+                owners => format!("{whose} has no instance {only:?}; it is one of {}", owners.join(", ")),
+            };
             return Err(Failure::new(Exit::NotFound, message));
         }
         instances.retain(|instance| instance == only);
@@ -343,11 +349,21 @@ fn as_text(subject: &Subject<'_>, explanations: &[InstanceExplanation], now: Dat
     let zone = subject.timing.zone();
     let rule: Vec<String> = subject.timing.expressions().map(|text| format!("{text:?}")).collect();
     let mut text = format!("{}: {} in {zone}\n", subject.name, rule.join(", "));
+    // Of several the first that is not good is shown call by call; the others by their number.
+    let is_bad = |one: &&InstanceExplanation| one.report.as_ref().is_some_and(|report| !report.is_good());
+    let whole = explanations.iter().find(is_bad).filter(|_| explanations.len() > 1).or(match explanations {
+        [only] => Some(only),
+        _ => None,
+    });
     for one in explanations {
         let (at, when) = (show(one.moment.at, zone), relative(one.moment.at, now));
         text.push_str(&wrapped(&format!("\n{}, {at} ({when})\n  {}\n", one.instance, one.words()), 2));
-        if let Some(report) = &one.report {
-            text.push_str(&format!("\n{}", report.short_text(now, color)));
+        match &one.report {
+            Some(report) if whole.is_some_and(|whole| std::ptr::eq(whole, one)) => {
+                text.push_str(&format!("\n{}", report.short_text(now, color)));
+            }
+            Some(report) => text.push_str(&format!("    imagebaked show {}\n", report.id())),
+            None => {}
         }
     }
     text

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -80,8 +81,13 @@ impl Place {
         };
         std::fs::create_dir_all(&self.keys)
             .map_err(|error| Failure::new(Exit::Failed, format!("cannot make {}: {error}", self.keys.display())))?;
-        write(&self.keys.join("access_key_id"), "sim-key-id")?;
-        write(&self.keys.join("access_key_secret"), "sim-key-secret")?;
+        for (name, key) in [("access_key_id", "sim-key-id"), ("access_key_secret", "sim-key-secret")] {
+            let path = self.keys.join(name);
+            write(&path, key)?;
+            // As `doctor` wants it of real ones.
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+                .map_err(|error| Failure::new(Exit::Failed, format!("cannot protect {}: {error}", path.display())))?;
+        }
         write(&self.config, configuration)
     }
 }

@@ -29,7 +29,7 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     let Some(config) = config else {
         return Err(Failure::new(Exit::Usage, problems.render(context.color_of_stderr())));
     };
-    let mut report = DoctorReport { checks: Vec::new(), live: !context.json, color: context.color };
+    let mut report = DoctorReport::new(!context.json, context.color);
     report.add(host::configuration(context.config_path, &config, &problems));
     report.add(host::config_permissions(&config));
     report.add(host::credential_permissions(context, &config));
@@ -40,12 +40,13 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     report.add(host::disk(&config.daemon.state_dir));
     report.add(host::time_zones(&zone::release(), SystemClock.now()));
     report.add(service::database(&config.daemon.state_dir).await);
-    report.add(service::daemon(&config, problems.has_errors()).await);
+    report.add(service::daemon(&config, problems.has_errors(), context.zone()).await);
     report.add(service::unit(&context.environment).await);
     report.add_all(backups::folder(&config, &context.environment).await);
     let whole = !problems.has_errors();
     cloud::examine(context, &config, whole, !args.no_probe, SystemClock.now(), &mut report).await;
 
+    report.flush();
     let failures = report.count(CheckStatus::Fail);
     let exit = match (whole, failures) {
         (false, _) => Exit::Usage,
@@ -55,10 +56,11 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     let text = if context.json {
         format!("{}\n", json!({ "checks": report.checks, "ok": failures == 0 }))
     } else {
+        let warnings = report.count(CheckStatus::Warn);
         format!(
-            "\n{} ok, {} warnings, {failures} failed, {} skipped.\n",
+            "\n{} ok, {warnings} warning{}, {failures} failed, {} skipped; --json has each check.\n",
             report.count(CheckStatus::Ok),
-            report.count(CheckStatus::Warn),
+            if warnings == 1 { "" } else { "s" },
             report.count(CheckStatus::Skip)
         )
     };

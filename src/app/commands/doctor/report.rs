@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::app::commands::terminal::print_text;
+use crate::app::commands::{
+    table::{terminal_width, wrapped_lines},
+    terminal::print_text,
+};
 
 /// Result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -54,19 +57,47 @@ impl Check {
     }
 }
 
-/// The checks so far. The text output prints each at once, because some take long.
+/// The checks so far. The text output prints each at once, because some take long; those of a kind that found nothing are
+/// one line.
 pub(super) struct DoctorReport {
     pub(super) checks: Vec<Check>,
-    pub(super) live: bool,
-    pub(super) color: bool,
+    live: bool,
+    color: bool,
+    /// Checks of one kind that were not printed yet.
+    alike: Vec<Check>,
 }
 
 impl DoctorReport {
+    pub(super) fn new(live: bool, color: bool) -> Self {
+        Self { checks: Vec::new(), live, color, alike: Vec::new() }
+    }
+
     pub(super) fn add(&mut self, check: Check) {
-        if self.live {
-            print_text(&line(&check, self.color));
+        self.checks.push(check.clone());
+        let is_quiet = matches!(check.result, CheckStatus::Ok | CheckStatus::Skip);
+        let kind = kind(&check.name).filter(|_| is_quiet);
+        if self.alike.first().is_some_and(|first| kind.is_none_or(|kind| Some(kind) != self::kind(&first.name))) {
+            self.flush();
         }
-        self.checks.push(check);
+        if kind.is_some() {
+            self.alike.push(check);
+        } else {
+            self.print(&line(&check, self.color));
+        }
+    }
+
+    /// Prints the checks of a kind that are left.
+    pub(super) fn flush(&mut self) {
+        let alike = std::mem::take(&mut self.alike);
+        if let Some(sum) = sum(&alike) {
+            self.print(&line(&sum, self.color));
+        }
+    }
+
+    fn print(&self, text: &str) {
+        if self.live {
+            print_text(&wrapped_lines(text, terminal_width()));
+        }
     }
 
     pub(super) fn add_all(&mut self, checks: impl IntoIterator<Item = Check>) {
@@ -78,6 +109,33 @@ impl DoctorReport {
     pub(super) fn count(&self, result: CheckStatus) -> usize {
         self.checks.iter().filter(|check| check.result == result).count()
     }
+}
+
+/// What several checks are about: permissions are named `PRODUCT:ACTION`.
+fn kind(name: &str) -> Option<&'static str> {
+    match name.split_once([' ', ':']) {
+        Some(("appstreaming" | "ecd" | "sts", _)) if name.contains(':') => Some("permissions"),
+        Some(("instance", _)) => Some("instances"),
+        _ => None,
+    }
+}
+
+/// Checks of one kind as one.
+fn sum(checks: &[Check]) -> Option<Check> {
+    let [first, rest @ ..] = checks else { return None };
+    if rest.is_empty() {
+        return Some(first.clone());
+    }
+    let fine = checks.iter().filter(|check| check.result == CheckStatus::Ok).count();
+    let skipped = checks.len() - fine;
+    let name = kind(&first.name).unwrap_or(&first.name);
+    let good = if name == "permissions" { "granted" } else { "as they should be" };
+    let found = match (fine, skipped) {
+        (0, _) => format!("{skipped} not tried or not needed"),
+        (_, 0) => format!("{fine} {good}"),
+        _ => format!("{fine} {good}, {skipped} not tried or not needed"),
+    };
+    Some(if fine == 0 { Check::skip(name, found) } else { Check::ok(name, found) })
 }
 
 /// The check on one line, and the advice on the next.
@@ -92,4 +150,28 @@ fn line(check: &Check, color: bool) -> String {
     let word = if color { format!("\u{1b}[{code}m{word}\u{1b}[0m") } else { word.to_owned() };
     let advice = check.advice.as_ref().map(|advice| format!("      -> {advice}\n")).unwrap_or_default();
     format!("{word}{padding}  {}: {}\n{advice}", check.name, check.found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checks_of_a_kind_that_found_nothing_are_one_line() {
+        let granted = |name: &str| Check::ok(name, "allowed");
+        let skipped = |name: &str| Check::skip(name, "not needed");
+        let of = |checks: &[Check]| sum(checks).map(|sum| line(&sum, false));
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[granted("ecd:A")]).as_deref(), Some("ok    ecd:A: allowed\n"), "one stays itself");
+        let three = [granted("ecd:A"), granted("appstreaming:B"), skipped("ecd:C")];
+        assert_eq!(of(&three).as_deref(), Some("ok    permissions: 2 granted, 1 not tried or not needed\n"));
+        let instances = [granted("instance ecd-1"), granted("instance ecd-2")];
+        assert_eq!(of(&instances).as_deref(), Some("ok    instances: 2 as they should be\n"));
+        assert_eq!([kind("credentials"), kind("daemon"), kind("ecd:A in cn-x")], [None, None, Some("permissions")]);
+        let mut report = DoctorReport::new(false, false);
+        report.add_all(three);
+        report.add(Check::fail("ecd:D", "refused", "grant it"));
+        report.flush();
+        assert_eq!(report.checks.len(), 4, "JSON has each of them");
+    }
 }

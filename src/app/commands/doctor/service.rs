@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::report::Check;
@@ -18,7 +19,7 @@ use crate::{
         control::{ControlError, Reply, Request, client, who},
         store::{DATABASE_FILE, Reader, StoreError},
     },
-    domain::{error::chain, health::Verdict},
+    domain::{calendar::zone::Zone, error::chain, health::Verdict, time::show},
 };
 
 /// Maximum time for reading the history: a million bakes take a few seconds.
@@ -79,7 +80,7 @@ pub(super) async fn database(state_dir: &Path) -> Check {
 }
 
 /// The daemon, by its reply at the socket.
-pub(super) async fn daemon(config: &Config, broken: bool) -> Check {
+pub(super) async fn daemon(config: &Config, broken: bool, zone: Zone) -> Check {
     let name = "daemon";
     let socket = &config.daemon.control_socket;
     let status = match client::ask(socket, &Request::Status { all: false }).await {
@@ -103,7 +104,9 @@ pub(super) async fn daemon(config: &Config, broken: bool) -> Check {
         Err(error) => return Check::fail(name, chain(&error), format!("systemctl restart {UNIT}")),
     };
     let daemon = &status.daemon;
-    let found = format!("version {}, pid {}, since {}", daemon.version, daemon.pid, daemon.started_at);
+    let started: DateTime<Utc> = daemon.started_at.parse().unwrap_or_default();
+    let started = show(started, zone);
+    let found = format!("version {}, pid {}, since {}", daemon.version, daemon.pid, started);
     if daemon.version != env!("CARGO_PKG_VERSION") {
         let found = format!("{found}, but this command is of version {}", env!("CARGO_PKG_VERSION"));
         return Check::warn(name, found, format!("systemctl restart {UNIT}"));

@@ -10,17 +10,18 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::{
-    context::Context,
+    context::{Context, no_schedule},
     outcome::{CommandOutput, Exit, Failure, Result, refused},
     output::{NONE, Rows, Zones, relative, schedules as counted},
-    table::wrapped,
+    table::{screen, terminal_width, wrapped, wrapped_lines},
     terminal::{control, print_text, try_print_text},
 };
 use crate::{
     adapters::{
-        config::{Config, no_schedule},
+        config::Config,
         control::{Reply, Request},
         store::{PendingRestart, Reader},
     },
@@ -29,7 +30,7 @@ use crate::{
         clock::{Clock, SystemClock},
         health::{Acknowledgement, Health, Verdict},
         schedule_rows::open::Circumstances,
-        status::{LastDay, Running, ScheduleRow, Status},
+        status::{LastDay, Late, Paused, Running, ScheduleRow, Status},
     },
 };
 
@@ -37,6 +38,14 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(2);
 /// Maximum number of names or problems in a line.
 const LISTED: usize = 10;
+/// Maximum number of running and of waiting bakes on a terminal.
+const FEW: usize = 2;
+/// So many of more are named.
+const NAMED: usize = 3;
+/// The heading of bakes at work.
+const RUNNING: &str = "Running";
+/// Maximum length of what one of them waits for there.
+const SHORT: usize = 150;
 /// Maximum number of listed problems.
 const MAX_LISTED: usize = 30;
 /// Cursor to the first line, and clear what follows.
@@ -45,6 +54,10 @@ const HOME: &str = "\u{1b}[H\u{1b}[J";
 const CLEAR: &str = "\u{1b}[2J";
 
 pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
+    if args.check && context.json {
+        let message = "--check is one line for monitoring, and has no JSON: imagebaked status --json";
+        return Err(Failure::new(Exit::Usage, message));
+    }
     if args.check {
         return Ok(plugin(context).await);
     }
@@ -55,14 +68,16 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
     match ask(context, &config, args.all || args.schedule.name().is_some()).await {
         Ok(mut status) => {
             if let Some(wanted) = args.schedule.name() {
-                only(&mut status, wanted)?;
+                only(&config, &mut status, wanted)?;
             }
             let exit = if status.health.verdict == Verdict::Ok { Exit::Done } else { Exit::Unhealthy };
             Ok(CommandOutput { text: shown(context, &config, &status, args.all)?, exit })
         }
         Err(failure) if failure.exit == Exit::Unreachable => {
-            if let (Ok(text), false) = (of_history(context, &config, args.all).await, context.json) {
-                print_text(&text);
+            match of_history(context, &config, args).await {
+                Ok(text) if !context.json => print_text(&wrapped_lines(&text, terminal_width())),
+                Err(unknown) if unknown.exit == Exit::NotFound => return Err(unknown),
+                _ => {}
             }
             Err(failure)
         }
@@ -71,11 +86,11 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
 }
 
 /// Leaves only what is about one schedule; the verdict stays that of all.
-fn only(status: &mut Status, wanted: &str) -> Result<()> {
+fn only(config: &Config, status: &mut Status, wanted: &str) -> Result<()> {
     let is_wanted = |row: &ScheduleRow| row.schedule == wanted || row.id == wanted;
     let Some(name) = status.schedules.iter().find(|row| is_wanted(row)).map(|row| row.schedule.clone()) else {
         let known = status.schedules.iter().flat_map(|row| [row.schedule.as_str(), row.id.as_str()]);
-        return Err(Failure::new(Exit::NotFound, no_schedule(wanted, known)));
+        return Err(Failure::new(Exit::NotFound, no_schedule(config, wanted, known)));
     };
     status.schedules.retain(is_wanted);
     status.running.retain(|bake| bake.schedule == name);
@@ -88,28 +103,54 @@ fn only(status: &mut Status, wanted: &str) -> Result<()> {
 }
 
 /// What the history shows without a daemon.
-async fn of_history(context: &Context<'_>, config: &Config, all: bool) -> Result<String> {
+async fn of_history(context: &Context<'_>, config: &Config, args: &StatusArgs) -> Result<String> {
+    let only = args.schedule.name();
     let now = SystemClock.now();
     let reader = Reader::open(&config.daemon.state_dir).await?;
     let bakes = reader.work(now).await?;
     let stopped = reader.pending_restarts().await?;
     let health = Health::default();
+    let paused: Vec<Paused> =
+        reader.pauses().await?.values().filter(|pause| pause.is_in_force(now)).map(Paused::from).collect();
     let about = Circumstances {
         health: &health,
         running: &bakes.running,
         waiting: &bakes.waiting,
         late: &[],
-        paused: &[],
+        paused: &paused,
         next: &[],
     };
-    let (rows, _) = schedule_rows(&reader, &config.schedules, about, all, now).await?;
+    let (mut rows, _) = schedule_rows(&reader, &config.schedules, about, args.all || only.is_some(), now).await?;
     reader.close().await;
-    let mut text = "The daemon is not reachable; the history shows this.\n\n".to_owned();
-    text.push_str(&last_day(bakes.last_day, bakes.queued));
-    if !rows.is_empty() {
-        text.push_str(&format!("\n{}", schedules::table(context, &rows, now)));
+    if let Some(wanted) = only {
+        let is_wanted = |row: &ScheduleRow| row.schedule == wanted || row.id == wanted;
+        if !rows.iter().any(is_wanted) {
+            return Err(Failure::new(Exit::NotFound, no_schedule(config, wanted, config.schedule_words())));
+        }
+        rows.retain(is_wanted);
     }
-    text.push_str(&work(context, config, (&bakes.running, &bakes.waiting)));
+    let name = rows.first().map(|row| row.schedule.clone()).filter(|_| only.is_some());
+    let is_meant = |bake: &&Running| name.as_ref().is_none_or(|name| bake.schedule == *name);
+    let of_one = |bakes: &[Running]| bakes.iter().filter(is_meant).cloned().collect::<Vec<_>>();
+    let (running, waiting) = (of_one(&bakes.running), of_one(&bakes.waiting));
+    let mut text =
+        "UNKNOWN: the daemon does not answer, and nothing is baked without it; the history shows this.\n    \
+                    systemctl status imagebaked\n\n"
+            .to_owned();
+    text.push_str(&last_day(bakes.last_day, bakes.queued));
+    let work = work(context, config, (&running, &waiting), args.all);
+    if !rows.is_empty() {
+        // The error comes after it.
+        let around = text.lines().count() + work.lines().count() + stopped.len() + 4;
+        let most = if args.all { None } else { screen().map(|lines| lines.saturating_sub(around)) };
+        let (table, shown) = schedules::table(context, &rows, now, most);
+        text.push_str(&format!("\n{table}"));
+        let known = if only.is_some() { shown } else { config.schedules.len() };
+        if shown < known {
+            text.push_str(&format!("… and {} more: imagebaked status --all\n", known - shown));
+        }
+    }
+    text.push_str(&work);
     for PendingRestart { bake, schedule, instance, state } in stopped {
         let is_stopped = state.work().is_some_and(|work| work.restart_pending);
         let what = state.work().map_or("was stopped", |work| work.what_is_pending()[0]);
@@ -256,15 +297,20 @@ fn headline(status: &Status, now: DateTime<Utc>) -> String {
         return text;
     }
     text.push('\n');
-    let only_one = status.health.problems().len() == 1;
     let (shown, more) = first(status.health.problems(), MAX_LISTED);
-    for problem in shown {
+    for (number, problem) in shown.into_iter().enumerate() {
         let since = problem.since.parse().map(|since: DateTime<Utc>| relative(since, now)).unwrap_or_default();
-        if !only_one {
-            let _ = writeln!(text, "\n  {}: {}", problem.severity.to_string().to_uppercase(), problem.message);
+        // The headline has the first one.
+        if number > 0 {
+            let _ = writeln!(text, "  {}: {}", problem.severity.to_string().to_uppercase(), problem.message);
         }
         let command = problem.command.as_deref().map(|command| format!("{command}    ")).unwrap_or_default();
-        let _ = writeln!(text, "    {command}({} {}, began {since})", problem.code.as_str(), problem.subject);
+        let known = format!("({} {}, began {since})", problem.code.as_str(), problem.subject);
+        let line = format!("    {command}{known}");
+        // The command stays whole on its line, to be copied.
+        let fits = command.is_empty() || terminal_width().is_none_or(|width| line.width() <= width);
+        let line = if fits { line } else { format!("    {}\n    {known}", command.trim_end()) };
+        let _ = writeln!(text, "{line}");
     }
     if !more.is_empty() {
         let _ = writeln!(text, "\n  {}: imagebaked status --json", more.trim_start_matches("; "));
@@ -294,18 +340,23 @@ fn text(context: &Context<'_>, config: &Config, status: &Status, all: bool) -> S
     text.push('\n');
     text.push_str(&last_day(status.last_day, status.queued));
     let schedules = &status.schedules;
+    let mut after = paused(status);
+    after.push_str(&work(context, config, (&status.running, &status.waiting_in_time()), all));
+    after.push_str(&late(context, config, status, now, all));
+    after.push_str(&if all { details::whole(context, status, now) } else { details::brief(status, now) });
     if !schedules.is_empty() {
         text.push('\n');
-        text.push_str(&schedules::table(context, schedules, now));
-        let more = status.daemon.schedules.saturating_sub(schedules.len());
+        // On a terminal the rows that fit, those with problems first.
+        let around = text.lines().count() + after.lines().count() + 2;
+        let most = if all { None } else { screen().map(|lines| lines.saturating_sub(around)) };
+        let (table, shown) = schedules::table(context, schedules, now, most);
+        text.push_str(&table);
+        let more = status.daemon.schedules.saturating_sub(shown);
         if more > 0 {
             text.push_str(&format!("… and {more} more: imagebaked status --all\n"));
         }
     }
-    text.push_str(&paused(status));
-    text.push_str(&work(context, config, (&status.running, &status.waiting_in_time())));
-    text.push_str(&late(context, config, status, now));
-    text.push_str(&if all { details::whole(context, status, now) } else { details::brief(status, now) });
+    text.push_str(&after);
     text
 }
 
@@ -329,40 +380,81 @@ fn paused(status: &Status) -> String {
 }
 
 /// Bakes at work and in the queue, each in a table of its own.
-fn work(context: &Context<'_>, config: &Config, (running, waiting): (&[Running], &[Running])) -> String {
+fn work(context: &Context<'_>, config: &Config, (running, waiting): (&[Running], &[Running]), all: bool) -> String {
     let zones = context.zones(config);
     let table = |heading: &str, bakes: &[Running]| {
         if bakes.is_empty() {
             return String::new();
         }
+        let named = bakes.iter().map(|bake| format!("bake {} of {}", bake.id, bake.schedule));
+        if let Some(line) = in_one_line(heading, named, all || heading == RUNNING) {
+            return line;
+        }
         let header = ["BAKE", "SLOT", "SCHEDULE", "INSTANCE", "STATE", "IMAGE", "REASON"];
         let mut rows = Rows::new(&header, context.color).in_blocks(&["BAKE", "SLOT", "SCHEDULE", "STATE"]);
-        for bake in bakes {
+        let most = at_most(all);
+        for bake in bakes.iter().take(most) {
             let image = bake.image_id.as_deref().or(bake.image_name.as_deref()).unwrap_or(NONE);
-            let reason = bake.reason.as_deref().unwrap_or_default();
+            let reason = &brief(bake.reason.as_deref().unwrap_or_default(), all);
             let slot = slot_of(&bake.slot, &zones, &bake.schedule);
             rows.row([&bake.id.to_string(), &slot, &bake.schedule, &bake.instance_id, &bake.state, image, reason]);
         }
-        format!("\n{heading}\n{}", rows.render())
+        format!("\n{heading}\n{}{}", rows.render(), more_than(most, bakes.len()))
     };
-    format!("{}{}", table("Running", running), table("Waiting", waiting))
+    format!("{}{}", table(RUNNING, running), table("Waiting", waiting))
+}
+
+/// The beginning of a long reason on a terminal; `why` and `show` have all of it.
+fn brief(reason: &str, all: bool) -> String {
+    if all || screen().is_none() || reason.chars().count() <= SHORT {
+        return reason.to_owned();
+    }
+    let short: String = reason.chars().take(SHORT).collect();
+    format!("{} …", short.rsplit_once(' ').map_or(short.as_str(), |(short, _)| short))
+}
+
+/// How many bakes of a kind are listed.
+fn at_most(all: bool) -> usize {
+    if all || screen().is_none() { usize::MAX } else { FEW }
+}
+
+/// More bakes than a terminal has room for, by their numbers: the rows of their schedules have what they wait for.
+fn in_one_line(heading: &str, bakes: impl ExactSizeIterator<Item = String>, all: bool) -> Option<String> {
+    if bakes.len() <= at_most(all) {
+        return None;
+    }
+    let (shown, more) = first(bakes, NAMED);
+    Some(format!("\n{heading}: {}{more} (imagebaked status --all)\n", shown.join(", ")))
+}
+
+/// The line below a list that ends after `most` of `all`.
+fn more_than(most: usize, all: usize) -> String {
+    match all.saturating_sub(most) {
+        0 => String::new(),
+        more => format!("… and {more} more: imagebaked status --all\n"),
+    }
 }
 
 fn slot_of(slot: &str, zones: &Zones, schedule: &str) -> String {
     slot.parse().map_or_else(|_| slot.to_owned(), |at| zones.show(at, schedule))
 }
 
-fn late(context: &Context<'_>, config: &Config, status: &Status, now: DateTime<Utc>) -> String {
+fn late(context: &Context<'_>, config: &Config, status: &Status, now: DateTime<Utc>, all: bool) -> String {
     if status.late.is_empty() {
         return String::new();
+    }
+    let since = |bake: &Late| bake.slot.parse().map(|at| relative(at, now)).unwrap_or_default();
+    let named = status.late.iter().map(|bake| format!("bake {} of {} ({})", bake.id, bake.schedule, since(bake)));
+    if let Some(line) = in_one_line("Late", named, all) {
+        return line;
     }
     let zones = context.zones(config);
     let header = ["BAKE", "SLOT", "SCHEDULE", "LATE", "INSTANCE", "WAITS FOR"];
     let mut rows = Rows::new(&header, context.color).in_blocks(&["BAKE", "SLOT", "SCHEDULE"]);
     for bake in &status.late {
-        let since = bake.slot.parse().map(|at| relative(at, now)).unwrap_or_default();
+        let since = since(bake);
         let slot = slot_of(&bake.slot, &zones, &bake.schedule);
-        rows.row([&bake.id.to_string(), &slot, &bake.schedule, &since, &bake.instance_id, &bake.reason]);
+        rows.row([&bake.id.to_string(), &slot, &bake.schedule, &since, &bake.instance_id, &brief(&bake.reason, all)]);
     }
     format!("\nLate\n{}", rows.render())
 }

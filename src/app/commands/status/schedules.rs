@@ -19,8 +19,17 @@ use crate::domain::{
 /// The letters of the results, and what they mean. A failure is seen without colours, too.
 const LEGEND: &str = "Results, the newest on the right: + good, F failed, M missed, S skipped, V vetoed, c cancelled, > running, . queued";
 
-/// The rows; what a schedule waits for stands below its row.
-pub(super) fn table(context: &Context<'_>, schedules: &[ScheduleRow], now: DateTime<Utc>) -> String {
+/// At least so many rows, however small the terminal is.
+const LEAST: usize = 3;
+
+/// The rows, and how many of them fit into `most` lines with the heading and the legend; what a schedule waits for stands
+/// below its row.
+pub(super) fn table(
+    context: &Context<'_>,
+    schedules: &[ScheduleRow],
+    now: DateTime<Utc>,
+    most: Option<usize>,
+) -> (String, usize) {
     let cells: Vec<[String; 5]> = schedules.iter().map(|row| cells(row, now)).collect();
     let header = ["", "SCHEDULE", "RESULTS", "GOOD IMAGE", "NEXT SLOT"];
     let width_of = |column: usize| {
@@ -35,21 +44,42 @@ pub(super) fn table(context: &Context<'_>, schedules: &[ScheduleRow], now: DateT
     if is_wide {
         text.push_str(&line(&header.map(str::to_owned), &widths, None));
     }
+    let legend = wrapped(LEGEND, 2);
+    let mut used = text.lines().count() + legend.lines().count();
+    let mut shown = 0;
     for (row, cells) in schedules.iter().zip(cells) {
+        let mut lines = String::new();
         let colored = context.color.then(|| colored_strip(&row.results));
         if is_wide {
-            text.push_str(&line(&cells, &widths, colored.as_deref()));
+            lines.push_str(&line(&cells, &widths, colored.as_deref()));
         } else {
             let [mark, name, strip, image, next] = cells;
-            text.push_str(&format!("{mark:2} {name}\n     {}  {image}, next {next}\n", colored.unwrap_or(strip)));
+            lines.push_str(&format!("{mark:2} {name}\n     {}  {image}, next {next}\n", colored.unwrap_or(strip)));
         }
         if let Some(waits_for) = &row.waits_for {
-            text.push_str(&wrapped(&format!("     {waits_for}\n"), 5));
+            lines.push_str(&shortened(&wrapped(&format!("     {waits_for}"), 5), most));
+            lines.push('\n');
         }
+        used += lines.lines().count();
+        // One line is for the number of the others.
+        if shown >= LEAST && most.is_some_and(|most| used + usize::from(shown + 1 < schedules.len()) > most) {
+            break;
+        }
+        text.push_str(&lines);
+        shown += 1;
     }
-    text.push_str(&wrapped(LEGEND, 2));
+    text.push_str(&legend);
     text.push('\n');
-    text
+    (text, shown)
+}
+
+/// What a schedule waits for in two lines, where there is an end to them: `why` has the rest.
+fn shortened(text: &str, most: Option<usize>) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    match lines.as_slice() {
+        [first, second, _, ..] if most.is_some() => format!("{first}\n{second} …"),
+        _ => text.to_owned(),
+    }
 }
 
 fn cells(row: &ScheduleRow, now: DateTime<Utc>) -> [String; 5] {
@@ -148,7 +178,7 @@ mod tests {
             waits_for: Some("bake 7 queued: waits for a builder".to_owned()),
         };
         let now = "2027-03-01T09:12:00Z".parse().unwrap();
-        let text = table(&context, &[row.clone()], now);
+        let (text, _) = table(&context, &[row.clone()], now, None);
         assert_eq!(
             text.lines().take(3).collect::<Vec<_>>(),
             [
@@ -157,6 +187,12 @@ mod tests {
                 "     bake 7 queued: waits for a builder"
             ]
         );
+        let many = vec![row.clone(); 9];
+        assert_eq!(table(&context, &many, now, None).1, 9);
+        assert_eq!(table(&context, &many, now, Some(14)).1, 5, "two lines each, the heading and the legend");
+        assert_eq!(table(&context, &many, now, Some(0)).1, LEAST);
+        assert_eq!(shortened("a\nb\nc", Some(9)), "a\nb …");
+        assert_eq!(shortened("a\nb\nc", None), "a\nb\nc");
         row.lines = 3;
         assert_eq!(image(&row, now), "1/3: v12, 9h 12m old");
         assert_eq!(colored_strip(&row.results[2..]), "\u{1b}[31;1mF\u{1b}[0m");
