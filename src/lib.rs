@@ -13,6 +13,9 @@
 //! comes only from the database and the clock, so a restart takes the same path as an ordinary night.
 //! `docs/architecture.md` explains it.
 
+// `app::commands::terminal` writes to the standard streams, and cleans what it writes.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod adapters;
 pub mod app;
 pub mod domain;

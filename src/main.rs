@@ -28,7 +28,7 @@ fn main() -> ExitCode {
             if error.kind() == ErrorKind::InvalidSubcommand
                 && let Some(tip) = tip(&error)
             {
-                eprintln!("  tip: {tip}");
+                commands::print_error(&format!("  tip: {tip}"));
             }
             let verbose = std::env::args_os().any(|argument| argument == "--verbose");
             if verbose && error.kind() == ErrorKind::DisplayVersion {
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: the runtime could not be started: {error}");
+            commands::print_error(&format!("error: the runtime could not be started: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 
 /// The help on standard error, for a command line without a command.
 fn show_help() -> ExitCode {
-    eprint!("{}", cli::command().render_help());
+    commands::print_error(&cli::command().render_help().to_string());
     ExitCode::from(2)
 }
 

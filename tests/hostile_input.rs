@@ -12,14 +12,21 @@ mod support;
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs,
     io::{Read as _, Write as _},
-    os::unix::net::UnixStream,
+    net::{SocketAddr, TcpListener},
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::Path,
+    process::Stdio,
     time::{Duration, Instant},
 };
 
-use imagebaked::{adapters::config, domain::text::is_hidden};
+use imagebaked::{
+    adapters::config,
+    app::{cli, commands},
+    domain::text::is_hidden,
+};
 use serde_json::{Value, json};
 use support::{BOUND, Cloud, Host};
 
@@ -123,62 +130,182 @@ fn no_bytes_break_what_reads_messages() {
 
 const SCHEDULE: &str =
     "[[schedule]]\nname = \"golden\"\ninstance_id = \"ecd-1\"\ncron = \"0 3 1 1 *\"\nkeep = { last = 2 }\n";
-const EVIL: &str = "evil\u{1b}[2J\u{9b}31m\u{7}\r\nbake 7: succeeded\u{202e}\u{2028}";
+/// Sequences of terminals that clear, hide, link, set the title and the clipboard; other control characters; characters that
+/// are not seen; and the beginning of a document.
+const EVIL: &str = "evil\u{1b}[2J\u{9b}31m\u{1b}[8m\u{7}\r\nbake 7: succeeded\u{202e}\u{2028}\u{200b}\u{1b}]0;t\u{7}\
+                    \u{1b}]8;;http://x\u{7}\u{1b}]52;c;YQ==\u{7}\t<script>alert(1)</script>";
+
+fn assert_visible(what: &dyn std::fmt::Debug, text: &str) {
+    let found = text.chars().find(|c| is_hidden(*c) && !matches!(c, '\n' | '\t'));
+    assert!(found.is_none(), "{what:?}: {found:?} in {text}");
+}
+
+fn assert_clean(what: &dyn std::fmt::Debug, text: &str) {
+    assert_visible(what, text);
+    assert!(!text.lines().any(|line| line.starts_with("bake 7: succeeded")), "{what:?}: {text}");
+}
+
+/// Every command with its words, by the definition of the command line: a new one is among them.
+fn every_command() -> Vec<(Vec<String>, clap::Command)> {
+    fn add(command: &clap::Command, words: &[String], found: &mut Vec<(Vec<String>, clap::Command)>) {
+        for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+            let words = [words, &[inner.get_name().to_owned()]].concat();
+            if inner.has_subcommands() {
+                add(inner, &words, found);
+            } else {
+                found.push((words, inner.clone()));
+            }
+        }
+    }
+    let mut command = cli::command();
+    command.build();
+    let mut found = Vec::new();
+    add(&command, &[], &mut found);
+    assert!(found.len() > 40, "{}", found.len());
+    found
+}
+
+/// The arguments `wanted` of a command, each with its value.
+fn arguments(
+    command: &clap::Command,
+    wanted: impl Fn(&clap::Arg) -> bool,
+    value: impl Fn(&clap::Arg) -> String,
+) -> Vec<String> {
+    let with_value = command.get_arguments().filter(|arg| arg.get_action().takes_values() && wanted(arg));
+    with_value
+        .flat_map(|arg| {
+            let option = arg.get_long().map(|long| format!("--{long}"));
+            option.into_iter().chain([value(arg)])
+        })
+        .collect()
+}
 
 #[test]
-fn names_with_escape_sequences_reach_no_terminal_and_no_log_raw() {
-    let cloud = Cloud::start();
-    let mut host = Host::new(cloud.addr, SCHEDULE);
+fn no_command_line_is_quoted_raw() {
+    let mut refused = 0;
+    let mut check = |words: Vec<String>| {
+        let all: Vec<OsString> =
+            [vec!["imagebaked".to_owned()], words].concat().into_iter().map(OsString::from).collect();
+        if let Err(error) = cli::command().try_get_matches_from(&all) {
+            refused += 1;
+            assert_clean(&all, &commands::usage_text(&error, false, &all));
+            let colored = commands::usage_text(&error, true, &all);
+            let own = ["0m", "1m", "4m", "31m", "32m", "33m", "1m\u{1b}[31m", "1m\u{1b}[4m"];
+            let plain = own.iter().fold(colored, |text, code| text.replace(&format!("\u{1b}[{code}"), ""));
+            assert_clean(&all, &plain);
+        }
+    };
+    check(vec![EVIL.to_owned()]);
+    check(vec![format!("--{EVIL}")]);
+    for (words, command) in every_command() {
+        for arg in command.get_arguments() {
+            check(
+                [words.clone(), arguments(&command, |one| one.get_id() == arg.get_id(), |_| EVIL.to_owned())].concat(),
+            );
+        }
+        check([words, vec![EVIL.to_owned(); 9]].concat());
+    }
+    assert!(refused > 50, "{refused}");
+}
+
+/// A host whose hook, cloud and operators all write [`EVIL`], with its page at an address.
+fn evil_host(cloud: &Cloud) -> (Host, SocketAddr, String) {
+    let mut host = Host::bare();
+    let hook = host.path("hook");
+    fs::write(&hook, format!("#!/bin/sh\ncat <<'end'\n{EVIL}\nend\nprintf '\\377'\nexit $1\n")).unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let hook = hook.display();
+    host.configure(
+        cloud.addr,
+        &format!(
+            "{SCHEDULE}channels = {{ prod = {{ after = \"0s\" }} }}\nhooks = {{ before = [\"{hook}\", \"0\"] }}\n\
+             [[schedule]]\nname = \"vetoed\"\ninstance_id = \"ecd-2\"\ncron = \"0 3 1 1 *\"\n\
+             hooks = {{ before = [\"{hook}\", \"7\"] }}\n"
+        ),
+    );
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let path = host.path("imagebaked.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("listen = \"\"", &format!("listen = \"{address}\""));
+    fs::write(&path, text).unwrap();
     host.start();
     let bake = host.bake("golden");
     assert_eq!(bake["state"], "succeeded", "{bake:#}");
+    host.run(&["bake", "vetoed", "--wait"]);
+    let image_id = bake["image_id"].as_str().unwrap().to_owned();
     let tags = json!({ "imagebaked:owner": "imagebaked", "imagebaked:line": EVIL, "imagebaked:slot": EVIL, "k": EVIL });
     let image = json!({ "image_id": format!("imgc-{EVIL}"), "image_name": EVIL, "tags": tags, "instance_id": "ecd-1",
         "status": "AVAILABLE", "image_type": "User" });
     cloud.control("images", &image);
-    cloud.control("images", &json!({ "image_id": bake["image_id"], "image_name": EVIL }));
+    cloud.control("images", &json!({ "image_id": image_id, "image_name": EVIL }));
     cloud.control(
         "instances",
-        &json!({ "instance_id": "ecd-2", "instance_type": "CloudDesktop", "status": EVIL,
-        "image_id": bake["image_id"], "image_name": EVIL }),
+        &json!({ "instance_id": "ecd-3", "instance_type": "CloudDesktop", "status": EVIL,
+        "image_id": image_id, "image_name": EVIL }),
     );
     let fault =
         format!("[[fault]]\naction = \"ListImage\"\ntimes = 2\ncode = {0}\nmessage = {0}\nstatus = 400\n", json!(EVIL));
     cloud.add_faults(&fault.replace("\\u007f", "\\u001b"));
-    let commands: &[&[&str]] = &[
-        &["doctor"],
-        &["reconcile"],
-        &["coverage"],
-        &["init", "--stdout"],
-        &["prune", "--dry-run"],
-        &["adopt", "golden", "--name", "*", "--dry-run"],
-        &["pause", "golden", "--reason", EVIL],
-        &["pin", bake["image_id"].as_str().unwrap(), "--reason", EVIL],
-        &["status"],
-        &["history"],
-        &["images"],
-        &["channels"],
-        &["audit"],
-        &["events"],
-        &["show", "1"],
-        &["why", EVIL],
-        &["plan", "--schedule", EVIL],
-    ];
-    for json in [false, true] {
-        for words in commands {
-            let words: Vec<&str> = words.iter().copied().chain(json.then_some("--json")).collect();
-            let output = host.run(&words);
-            for bytes in [&output.stdout, &output.stderr] {
-                let text = String::from_utf8(bytes.clone()).unwrap();
-                let found = text.chars().find(|c| is_hidden(*c) && !matches!(c, '\n' | '\t'));
-                assert!(found.is_none(), "{words:?}: {found:?} in {text}");
-                assert!(!text.lines().any(|line| line.starts_with("bake 7: succeeded")), "{words:?}: {text}");
-            }
-        }
+    (host, address, image_id)
+}
+
+#[test]
+fn names_with_escape_sequences_reach_no_terminal_no_page_and_no_log_raw() {
+    let cloud = Cloud::start();
+    let (mut host, page, image_id) = evil_host(&cloud);
+    let value = |arg: &clap::Arg| match arg.get_id().as_str() {
+        "schedule" | "schedule_option" | "words" | "subject" => "golden".to_owned(),
+        "image" | "images" => image_id.clone(),
+        "channel" => "prod".to_owned(),
+        "bake" => "1".to_owned(),
+        "code" => "no_good_image".to_owned(),
+        "shell" => "bash".to_owned(),
+        _ => EVIL.to_owned(),
+    };
+    // Those that would go on for ever.
+    let more = |words: &[String]| match words[0].as_str() {
+        "sim" => vec!["--faults".to_owned(), EVIL.to_owned()],
+        "demo" => vec!["--dir".to_owned(), format!("/dev/null/{EVIL}")],
+        _ => Vec::new(),
+    };
+    let mut lines: Vec<Vec<String>> = ["pause", "pin", "veto", "ack"]
+        .map(|name| {
+            let (words, command) = every_command().into_iter().find(|(words, _)| words[0] == name).unwrap();
+            [words, arguments(&command, |arg| arg.is_positional() || arg.get_id() == "reason", value)].concat()
+        })
+        .to_vec();
+    for (words, command) in every_command() {
+        let needed = |arg: &clap::Arg| arg.is_required_set();
+        let line = [words.clone(), more(&words), arguments(&command, needed, value)].concat();
+        lines.push([line.clone(), vec!["--json".to_owned()]].concat());
+        lines.push(line);
+        let is_free = |arg: &clap::Arg| arg.is_positional();
+        lines.push([words.clone(), more(&words), arguments(&command, is_free, |_| EVIL.to_owned())].concat());
     }
-    let log = host.log();
-    assert!(!log.chars().any(|c| is_hidden(c) && c != '\n'), "{log}");
-    assert!(!log.lines().any(|line| line.starts_with("bake 7")), "{log}");
+    let watch = host.command(&["status", "--watch"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    support::in_parallel(4, &lines, |line| {
+        let words: Vec<&str> = line.iter().map(String::as_str).collect();
+        let output = host.command(&words).current_dir(host.path(".")).stdin(Stdio::null()).output().unwrap();
+        for bytes in [output.stdout, output.stderr] {
+            assert_clean(line, &String::from_utf8(bytes).unwrap());
+        }
+    });
+    let escaped = EVIL.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+    let paths = ["", "schedule/golden", "bake/1", "bake/2", "history", "images", "status.json"].map(str::to_owned);
+    for path in paths.into_iter().chain([
+        format!("history?q={escaped}"),
+        format!("schedule/{escaped}"),
+        format!("?q={escaped}"),
+    ]) {
+        let answer = support::exchange(page, "GET", &format!("/{path}"), "");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        // The output of a hook keeps its lines, which are no lines of a page.
+        assert_visible(&path, body);
+        assert!(!body.contains("<script") || path == "status.json", "{path}: {body}");
+    }
+    host.stop();
+    let watched = watch.wait_with_output().unwrap();
+    assert_clean(&"status --watch", &String::from_utf8(watched.stdout).unwrap());
+    assert_clean(&"the log", &host.log());
 }
 
 #[test]

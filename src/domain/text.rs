@@ -21,20 +21,29 @@ pub const LONGEST_STORED: usize = 65_536;
 /// Maximum length of an error's own text, in characters: an error may quote what it could not read.
 pub const LONGEST_ERROR: usize = 2_000;
 
-/// Whether a character is invisible and acts on the text around it: control characters, marks of the direction of
-/// writing, separators of lines, tags.
+/// Whether a character is invisible: control characters, marks of the direction of writing, separators of lines, tags, and
+/// characters without width, by which two names differ that look the same. Selectors of variants stay, as emoji have them.
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
-            '\u{61c}'
-                | '\u{200e}'
-                | '\u{200f}'
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{61c}'
+                | '\u{115f}'
+                | '\u{1160}'
+                | '\u{17b4}'
+                | '\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'..='\u{200f}'
                 | '\u{2028}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
                 | '\u{feff}'
+                | '\u{ffa0}'
                 | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
         )
 }
 
@@ -79,6 +88,29 @@ fn clean_strings(value: &mut Value, longest: usize, clean: fn(&str, usize) -> Co
     }
 }
 
+/// JSON with escapes of JSON in place of hidden characters: the same document, and a terminal shows it as it is.
+pub fn escape_json(json: &str) -> Cow<'_, str> {
+    if !json.contains(is_hidden) {
+        return Cow::Borrowed(json);
+    }
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        push_json(&mut escaped, c);
+    }
+    Cow::Owned(escaped)
+}
+
+/// Appends a character of a JSON document, a hidden one as its escape. Line ends and tabs stay: they stand between values.
+pub fn push_json(json: &mut String, c: char) {
+    if !is_hidden(c) || matches!(c, '\n' | '\t') {
+        json.push(c);
+        return;
+    }
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        json.push_str(&format!("\\u{unit:04x}"));
+    }
+}
+
 fn bounded(text: &str, longest: usize, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
     let is_fine = |c: char| !is_hidden(c) || stays(c);
     let is_short = text.len() <= longest || text.chars().nth(longest).is_none();
@@ -119,6 +151,8 @@ mod tests {
             ("gnp.\u{202e}x", r"gnp.\u{202e}x"),
             ("\u{2066}a\u{2069}", r"\u{2066}a\u{2069}"),
             ("a\u{2028}b", r"a\u{2028}b"),
+            ("gold\u{200b}en\u{ad}\u{2060}\u{feff}", r"gold\u{200b}en\u{ad}\u{2060}\u{feff}"),
+            ("✅ ❤\u{fe0f}", "✅ ❤\u{fe0f}"),
             ("研发 desktop – ✓", "研发 desktop – ✓"),
         ] {
             assert_eq!(clean(from, 100), to);
@@ -132,6 +166,15 @@ mod tests {
         clean_json(&mut value, 5);
         // An escape is kept whole or left out.
         assert_eq!(value, json!({"a": ["x…", {"b": "中中中中…"}], "NextToken": "t".repeat(20), "n\\u{1b}": 1}));
+    }
+
+    #[test]
+    fn json_stays_the_same_document() {
+        let value = json!({"name": "a\u{9b}\u{202e}\u{e0041}\u{1b}\n中"});
+        let text = value.to_string();
+        let escaped = escape_json(&text);
+        assert!(!escaped.contains(is_hidden), "{escaped}");
+        assert_eq!(serde_json::from_str::<Value>(&escaped).unwrap(), value);
     }
 
     proptest! {

@@ -2,6 +2,8 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use crate::domain::text::clean;
+
 /// Everything but what needs no encoding anywhere in an address.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// Maximum length of a value; longer ones are cut.
@@ -23,7 +25,8 @@ impl Query {
             let (name, value) = pair.split_once('=')?;
             let value = decode(value);
             let value: String = value.trim().chars().take(LONGEST).collect();
-            (!value.is_empty()).then(|| (decode(name), value))
+            // The page shows it in the fields of its forms.
+            (!value.is_empty()).then(|| (decode(name), clean(&value, usize::MAX).into_owned()))
         });
         Self(pairs.collect())
     }
@@ -64,6 +67,7 @@ mod tests {
         assert_eq!(Query::parse(Some("page=0")).page(), 1);
         assert_eq!(Query::parse(Some("page=x%FF")).page(), 1);
         assert_eq!(Query::parse(None), Query::default());
+        assert_eq!(Query::parse(Some("q=a%1b[2J%e2%80%ae")).get("q"), Some(r"a\u{1b}[2J\u{202e}"));
         let long = Query::parse(Some(&format!("q={}", "x".repeat(9_999))));
         assert_eq!(long.get("q").unwrap().len(), LONGEST);
     }

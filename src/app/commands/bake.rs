@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    io::{BufRead as _, IsTerminal as _, Write as _},
+    io::{BufRead as _, IsTerminal as _},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use super::{
     outcome::{CommandOutput, Exit, Failure, Result, refused},
     output::short,
     table::wrapped,
-    terminal::{print_text, progress_line},
+    terminal::{print_error, print_question, print_text, progress_line},
 };
 use crate::{
     adapters::{
@@ -55,8 +55,7 @@ fn confirm(config: &Config) -> Result<()> {
             format!("--all makes {images} images of {schedules} schedules; add --yes to do it without a question");
         return Err(Failure::new(Exit::Usage, message));
     }
-    eprint!("Make {images} images of {schedules} schedules now? [y/N] ");
-    let _ = std::io::stderr().flush();
+    print_question(&format!("Make {images} images of {schedules} schedules now? [y/N] "));
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     if read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
@@ -104,7 +103,7 @@ async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> R
         seen = changes;
         if !context.json {
             if !has_begun && !rows.iter().all(is_over) {
-                eprintln!("{}", wrapped(&how_long(context, config, &rows), 2));
+                print_error(&wrapped(&how_long(context, config, &rows), 2));
             }
             for line in rows.iter().map(line_of) {
                 if reported.insert(line.clone()) {

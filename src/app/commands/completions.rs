@@ -29,6 +29,7 @@ use crate::{
     domain::{
         calendar::zone::Zone,
         schedule::{LATEST, Schedule},
+        text::{LONGEST_TEXT, clean},
         time::show,
     },
 };
@@ -127,7 +128,9 @@ impl Kind {
 }
 
 fn candidate(value: &str, help: String) -> CompletionCandidate {
-    CompletionCandidate::new(value).help(Some(help.into()))
+    // A row of an earlier version may have any text.
+    let help = clean(&help, LONGEST_TEXT).into_owned();
+    CompletionCandidate::new(clean(value, LONGEST_TEXT).into_owned()).help(Some(help.into()))
 }
 
 fn schedules(config: &Config) -> Vec<CompletionCandidate> {

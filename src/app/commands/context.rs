@@ -11,7 +11,7 @@ use std::{
 use super::{
     outcome::{CommandOutput, Exit, Failure, Result, refused},
     output::Zones,
-    table::{error_width, wrapped_lines},
+    terminal::print_error,
 };
 use crate::{
     adapters::{
@@ -39,7 +39,7 @@ impl Context<'_> {
     pub(super) fn config(&self) -> Result<Config> {
         let loaded = self.load()?;
         if !loaded.warnings.is_empty() {
-            eprint!("{}", wrapped_lines(&loaded.warnings.render(self.color_of_stderr()), error_width()));
+            print_error(&loaded.warnings.render(self.color_of_stderr()));
         }
         Ok(loaded.config)
     }
@@ -64,7 +64,10 @@ impl Context<'_> {
         match config::load_lenient(self.config_path, &self.environment) {
             (Some(config), problems) if !config.files.is_empty() => {
                 if problems.has_errors() {
-                    eprintln!("warning: the configuration has {}; see `imagebaked check`", problems.summary());
+                    print_error(&format!(
+                        "warning: the configuration has {}; see `imagebaked check`",
+                        problems.summary()
+                    ));
                 }
                 Ok(config)
             }

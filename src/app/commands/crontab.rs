@@ -13,6 +13,7 @@ use super::{
     context::Context,
     outcome::{CommandOutput, Exit, Failure, Result},
     output::schedules,
+    terminal::print_error,
 };
 use crate::{
     adapters::config::crontab::{self, Entry},
@@ -31,7 +32,7 @@ pub fn import(context: &Context<'_>, args: &CrontabImportArgs) -> Result {
     let left_out: Vec<_> =
         entries.iter().filter_map(|entry| if let Entry::LeftOut(it) = entry { Some(it) } else { None }).collect();
     if found.is_empty() {
-        eprintln!("warning: no line names an instance (ecd-… or ws-…)");
+        print_error("warning: no line names an instance (ecd-… or ws-…)");
     }
     if context.json {
         return Ok(CommandOutput::done(format!("{}\n", json!({ "schedules": found, "left_out": left_out }))));

@@ -10,6 +10,7 @@ use super::{
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{Rows, Zones},
     prune,
+    terminal::print_error,
 };
 use crate::{
     adapters::{
@@ -122,7 +123,9 @@ async fn images_of(context: &Context<'_>, current: &Config, edited: &Config) -> 
     read.await
         .map_err(|error| {
             let error = chain(&error);
-            eprintln!("warning: the history cannot be read, so the effect of the edit on images is unknown: {error}");
+            print_error(&format!(
+                "warning: the history cannot be read, so the effect of the edit on images is unknown: {error}"
+            ));
         })
         .ok()
 }

@@ -22,6 +22,7 @@ use super::{
     inventory::{Machine, kind_label, list_all},
     outcome::{CommandOutput, Exit, Failure, Result},
     output::schedules,
+    terminal::print_error,
 };
 use crate::{
     adapters::{
@@ -199,7 +200,8 @@ async fn machines(context: &Context<'_>, args: &InitArgs, settings: &config::Con
         return Err(Failure::new(failure.exit, format!("{}\nNothing was written.", failure.message)));
     }
     for failure in failures {
-        eprintln!("warning: {}; they are left out", failure.message.replace('\n', ". ").trim_end_matches('.'));
+        let message = failure.message.replace('\n', ". ");
+        print_error(&format!("warning: {}; they are left out", message.trim_end_matches('.')));
     }
     machines.sort_by(|a, b| (a.kind.as_str(), &a.name, &a.id).cmp(&(b.kind.as_str(), &b.name, &b.id)));
     Ok(machines)

@@ -6,11 +6,12 @@ use std::{
     process::ExitCode,
 };
 
+pub use self::terminal::{print_error, print_usage, usage_text};
 use self::{
     context::{Context, environment},
     outcome::{CommandOutput, Exit},
-    table::{error_width, terminal_width, wrapped_lines},
-    terminal::{print_error, print_text, write_text},
+    table::{terminal_width, wrapped_lines},
+    terminal::{print_text, write_text},
 };
 use super::cli::{Cli, ColorChoice, Command, CrontabCommand};
 use crate::{adapters::tzdata, domain::calendar::zone};
@@ -63,26 +64,6 @@ pub fn version_details() {
     let environment = environment();
     tzdata::use_the_newer(&tzdata::directory(|name| environment.get(name).cloned()));
     print_text(&format!("time zones: {}\n", zone::release()));
-}
-
-/// Prints a wrong command line's error; help and version are none, and go where they belong.
-///
-/// # Errors
-///
-/// What writing them met.
-pub fn print_usage(error: &clap::Error) -> io::Result<()> {
-    match error_width().filter(|_| error.use_stderr()) {
-        Some(width) => {
-            let text = if std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
-                error.render().ansi().to_string()
-            } else {
-                error.render().to_string()
-            };
-            let text = wrapped_lines(&text, Some(width));
-            io::Write::write_all(&mut io::stderr(), text.as_bytes())
-        }
-        None => error.print(),
-    }
 }
 
 fn version() -> CommandOutput {

@@ -15,7 +15,7 @@ use super::{
     output::{NONE, Rows, relative},
     prune,
     table::{room, terminal_width, wrapped, wrapped_lines},
-    terminal::{print_text, try_print_text},
+    terminal::{print_error, print_text, try_print_text},
 };
 use crate::{
     adapters::{
@@ -122,9 +122,9 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let state_dir = context.state_dir(&config).await;
     let history = KnownHistory::read(&state_dir).await.unwrap_or_else(|error| {
         let error = chain(&error);
-        eprintln!(
+        print_error(&format!(
             "warning: the history cannot be read, so versions are counted from 1 and pauses are not known: {error}"
-        );
+        ));
         KnownHistory::default()
     });
     let limit = args.limit.unwrap_or(if context.json { JSON_LIMIT } else { TABLE_LIMIT });

@@ -1,27 +1,33 @@
-//! Standard output and the terminal.
+//! Standard output, standard error and the terminal: the only place that prints, but for an export.
 
 use std::{
     borrow::Cow,
-    fmt::Write as _,
+    ffi::OsString,
     io::{self, IsTerminal, Write},
+    path::Path,
+    sync::LazyLock,
 };
 
 use super::table::{error_width, wrapped_lines};
-use crate::domain::text::is_hidden;
+use crate::domain::text::{clean, clean_lines, is_hidden, push_json};
+
+/// Arguments with line ends or tabs, each with its text in one line: an output that quotes one has no lines of it.
+static ARGUMENTS: LazyLock<Vec<(String, String)>> =
+    LazyLock::new(|| in_one_line(&std::env::args_os().collect::<Vec<_>>()));
 
 /// Reports progress to a terminal; not to programs and logs.
 pub(super) fn progress(step: &str) {
-    if std::io::stderr().is_terminal() {
-        eprintln!("{step} …");
+    if io::stderr().is_terminal() {
+        print_error(&format!("{step} …"));
     }
 }
 
 /// Shows a line in place of the last one on a terminal; an empty one removes it. Nothing elsewhere.
 pub(super) fn progress_line(line: &str) {
-    let mut stderr = std::io::stderr();
+    let mut stderr = io::stderr();
     if stderr.is_terminal() {
         // Nobody reads a terminal that is gone.
-        let _ = write!(stderr, "\r\u{1b}[K{}", printable(line)).and_then(|()| stderr.flush());
+        let _ = write!(stderr, "\r\u{1b}[K{}", printable(line, &ARGUMENTS)).and_then(|()| stderr.flush());
     }
 }
 
@@ -33,7 +39,7 @@ pub(super) fn print_text(text: &str) {
 /// Prints; returns whether the output is open. Texts are cleaned where they come in; a history of an earlier version may
 /// have others, so that only colours pass here.
 pub(super) fn try_print_text(text: &str) -> bool {
-    print_raw(&printable(text))
+    print_raw(&printable(text, &ARGUMENTS))
 }
 
 /// Moves the cursor or clears lines.
@@ -41,33 +47,96 @@ pub(super) fn control(sequence: &str) {
     print_raw(sequence);
 }
 
-/// An error on standard error.
-pub(super) fn print_error(text: &str) {
-    eprintln!("{}", wrapped_lines(&printable(text), error_width()));
-}
-
 /// Prints what a command has to say to people and programs; the error of a full disk is the caller's.
 pub(super) fn write_text(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(printable(text).as_bytes()).and_then(|()| stdout.flush())
+    write_raw(&printable(text, &ARGUMENTS))
+}
+
+/// An error or a warning on standard error.
+pub fn print_error(text: &str) {
+    let text = printable(text.trim_end_matches('\n'), &ARGUMENTS);
+    let _ = writeln!(io::stderr(), "{}", wrapped_lines(&text, error_width()));
+}
+
+/// A question on standard error: without a line end.
+pub(super) fn print_question(question: &str) {
+    let mut stderr = io::stderr();
+    let _ = write!(stderr, "{}", printable(question, &ARGUMENTS)).and_then(|()| stderr.flush());
+}
+
+/// Help, the version, or what is wrong with the command line, on the stream that they belong to.
+///
+/// # Errors
+///
+/// What the standard output answered.
+pub fn print_usage(error: &clap::Error) -> io::Result<()> {
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if error.use_stderr() {
+        print_error(&usage(error, io::stderr().is_terminal() && !is_plain, &ARGUMENTS));
+        Ok(())
+    } else {
+        write_raw(&usage(error, io::stdout().is_terminal() && !is_plain, &ARGUMENTS))
+    }
+}
+
+/// [`print_usage`] as text, for a command line with these arguments.
+pub fn usage_text(error: &clap::Error, color: bool, arguments: &[OsString]) -> String {
+    usage(error, color, &in_one_line(arguments))
+}
+
+fn usage(error: &clap::Error, color: bool, arguments: &[(String, String)]) -> String {
+    // Without colours the library leaves out all that begins like one, also within the arguments, which hides them.
+    let text = error.render().ansi().to_string();
+    let text = printable(&text, arguments).into_owned();
+    if color { text } else { without_colors(&text) }
 }
 
 fn print_raw(text: &str) -> bool {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
+    write_raw(text).is_ok()
+}
+
+fn write_raw(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+}
+
+/// The arguments with line ends or tabs and, of those that are paths, the folders above.
+fn in_one_line(arguments: &[OsString]) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for argument in arguments.iter().map(|argument| argument.to_string_lossy()) {
+        let value = argument.split_once('=').map_or("", |(_, value)| value);
+        let folders = Path::new(&*argument).ancestors().chain(Path::new(value).ancestors()).filter_map(Path::to_str);
+        for text in [&*argument, value].into_iter().chain(folders) {
+            // One that is nothing but a line end would be found at the end of each line.
+            if text.contains(['\n', '\t']) && !text.trim().is_empty() {
+                let line = clean(text, usize::MAX).into_owned();
+                // Texts of errors have only their line ends left.
+                found.push((clean_lines(text, usize::MAX).into_owned(), line.clone()));
+                found.push((text.to_owned(), line));
+            }
+        }
+    }
+    found.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+    found
 }
 
 /// The text with escapes in place of hidden characters, except for line ends, tabs and colours. In JSON they are escapes
 /// of JSON.
-fn printable(text: &str) -> Cow<'_, str> {
+fn printable<'a>(text: &'a str, arguments: &[(String, String)]) -> Cow<'a, str> {
+    let mut text = Cow::Borrowed(text);
+    for (argument, line) in arguments {
+        if text.contains(argument.as_str()) {
+            text = Cow::Owned(text.replace(argument, line));
+        }
+    }
     let is_plain = |c: char| !is_hidden(c) || matches!(c, '\n' | '\t');
     if text.chars().all(is_plain) {
-        return Cow::Borrowed(text);
+        return text;
     }
     // Long JSON is printed in pieces, each of which begins with a value.
     let is_json = text.trim_start_matches(',').starts_with(['{', '[']);
     let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
+    let mut rest = &*text;
     while let Some(c) = rest.chars().next() {
         let color = color(rest);
         if color > 0 {
@@ -75,9 +144,7 @@ fn printable(text: &str) -> Cow<'_, str> {
         } else if is_plain(c) {
             shown.push(c);
         } else if is_json {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                let _ = write!(shown, "\\u{unit:04x}");
-            }
+            push_json(&mut shown, c);
         } else {
             shown.extend(c.escape_default());
         }
@@ -86,11 +153,28 @@ fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Length of the colour at the beginning of a text: `ESC [`, numbers and semicolons, `m`.
+fn without_colors(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let color = color(rest);
+        if color == 0 {
+            plain.push(c);
+        }
+        rest = &rest[color.max(c.len_utf8())..];
+    }
+    plain
+}
+
+/// Length of the colour at the beginning of a text: `ESC [`, numbers and semicolons, `m`. Only what the program uses itself:
+/// others hide text or make it blink.
 fn color(text: &str) -> usize {
     let Some(rest) = text.strip_prefix("\u{1b}[") else { return 0 };
-    let numbers = rest.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b';').count();
-    if rest[numbers..].starts_with('m') { 2 + numbers + 1 } else { 0 }
+    let length = rest.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b';').count();
+    let is_own =
+        |number: &str| number.is_empty() || matches!(number.parse(), Ok(0u8..=4 | 22 | 30..=37 | 39 | 90..=97));
+    let is_color = rest[length..].starts_with('m') && rest[..length].split(';').all(is_own);
+    if is_color { 2 + length + 1 } else { 0 }
 }
 
 #[cfg(test)]
@@ -100,11 +184,19 @@ mod tests {
     #[test]
     fn only_colours_lines_and_tabs_reach_a_terminal() {
         let own = "1  \u{1b}[31;1mfailed\u{1b}[0m\tx\n";
-        assert_eq!(printable(own), own);
-        assert_eq!(printable("a\u{1b}[2Jb\u{1b}]0;t\u{7}\r\u{9b}5n"), r"a\u{1b}[2Jb\u{1b}]0;t\u{7}\r\u{9b}5n");
+        assert_eq!(printable(own, &[]), own);
+        assert_eq!(printable("hidden\u{1b}[8m \u{1b}[31;5m", &[]), r"hidden\u{1b}[8m \u{1b}[31;5m");
+        assert_eq!(printable("a\u{1b}[2Jb\u{1b}]0;t\u{7}\r\u{9b}5n", &[]), r"a\u{1b}[2Jb\u{1b}]0;t\u{7}\r\u{9b}5n");
         let json = serde_json::json!({"name": "a\u{9b}\u{202e}\u{e0041}"});
-        let shown = printable(&json.to_string()).into_owned();
+        let shown = printable(&json.to_string(), &[]).into_owned();
         assert!(shown.is_ascii(), "{shown}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), json, "it is the same JSON");
+    }
+
+    #[test]
+    fn an_argument_that_is_quoted_stays_in_one_line() {
+        let arguments = ["--config=a\nbake 7: succeeded", "x\ty", "\n"].map(OsString::from);
+        let text = printable("cannot read a\nbake 7: succeeded:\n  x\ty\n", &in_one_line(&arguments)).into_owned();
+        assert_eq!(text, "cannot read a\\nbake 7: succeeded:\n  x\\ty\n");
     }
 }
