@@ -13,6 +13,7 @@ use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use super::{
     DATABASE_FILE, Reader, StoreError,
     audit::insert_audit,
+    border::{self, BorderError},
     failed, lineage,
     location::{COMPANIONS, lock, state_folder},
     schema,
@@ -23,6 +24,7 @@ use crate::{
     domain::{
         event::{Action, AuditLine},
         health::{Subject, SubjectKind},
+        text::{LONGEST_TEXT, clean},
     },
 };
 
@@ -75,6 +77,14 @@ pub enum BackupError {
         /// The file.
         path: PathBuf,
         /// The differences.
+        what: String,
+    },
+    /// Rows that no history can have.
+    #[error("{} has rows that no history has: {what}", path.display())]
+    Rows {
+        /// The file.
+        path: PathBuf,
+        /// The first of them.
         what: String,
     },
     /// The copy is incomplete or damaged.
@@ -221,6 +231,10 @@ pub async fn restore(
     progress: Progress<'_>,
 ) -> Result<Restored, BackupError> {
     // Before all else: no directory is created for a missing file.
+    if !fs::metadata(backup).map_err(file("read", backup))?.is_file() {
+        // A pipe would be waited for.
+        return Err(file("read", backup)(io::Error::other("it is no regular file")));
+    }
     File::open(backup).map_err(file("read", backup))?;
     let folder = state_folder(state_dir)?;
     let _lock = lock(&folder, state_dir)?;
@@ -233,13 +247,25 @@ pub async fn restore(
     reader.close().await;
     copied?;
     let options = SqliteConnectOptions::new().filename(incoming.path());
+    let options = options.foreign_keys(false);
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed("be opened"))?;
+    progress("cleaning its rows");
+    let changed = border::clean_rows(&mut connection).await.map_err(|error| match error {
+        BorderError::Store(error) => BackupError::Store(error),
+        error @ BorderError::Value { .. } => {
+            BackupError::Rows { path: backup.to_owned(), what: clean(&error.to_string(), LONGEST_TEXT).into_owned() }
+        }
+    })?;
+    let hidden = match changed {
+        0 => String::new(),
+        n => format!("; hidden characters, or too many, were replaced in {n} rows"),
+    };
     let line = AuditLine {
         at: now,
         who,
         action: Action::Restore,
         subject: Subject::only(SubjectKind::History),
-        detail: format!("from {}", backup.display()),
+        detail: format!("from {}{hidden}", clean(&backup.display().to_string(), LONGEST_TEXT)),
     };
     // The backup may be of a version without events; the next start records that the history was restored.
     insert_audit(&mut connection, &line).await?;

@@ -9,6 +9,7 @@ mod backup;
 mod backup_folder;
 mod bake_rows;
 mod batch;
+mod border;
 mod brakes;
 mod channels;
 mod checks;
@@ -89,6 +90,8 @@ fn instant(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(millis).unwrap_or_default()
 }
 
+#[cfg(test)]
+mod border_tests;
 #[cfg(test)]
 mod execution_tests;
 #[cfg(test)]

@@ -18,6 +18,9 @@ pub(super) const SCHEMA_OBJECTS: &str = "
 SELECT type, name, sql FROM sqlite_schema
 WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite^_%' ESCAPE '^' AND name <> '_sqlx_migrations'";
 
+/// How texts are stored.
+pub(super) const ENCODING: &str = "PRAGMA encoding";
+
 /// Version, name and text of each file of `migrations`, by the build script.
 const FILES: &[(i64, &str, &str)] = &include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
 
@@ -50,6 +53,13 @@ type Objects = BTreeMap<(String, String), String>;
 /// A statement fails.
 pub(super) async fn differences(connection: &mut SqliteConnection, migration: i64) -> Result<Vec<String>, StoreError> {
     let mut found = applied_differences(connection, migration).await?;
+    let encoding: String = sqlx::query_scalar(ENCODING)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed("read how its texts are stored"))?;
+    if encoding != "UTF-8" {
+        found.push(format!("its texts are stored as {encoding}"));
+    }
     let reference = SqliteConnectOptions::new().in_memory(true).foreign_keys(false);
     let step = "compare its schema";
     // A pool of one connection: with a connection alone the future could not change its thread.

@@ -25,6 +25,9 @@ pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
     bake_rows {
         BAKE_ROW_COLUMNS, BAKE_ROW, NEWEST_BAKE, ROW_COVERING, ATTEMPTS_OF, SETTINGS_OF, COUNTS_SINCE
     }
+    border {
+        LAST_NUMBER, TRIGGERS
+    }
     brakes {
         SET_JUDGED, LINE_RULES, SET_LINE_RULES, DROP_LINE_RULES, COUNTED_DELETIONS, BRAKES, SET_BRAKES, DROP_BRAKES
     }
@@ -103,7 +106,7 @@ pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
         REMOVE_REBUILT_RANGES, UNCOUNT_REBUILT, WAKE_UNKNOWN, INSERT_REBUILT_IMAGES
     }
     schema {
-        APPLIED_MIGRATIONS, SCHEMA_OBJECTS
+        ENCODING, APPLIED_MIGRATIONS, SCHEMA_OBJECTS
     }
     schedule_rows {
         NEWEST_ROWS, NEWEST_GOOD_IMAGES
@@ -132,7 +135,7 @@ pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
 };
 
 /// SQL that is no statement of the list: the frame of transactions, and texts that are made for a table or a number.
-const OTHER_SQL: [&str; 9] = [
+const OTHER_SQL: [&str; 13] = [
     "BEGIN",
     "BEGIN IMMEDIATE",
     "COMMIT",
@@ -140,6 +143,10 @@ const OTHER_SQL: [&str; 9] = [
     "SELECT count(*) FROM {}",
     "SELECT json_object({}) FROM {} ORDER BY {}",
     "DELETE FROM {}",
+    "DROP TRIGGER \"{name}\"",
+    "SELECT {all} FROM {} ORDER BY {keys} LIMIT {PAGE}",
+    "SELECT {all} FROM {} WHERE ({keys}) > ({marks}) ORDER BY {keys} LIMIT {PAGE}",
+    "UPDATE {} SET {} WHERE {}",
     "INSERT INTO {} ({}) SELECT {} FROM json_each(?1)",
     "PRAGMA user_version = {new}",
 ];

@@ -35,15 +35,12 @@ use tokio::runtime::Handle;
 use super::{
     DATABASE_FILE, Reader, StoreError,
     backup::{BackupError, Incoming, Progress, Restored, verify_history},
-    failed,
+    border, failed,
     location::{lock, state_folder},
     schema::{self, MIGRATIONS},
     tables::{self, Kind, Rows, Table},
 };
-use crate::domain::{
-    bake::State,
-    text::{LONGEST_STORED, LONGEST_TEXT, clean, clean_lines, clean_stored_json, is_hidden},
-};
+use crate::domain::text::{LONGEST_TEXT, clean, escape_json};
 
 /// Incremented when a change would make an older version misread a document.
 const FORMAT: u32 = 1;
@@ -167,7 +164,7 @@ impl Reader {
             let mut rows = sqlx::query_scalar::<_, String>(sql).fetch(&mut *moment);
             let mut separator = "\n";
             while let Some(row) = rows.try_next().await.map_err(failed("be read"))? {
-                write!(out, "{separator}{row}").map_err(TransferError::Write)?;
+                write!(out, "{separator}{}", escape_json(&row)).map_err(TransferError::Write)?;
                 separator = ",\n";
             }
             write!(out, "\n]").map_err(TransferError::Write)?;
@@ -351,14 +348,20 @@ impl Inlet<'_> {
         {
             return refuse(format!("{key:?} is neither text nor a number nor null"));
         }
-        for value in row.values_mut() {
-            clean_value(value);
-        }
-        // The schema does not restrict words; the program does.
-        if let Some(Value::String(state)) = row.get("state").filter(|_| self.table == "bakes")
-            && !State::WORDS.contains(&state.as_str())
-        {
-            return refuse(format!("{state:?} is no state"));
+        for (column, value) in &mut row {
+            let fault = match value {
+                Value::Number(number) => border::number_fault(column, number.as_i64()),
+                Value::String(text) => {
+                    if let Some(cleaned) = border::cleaned(text.as_bytes()) {
+                        *text = cleaned;
+                    }
+                    border::text_fault(self.table, column, text)
+                }
+                _ => None,
+            };
+            if let Some(fault) = fault {
+                return refuse(fault);
+            }
         }
         self.batch.push(row);
         if self.batch.len() >= BATCH { self.flush() } else { Ok(()) }
@@ -379,26 +382,6 @@ impl Inlet<'_> {
             source,
         })?;
         Ok(())
-    }
-}
-
-/// Cleans a text of a row, and one that is JSON inside its strings. Earlier versions stored some texts of the cloud as
-/// they came.
-fn clean_value(value: &mut Value) {
-    let Value::String(text) = value else { return };
-    let is_plain = |c: char| !is_hidden(c) || matches!(c, '\n' | '\t');
-    if text.len() <= LONGEST_STORED && text.chars().all(is_plain) && !text.contains("\\u") {
-        return;
-    }
-    match serde_json::from_str::<Value>(text) {
-        Ok(mut inside) if inside.is_object() || inside.is_array() => {
-            let before = inside.clone();
-            clean_stored_json(&mut inside, LONGEST_STORED);
-            if inside != before {
-                *text = inside.to_string();
-            }
-        }
-        _ => *text = clean_lines(text, LONGEST_STORED).into_owned(),
     }
 }
 
@@ -506,21 +489,7 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
-    use crate::adapters::store::Store;
-
-    #[test]
-    fn texts_of_rows_are_cleaned_also_inside_json() {
-        let cleaned = |text: &str| {
-            let mut value = Value::from(text);
-            clean_value(&mut value);
-            value.as_str().unwrap().to_owned()
-        };
-        assert_eq!(cleaned("a\u{1b}[2Jb\n\tc"), "a\\u{1b}[2Jb\n\tc");
-        assert_eq!(cleaned(r#"{"reason":"x\u001b","ids":[1]}"#), r#"{"ids":[1],"reason":"x\\u{1b}"}"#);
-        let same = r#"{"z":"\n","a":"\u00e9"}"#;
-        assert_eq!(cleaned(same), same, "what is clean keeps its order and spelling");
-        assert_eq!(cleaned(&"x".repeat(LONGEST_STORED + 1)).chars().count(), LONGEST_STORED);
-    }
+    use crate::{adapters::store::Store, domain::text::is_hidden};
 
     #[tokio::test(flavor = "multi_thread")]
     async fn an_import_of_a_table_with_a_long_name_ends_with_a_short_error() {

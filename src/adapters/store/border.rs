@@ -1,0 +1,288 @@
+//! What a restored or imported history may have in its rows: texts without hidden characters and of bounded length, numbers
+//! that its columns can mean. Whoever made the file may have written anything into it, and earlier versions stored some
+//! texts of the cloud as they came.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+use sqlx::{
+    AssertSqlSafe, Connection as _, Row as _, SqliteConnection, TypeInfo as _, ValueRef as _,
+    query::Query,
+    sqlite::{Sqlite, SqliteArguments, SqliteRow},
+};
+
+use super::{
+    StoreError, failed,
+    tables::{self, Kind, Table},
+};
+use crate::domain::{
+    bake::State,
+    text::{LONGEST_STORED, clean_lines, clean_stored_json, is_hidden},
+};
+
+/// All triggers with the statements that make them.
+pub(super) const TRIGGERS: &str = "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name";
+
+/// The last number that was given to a row of a table whose numbers are never given twice.
+pub(super) const LAST_NUMBER: &str = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence";
+
+/// Tables that no export has, and a copy has.
+const OWN: [&str; 2] = ["channels_due", "lineage"];
+/// Rows that are in memory at once.
+const PAGE: usize = 1000;
+/// The last millisecond of the year 9999 since 1970: no number of the history is larger, and instants are shown up to here.
+const LAST_INSTANT: i64 = 253_402_300_799_999;
+/// Bound of a version: what is added to it stays a version.
+const LAST_VERSION: i64 = 1_000_000_000;
+const STEP: &str = "clean its rows";
+
+/// Why rows are refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BorderError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A value.
+    #[error("{table}: {what}")]
+    Value { table: &'static str, what: String },
+}
+
+/// A text without hidden characters, and one that is JSON without them inside its strings; `None` if it is so already.
+pub(super) fn cleaned(text: &[u8]) -> Option<String> {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t');
+    let has_escape = text.windows(2).any(|two| two == b"\\u");
+    if text.len() <= LONGEST_STORED && !has_escape && text.iter().all(is_plain) {
+        return None;
+    }
+    let text = String::from_utf8_lossy(text);
+    let is_new = matches!(text, Cow::Owned(_));
+    let is_plain = |c: char| !is_hidden(c) || matches!(c, '\n' | '\t');
+    if text.len() <= LONGEST_STORED && !has_escape && text.chars().all(is_plain) {
+        return is_new.then(|| text.into_owned());
+    }
+    match serde_json::from_str::<Value>(&text) {
+        Ok(mut inside) if inside.is_object() || inside.is_array() => {
+            let before = inside.clone();
+            clean_stored_json(&mut inside, LONGEST_STORED);
+            (is_new || inside != before).then(|| inside.to_string())
+        }
+        _ => match clean_lines(&text, LONGEST_STORED) {
+            Cow::Owned(cleaned) => Some(cleaned),
+            Cow::Borrowed(_) => is_new.then(|| text.clone().into_owned()),
+        },
+    }
+}
+
+/// What is wrong with a number of a column.
+pub(super) fn number_fault(column: &str, number: Option<i64>) -> Option<String> {
+    let last = if matches!(column, "version" | "last_version" | "above") { LAST_VERSION } else { LAST_INSTANT };
+    match number {
+        Some(number) if (0..=last).contains(&number) => None,
+        Some(number) => Some(format!("{column:?} is {number}, which is not from 0 to {last}")),
+        None => Some(format!("{column:?} is not a whole number")),
+    }
+}
+
+/// What is wrong with a text of a column: the schema does not restrict all words, the program does.
+pub(super) fn text_fault(table: &str, column: &str, text: &str) -> Option<String> {
+    let is_unknown = table == "bakes" && column == "state" && !State::WORDS.contains(&text);
+    is_unknown.then(|| format!("{text:?} is no state"))
+}
+
+/// Cleans all rows of a history that is not in use yet. Returns the number of those that were not clean.
+///
+/// # Errors
+///
+/// `BorderError` if a value cannot be of a history, or two rows have one key when they are clean.
+pub(super) async fn clean_rows(connection: &mut SqliteConnection) -> Result<u64, BorderError> {
+    let mut transaction = connection.begin().await.map_err(failed(STEP))?;
+    // They would refuse changes of what is only added to, and move channels.
+    let triggers: Vec<(String, String)> =
+        sqlx::query_as(TRIGGERS).fetch_all(&mut *transaction).await.map_err(failed(STEP))?;
+    for (name, _) in &triggers {
+        execute(&mut transaction, format!("DROP TRIGGER \"{name}\"")).await?;
+    }
+    let mut changed = 0;
+    let own = OWN.map(|name| Table { name, kind: Kind::State });
+    for table in tables::present(&mut transaction).await?.into_iter().chain(own) {
+        changed += clean_table(&mut transaction, table).await?;
+    }
+    check_last_number(&mut transaction).await?;
+    for (_, sql) in triggers {
+        execute(&mut transaction, sql).await?;
+    }
+    transaction.commit().await.map_err(failed(STEP))?;
+    Ok(changed)
+}
+
+/// After the largest number SQLite would give none any more.
+async fn check_last_number(connection: &mut SqliteConnection) -> Result<(), BorderError> {
+    let table = "sqlite_sequence";
+    let (columns, _) = tables::columns(connection, Table { name: table, kind: Kind::State }).await?;
+    if columns.is_empty() {
+        return Ok(());
+    }
+    let last: Option<i64> = sqlx::query_scalar(LAST_NUMBER).fetch_one(connection).await.ok();
+    number_fault("seq", last).map_or(Ok(()), |what| Err(BorderError::Value { table, what }))
+}
+
+async fn execute(connection: &mut SqliteConnection, sql: String) -> Result<(), StoreError> {
+    sqlx::query(AssertSqlSafe(sql)).execute(connection).await.map_err(failed(STEP)).map(drop)
+}
+
+/// A value as it is stored.
+#[derive(Debug, Clone)]
+enum Cell {
+    Null,
+    Number(i64),
+    Text(Vec<u8>),
+    Other,
+}
+
+async fn clean_table(connection: &mut SqliteConnection, table: Table) -> Result<u64, BorderError> {
+    let (columns, key) = tables::columns(connection, table).await?;
+    if columns.is_empty() {
+        // A history of an earlier version does not have it.
+        return Ok(0);
+    }
+    let all = quoted(&columns).join(", ");
+    let (keys, marks) = (quoted(&key).join(", "), vec!["?"; key.len()].join(", "));
+    let first = format!("SELECT {all} FROM {} ORDER BY {keys} LIMIT {PAGE}", table.name);
+    let next = format!("SELECT {all} FROM {} WHERE ({keys}) > ({marks}) ORDER BY {keys} LIMIT {PAGE}", table.name);
+    let of_key = |row: &[Cell]| -> Vec<Cell> {
+        key.iter().filter_map(|name| row.get(columns.iter().position(|column| column == name)?).cloned()).collect()
+    };
+    let (mut after, mut changed) = (Vec::new(), 0);
+    loop {
+        let sql = if after.is_empty() { first.clone() } else { next.clone() };
+        let page = with(sqlx::query(AssertSqlSafe(sql)), &after)?;
+        let page = page.fetch_all(&mut *connection).await.map_err(failed(STEP))?;
+        for row in &page {
+            let row = cells(row)?;
+            after = of_key(&row);
+            let changes = changes(table, &columns, &row)?;
+            if !changes.is_empty() {
+                update(connection, table, &key, &after, changes).await?;
+                changed += 1;
+            }
+        }
+        if page.len() < PAGE {
+            return Ok(changed);
+        }
+    }
+}
+
+/// The new texts of a row, each with its column.
+fn changes<'a>(table: Table, columns: &'a [String], row: &[Cell]) -> Result<Vec<(&'a str, Cell)>, BorderError> {
+    let mut changes = Vec::new();
+    for (column, cell) in columns.iter().zip(row) {
+        let fault = match cell {
+            Cell::Null => None,
+            Cell::Number(number) => number_fault(column, Some(*number)),
+            Cell::Other => Some(format!("{column:?} is neither text nor a whole number")),
+            Cell::Text(text) => {
+                let clean = cleaned(text);
+                let fault = text_fault(table.name, column, clean.as_deref().unwrap_or(&String::from_utf8_lossy(text)));
+                changes.extend(clean.map(|text| (column.as_str(), Cell::Text(text.into_bytes()))));
+                fault
+            }
+        };
+        if let Some(what) = fault {
+            return Err(BorderError::Value { table: table.name, what });
+        }
+    }
+    Ok(changes)
+}
+
+async fn update(
+    connection: &mut SqliteConnection,
+    table: Table,
+    key: &[String],
+    row: &[Cell],
+    changes: Vec<(&str, Cell)>,
+) -> Result<(), BorderError> {
+    let set: Vec<_> = changes.iter().map(|(column, _)| format!("\"{column}\" = ?")).collect();
+    let place: Vec<_> = quoted(key).into_iter().map(|column| format!("{column} = ?")).collect();
+    let sql = format!("UPDATE {} SET {} WHERE {}", table.name, set.join(", "), place.join(" AND "));
+    let values: Vec<Cell> = changes.into_iter().map(|(_, cell)| cell).chain(row.iter().cloned()).collect();
+    let updated = with(sqlx::query(AssertSqlSafe(sql)), &values)?.execute(connection).await;
+    match updated {
+        Ok(_) => Ok(()),
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+            let what = "two rows differ in hidden characters of their key alone".to_owned();
+            Err(BorderError::Value { table: table.name, what })
+        }
+        Err(error) => Err(failed(STEP)(error).into()),
+    }
+}
+
+fn quoted(columns: &[String]) -> Vec<String> {
+    columns.iter().map(|column| format!("\"{column}\"")).collect()
+}
+
+/// The query with these values. A key that is no valid text cannot be bound, so that its row is not found again.
+fn with<'q>(
+    mut query: Query<'q, Sqlite, SqliteArguments>,
+    values: &[Cell],
+) -> Result<Query<'q, Sqlite, SqliteArguments>, BorderError> {
+    for value in values {
+        query = match value {
+            Cell::Number(number) => query.bind(*number),
+            Cell::Text(text) => {
+                let Ok(text) = String::from_utf8(text.clone()) else {
+                    let what = "a key is not UTF-8".to_owned();
+                    return Err(BorderError::Value { table: "a table", what });
+                };
+                query.bind(text)
+            }
+            Cell::Null | Cell::Other => query.bind(None::<String>),
+        };
+    }
+    Ok(query)
+}
+
+fn cells(row: &SqliteRow) -> Result<Vec<Cell>, BorderError> {
+    let cell = |index| -> Result<Cell, sqlx::Error> {
+        let value = row.try_get_raw(index)?;
+        if value.is_null() {
+            return Ok(Cell::Null);
+        }
+        Ok(match value.type_info().name() {
+            "INTEGER" => Cell::Number(row.try_get_unchecked(index)?),
+            "TEXT" => Cell::Text(row.try_get_unchecked(index)?),
+            _ => Cell::Other,
+        })
+    };
+    (0..row.len()).map(cell).collect::<Result<_, _>>().map_err(|error| failed(STEP)(error).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_rows_are_cleaned_also_inside_json() {
+        let clean = |text: &str| cleaned(text.as_bytes()).unwrap_or_else(|| text.to_owned());
+        assert_eq!(clean("a\u{1b}[2Jb\n\tc"), "a\\u{1b}[2Jb\n\tc");
+        assert_eq!(clean(r#"{"reason":"x\u001b","ids":[1]}"#), r#"{"ids":[1],"reason":"x\\u{1b}"}"#);
+        let same = r#"{"z":"\n","a":"\u00e9"}"#;
+        assert_eq!(clean(same), same, "what is clean keeps its order and spelling");
+        assert_eq!(clean(&"x".repeat(LONGEST_STORED + 1)).chars().count(), LONGEST_STORED);
+        assert_eq!(clean("研发 – ✓"), "研发 – ✓");
+        assert_eq!(cleaned(b"a\xff\0b").unwrap(), "a\u{fffd}\\u{0}b");
+        assert_eq!(cleaned(b"a\xff").unwrap(), "a\u{fffd}");
+    }
+
+    #[test]
+    fn numbers_are_those_that_a_history_can_have() {
+        for (column, number) in [("slot", 0), ("slot", LAST_INSTANT), ("version", 7), ("last_version", LAST_VERSION)] {
+            assert_eq!(number_fault(column, Some(number)), None);
+        }
+        for (column, number) in
+            [("slot", -1), ("until", LAST_INSTANT + 1), ("version", 4_294_967_295), ("above", i64::MIN)]
+        {
+            assert!(number_fault(column, Some(number)).is_some(), "{column} {number}");
+        }
+        assert!(number_fault("slot", None).is_some());
+    }
+}

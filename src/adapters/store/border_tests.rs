@@ -1,0 +1,194 @@
+//! Rows of a file that somebody else made, on their way into the history.
+
+use std::{io::Cursor, path::Path};
+
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use super::{BackupError, DATABASE_FILE, Reader, Store, TransferError, import, restore, schema};
+use crate::domain::{error::chain, text::is_hidden};
+
+/// A history with these rows besides its own.
+async fn history(statements: &[&str]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    Store::open(dir.path()).await.unwrap().close().await;
+    let mut connection = open(dir.path()).await;
+    for sql in statements {
+        sqlx::query(sqlx::AssertSqlSafe(*sql)).execute(&mut connection).await.unwrap();
+    }
+    connection.close().await.unwrap();
+    dir
+}
+
+async fn open(dir: &Path) -> SqliteConnection {
+    SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(dir.join(DATABASE_FILE))).await.unwrap()
+}
+
+async fn restored(from: &Path) -> Result<tempfile::TempDir, BackupError> {
+    let target = tempfile::tempdir().unwrap();
+    let now = "2027-01-01T03:00:00Z".parse().unwrap();
+    restore(target.path(), &from.join(DATABASE_FILE), "a test", now, &|_| ()).await?;
+    Ok(target)
+}
+
+async fn exported(dir: &Path) -> String {
+    let reader = Reader::open(dir).await.unwrap();
+    let mut document = Vec::new();
+    reader.export(&mut document, &|_| ()).await.unwrap();
+    reader.close().await;
+    String::from_utf8(document).unwrap()
+}
+
+async fn imported(document: String) -> Result<tempfile::TempDir, TransferError> {
+    let target = tempfile::tempdir().unwrap();
+    import(target.path(), Cursor::new(document), "2027-01-01T03:00:00Z".parse().unwrap(), &|_| ()).await?;
+    Ok(target)
+}
+
+const DIRTY: [&str; 6] = [
+    // More than a page, each of them dirty, in a table that triggers protect.
+    "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2500)
+     INSERT INTO audit (at, who, action, detail)
+     SELECT n, 'uid 0' || char(27) || '[2J', 'pin', 'a' || char(155, 8238, 7, 13) || n FROM n",
+    "INSERT INTO pins VALUES ('imgc-' || char(27), 1, NULL, char(10) || 'two' || char(9) || 'lines' || char(0) || 'x', 'w')",
+    "INSERT INTO vetoes VALUES ('imgc-1', 1, CAST(x'61ff62' AS TEXT), 'w')",
+    "INSERT INTO learned VALUES ('x', '{\"a\":\"\\u001b[31m\",\"b\":[\"\\u202e\"]}', 1)",
+    "INSERT INTO streaks VALUES ('s', 1, printf('%.*c', 70000, 'x'))",
+    "INSERT INTO lines VALUES ('line' || char(27), 7)",
+];
+
+/// No hidden character is left in any text, also where JSON has its escape.
+fn is_clean(document: &str) -> bool {
+    let escapes = ["\\u00", "\\u202", "\\u009", "\u{fffd}\\u"];
+    let is_plain = |c: char| !is_hidden(c) || c == '\n';
+    document.chars().all(is_plain) && !escapes.iter().any(|escape| document.contains(&format!("\"{escape}")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rows_of_a_restored_file_are_clean_and_bounded() {
+    let dir = history(&DIRTY).await;
+    let target = restored(dir.path()).await.unwrap();
+    let mut connection = open(target.path()).await;
+    let one = async |connection: &mut SqliteConnection, sql: &'static str| -> String {
+        sqlx::query_scalar(sql).fetch_one(connection).await.unwrap()
+    };
+    assert_eq!(one(&mut connection, "SELECT who FROM audit WHERE id = 2000").await, r"uid 0\u{1b}[2J");
+    assert_eq!(one(&mut connection, "SELECT detail FROM audit WHERE id = 1").await, r"a\u{9b}\u{202e}\u{7}\r1");
+    assert_eq!(one(&mut connection, "SELECT image_id FROM pins").await, r"imgc-\u{1b}");
+    assert_eq!(one(&mut connection, "SELECT reason FROM pins").await, "\ntwo\tlines\\u{0}x");
+    assert_eq!(one(&mut connection, "SELECT reason FROM vetoes").await, "a\u{fffd}b");
+    assert_eq!(one(&mut connection, "SELECT value FROM learned").await, r#"{"a":"\\u{1b}[31m","b":["\\u{202e}"]}"#);
+    assert_eq!(one(&mut connection, "SELECT settings FROM streaks").await.chars().count(), 65_536);
+    assert_eq!(one(&mut connection, "SELECT line_id FROM lines").await, r"line\u{1b}");
+    let detail = one(&mut connection, "SELECT detail FROM audit ORDER BY id DESC LIMIT 1").await;
+    assert!(detail.ends_with("; hidden characters, or too many, were replaced in 2505 rows"), "{detail}");
+    // The protection of the audit is there again, word for word.
+    assert!(sqlx::query("DELETE FROM audit").execute(&mut connection).await.is_err());
+    let last = schema::last_migration();
+    assert_eq!(schema::differences(&mut connection, last).await.unwrap(), Vec::<String>::new());
+    connection.close().await.unwrap();
+    let document = exported(target.path()).await;
+    assert!(is_clean(&document), "{document}");
+
+    // What is clean stays as it is.
+    let again = restored(target.path()).await.unwrap();
+    let mut connection = open(again.path()).await;
+    let detail = one(&mut connection, "SELECT detail FROM audit ORDER BY id DESC LIMIT 1").await;
+    assert!(detail.starts_with("from ") && !detail.contains("replaced"), "{detail}");
+    connection.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_and_its_import_are_clean_as_well() {
+    // Text that is not UTF-8 is in no JSON.
+    let dir = history(&[DIRTY[0], DIRTY[1], DIRTY[3], DIRTY[4], DIRTY[5]]).await;
+    let document = exported(dir.path()).await;
+    assert!(document.chars().all(|c| !is_hidden(c) || c == '\n'), "the document can be shown on a terminal");
+    let target = imported(document).await.unwrap();
+    let document = exported(target.path()).await;
+    assert!(is_clean(&document), "{document}");
+    assert!(document.contains(r#""who":"uid 0\\u{1b}[2J""#), "{document}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_and_words_that_no_history_has_are_refused() {
+    let bake =
+        "INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, first_slot, config_hash, state,
+                progress, created_at, version) VALUES ('s', 's', 'i', 'l', 1, 'manual', 1, 'h',";
+    for (sql, wanted) in [
+        ("INSERT INTO lines VALUES ('l', 4294967295)".to_owned(), "\"last_version\" is 4294967295"),
+        (format!("{bake} 'succeeded', '{{}}', 1, 9223372036854775807)"), "\"version\" is 9223372036854775807"),
+        (format!("{bake} 'succeeded', '{{}}', 8210266876799999, 1)"), "\"created_at\" is 8210266876799999"),
+        (format!("{bake} 'gone' || char(27), '{{}}', 1, 1)"), "is no state"),
+        ("INSERT INTO pins VALUES ('i', -1, NULL, 'r', 'w')".to_owned(), "\"since\" is -1"),
+    ] {
+        let dir = history(&[&sql]).await;
+        let error = restored(dir.path()).await.unwrap_err();
+        assert!(matches!(&error, BackupError::Rows { what, .. } if what.contains(wanted)), "{sql}: {error}");
+        let error = chain(&imported(exported(dir.path()).await).await.unwrap_err());
+        assert!(error.contains(wanted) && !error.contains('\u{1b}'), "{sql}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_belong_to_the_file_are_examined_as_well() {
+    for (sql, wanted) in [
+        ("INSERT INTO sqlite_sequence VALUES ('events', 9223372036854775807)", "sqlite_sequence: \"seq\" is"),
+        ("INSERT INTO sqlite_sequence VALUES ('events', 'x')", "sqlite_sequence: \"seq\" is not a whole number"),
+        (
+            "INSERT OR REPLACE INTO lineage VALUES (1, 'r', 9223372036854775807, 0, 'continued')",
+            "lineage: \"steps\" is",
+        ),
+        ("INSERT INTO channels_due VALUES ('l', -7)", "channels_due: \"at\" is -7"),
+    ] {
+        let dir = history(&[sql]).await;
+        let error = restored(dir.path()).await.unwrap_err();
+        assert!(matches!(&error, BackupError::Rows { what, .. } if what.contains(wanted)), "{sql}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_with_another_encoding_is_refused() {
+    let dir = history(&[]).await;
+    let copy = tempfile::tempdir().unwrap();
+    // The schema and the rows, in a file whose texts are stored in another way.
+    let mut connection = open(dir.path()).await;
+    let objects: Vec<String> = sqlx::query_scalar(
+        "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite^_%' ESCAPE '^' ORDER BY rowid",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    let applied: Vec<(i64, String, Vec<u8>)> =
+        sqlx::query_as("SELECT version, description, checksum FROM _sqlx_migrations")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+    connection.close().await.unwrap();
+    let options = SqliteConnectOptions::new().filename(copy.path().join(DATABASE_FILE)).create_if_missing(true);
+    let mut connection = SqliteConnection::connect_with(&options.pragma("encoding", "'UTF-16'")).await.unwrap();
+    for sql in objects {
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+    }
+    for (version, description, checksum) in applied {
+        let insert = "INSERT INTO _sqlx_migrations VALUES (?1, ?2, CURRENT_TIMESTAMP, 1, ?3, 1)";
+        sqlx::query(insert).bind(version).bind(description).bind(checksum).execute(&mut connection).await.unwrap();
+    }
+    connection.close().await.unwrap();
+    let error = chain(&restored(copy.path()).await.unwrap_err());
+    assert!(error.contains("its texts are stored as UTF-16"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_file_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join(DATABASE_FILE)).unwrap();
+    let error = chain(&restored(dir.path()).await.unwrap_err());
+    assert!(error.ends_with("it is no regular file"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_become_equal_are_refused() {
+    let dir = history(&["INSERT INTO lines VALUES ('a' || char(27), 1), ('a\\u{1b}', 2)"]).await;
+    let error = restored(dir.path()).await.unwrap_err();
+    assert!(error.to_string().contains("differ in hidden characters of their key alone"), "{error}");
+}
