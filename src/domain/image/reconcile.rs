@@ -81,6 +81,9 @@ impl Tagged {
         if *slot > now {
             return Some(format!("its slot {} is later than now", rfc3339(*slot)));
         }
+        if *slot < DateTime::UNIX_EPOCH {
+            return Some(format!("its slot {} is before 1970", rfc3339(*slot)));
+        }
         match last.filter(|last| *last > 0) {
             _ if *version == 0 => Some("versions begin at 1".to_owned()),
             Some(last) if *version > last.saturating_add(FURTHEST_AHEAD) => Some(format!(

@@ -83,6 +83,8 @@ fn versions_and_slots_that_cannot_be_true_are_left_for_a_person() {
         (u32::MAX, of_version(0)),
         (6, with_tag(TAG_SLOT, "2027-03-01T04:00:01Z")),
         (6, with_tag(TAG_SLOT, "+262142-12-31T00:00:00Z")),
+        (6, with_tag(TAG_SLOT, "-262143-01-01T00:00:00Z")),
+        (6, with_tag(TAG_SLOT, "1969-12-31T23:59:59Z")),
     ] {
         let found = compared(&[], last_known, std::slice::from_ref(&image));
         assert!(found.rows.is_empty() && found.versions.is_empty(), "{found:?}");
