@@ -10,12 +10,13 @@ use super::{
     CloudOptions, acs3,
     actions::{DescribeDesktops, GetCallerIdentity, ListImage},
     answer::{self, ApiResponse},
+    authorities::AuthoritiesError,
     credentials::{CredentialProvider, Environment, KeyHosts, NoCredentials},
     endpoint::{Endpoint, EndpointError, Endpoints},
     http::{Http, HttpError, Incoming, Method, Outgoing},
     key_owner::KeyOwner,
     outage::{OutageWatch, Probe},
-    proxy::ProxyError,
+    proxy::{ProxyError, ProxySettings},
     request::{CloudCall, Product, RpcRequest},
     signing::{AccessKey, Stamp, signed_headers},
     throttle::Throttle,
@@ -55,6 +56,9 @@ pub enum CloudError {
     /// The proxy of the environment cannot be used.
     #[error("cannot use the proxy of the environment")]
     Proxy(#[from] ProxyError),
+    /// The certificates of the environment cannot be used.
+    #[error("cannot use the certificates of the environment")]
+    Authorities(#[from] AuthoritiesError),
 }
 
 /// When a call must not be sent any more. Checked after the wait for the rate limit, right before the request is
@@ -145,7 +149,8 @@ impl CloudClient {
         clock: Arc<dyn Clock>,
         nonce: NonceSource,
     ) -> Result<Self, CloudError> {
-        let http = Http::new(options.connect_timeout, options.proxy.clone())?;
+        let http =
+            Http::with_authorities(options.connect_timeout, options.proxy.clone(), options.authorities.as_ref())?;
         let endpoints = Endpoints::new(
             &options.region,
             options.endpoint.as_deref(),
@@ -190,7 +195,12 @@ impl CloudClient {
 
     /// The proxy of encrypted calls, by its host and port.
     pub fn proxy(&self) -> Option<&str> {
-        self.http.proxy()
+        self.http.proxy().map(ProxySettings::host)
+    }
+
+    /// Entries of its exceptions that no host matches.
+    pub fn void_exceptions(&self) -> Vec<&str> {
+        self.http.proxy().map(ProxySettings::void_exceptions).unwrap_or_default()
     }
 
     /// Calls a host without a signature: any response shows that name, network and TLS work, and the host's time.

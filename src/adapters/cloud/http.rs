@@ -7,10 +7,10 @@
 use std::{error::Error, fmt, time::Duration};
 
 pub use reqwest::Method;
-use reqwest::{Client, NoProxy, Proxy, redirect, retry};
+use reqwest::{Certificate, Client, NoProxy, Proxy, redirect, retry};
 use secrecy::ExposeSecret as _;
 
-use super::proxy::ProxySettings;
+use super::{authorities::Authorities, proxy::ProxySettings};
 
 /// Idle connections per host; more concurrent calls open more.
 const IDLE_PER_HOST: usize = 4;
@@ -124,30 +124,56 @@ pub struct Http {
 }
 
 impl Http {
-    /// Creates both clients: one with the proxy, if there is one, and one without. Nothing is taken from the environment.
+    /// Creates the clients with the authorities of this host: see [`with_authorities`](Self::with_authorities).
     ///
     /// # Errors
     ///
     /// `HttpError` if TLS or the resolver is not available.
     pub fn new(connect_timeout: Duration, proxy: Option<ProxySettings>) -> Result<Self, HttpError> {
+        Self::with_authorities(connect_timeout, proxy, None)
+    }
+
+    /// Creates both clients: one with the proxy, if there is one, and one without. They trust `authorities` alone, or
+    /// without them those of this host.
+    ///
+    /// # Errors
+    ///
+    /// `HttpError` if TLS or the resolver is not available, or this host has no authorities.
+    pub fn with_authorities(
+        connect_timeout: Duration,
+        proxy: Option<ProxySettings>,
+        authorities: Option<&Authorities>,
+    ) -> Result<Self, HttpError> {
         // Fails only if a provider is installed already, which then serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let direct = builder(connect_timeout).build().map_err(HttpError::Setup)?;
+        let trusted = match authorities {
+            None => Vec::new(),
+            Some(authorities) => authorities
+                .certificates()
+                .map(Certificate::from_der)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(HttpError::Setup)?,
+        };
+        let builder = || {
+            let builder = builder(connect_timeout);
+            if trusted.is_empty() { builder } else { builder.tls_certs_only(trusted.iter().cloned()) }
+        };
+        let direct = builder().build().map_err(HttpError::Setup)?;
         let proxied = match &proxy {
             None => direct.clone(),
             Some(proxy) => {
                 let used =
                     Proxy::https(proxy.url().expose_secret()).map_err(|error| HttpError::Setup(error.without_url()))?;
                 let used = used.no_proxy(NoProxy::from_string(proxy.exceptions()));
-                builder(connect_timeout).proxy(used).build().map_err(HttpError::Setup)?
+                builder().proxy(used).build().map_err(HttpError::Setup)?
             }
         };
         Ok(Self { proxied, direct, proxy, connect_timeout })
     }
 
-    /// The proxy, by its host and port.
-    pub fn proxy(&self) -> Option<&str> {
-        self.proxy.as_ref().map(ProxySettings::host)
+    /// The proxy of encrypted calls.
+    pub fn proxy(&self) -> Option<&ProxySettings> {
+        self.proxy.as_ref()
     }
 
     /// One exchange. Every status is a response; an error means that none was complete.
@@ -180,9 +206,15 @@ impl Http {
     /// The error of a connection that the proxy did not make, with the proxy's reason.
     async fn named(&self, error: HttpError, url: &str) -> HttpError {
         let HttpError::NotConnected(cause) = &error else { return error };
-        let Some(proxy) = self.proxy.as_ref().filter(|_| is_of_a_tunnel(cause)) else { return error };
-        let host = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let host = host.split(['/', '?']).next().unwrap_or_default();
+        let Some((scheme, rest)) = url.split_once("://") else { return error };
+        let host = rest.split(['/', '?']).next().unwrap_or_default();
+        let Some(proxy) = self.proxy.as_ref().filter(|proxy| scheme == "https" && proxy.serves(host)) else {
+            return error;
+        };
+        // A silent proxy fails like a silent host.
+        if !is_of_a_tunnel(cause) && !cause.is_timeout() {
+            return error;
+        }
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
         let authority = if has_port { host.to_owned() } else { format!("{host}:443") };
         match proxy.reason(&authority, self.connect_timeout).await {

@@ -15,6 +15,7 @@ use crate::domain::api::{credential_source::CredentialSource, mode::Mode};
 pub mod acs3;
 pub mod actions;
 pub mod answer;
+pub mod authorities;
 mod calls;
 pub mod client;
 pub mod credentials;
@@ -31,6 +32,7 @@ pub mod signing;
 pub mod throttle;
 
 pub use self::answer::ApiResponse;
+pub use self::authorities::{Authorities, AuthoritiesError};
 pub use self::client::{
     CloudClient, CloudError, CredentialsInUse, Gate, NonceSource, ProbeResult, Unanswered, random_nonces,
 };
@@ -62,6 +64,8 @@ pub struct CloudOptions {
     pub requests_per_second: f64,
     /// Proxy of encrypted calls.
     pub proxy: Option<ProxySettings>,
+    /// Authorities that are trusted in place of those of the host.
+    pub authorities: Option<Authorities>,
     /// Whether calls that change something go out.
     pub mode: Mode,
 }
@@ -80,6 +84,7 @@ impl Default for CloudOptions {
             timeout: Duration::from_secs(30),
             requests_per_second: 5.0,
             proxy: None,
+            authorities: None,
             mode: Mode::Act,
         }
     }

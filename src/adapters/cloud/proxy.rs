@@ -3,7 +3,7 @@
 //!
 //! Only encrypted calls use it; unencrypted ones stay on this machine or its hypervisor.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, net::IpAddr, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -76,6 +76,10 @@ impl ProxySettings {
             Some((user, host)) => (Some(SecretString::from(user)), host),
             None => (None, rest),
         };
+        // In a URL each of them ends the host, so that the library would take the user for it.
+        if user.as_ref().is_some_and(|user| user.expose_secret().contains(['/', '?', '#', '\\', ' '])) {
+            return Err("its user or password has a `/`, `?`, `#`, `\\` or space; write %2F, %3F, %23, %5C or %20");
+        }
         Endpoint::parse(&format!("https://{host}")).map_err(|_| "it has no valid host and port")?;
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
         let port = if encrypted { ":443" } else { ":80" };
@@ -91,6 +95,22 @@ impl ProxySettings {
     /// Hosts that are called without it, as the variable names them.
     pub fn exceptions(&self) -> &str {
         &self.exceptions
+    }
+
+    /// Entries of the exceptions that no host matches: the proxy is used in spite of them.
+    pub fn void_exceptions(&self) -> Vec<&str> {
+        let entries = self.exceptions.split(',').map(str::trim);
+        entries.filter(|entry| matches!(Exception::of(entry), Exception::Void)).collect()
+    }
+
+    /// Whether encrypted calls to `host`, with or without a port, use it.
+    pub(super) fn serves(&self, host: &str) -> bool {
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            _ => host,
+        };
+        let name = name.trim_matches(['[', ']']).to_ascii_lowercase();
+        !self.exceptions.split(',').map(str::trim).any(|entry| Exception::of(entry).has(&name))
     }
 
     /// Its URL, with the user.
@@ -132,6 +152,56 @@ impl ProxySettings {
     }
 }
 
+/// An entry of the exceptions, by the rules of the HTTP library.
+enum Exception {
+    All,
+    Network(IpAddr, u32),
+    /// With all names below it.
+    Domain(String),
+    /// An entry that looks like more than these: a port, another wildcard, a network with a wrong length.
+    Void,
+}
+
+impl Exception {
+    fn of(entry: &str) -> Self {
+        let (address, length) =
+            entry.split_once('/').map_or((entry, None), |(address, length)| (address, Some(length)));
+        if let Ok(ip) = address.parse::<IpAddr>() {
+            let bits = if ip.is_ipv4() { 32 } else { 128 };
+            return match length.map_or(Ok(bits), str::parse) {
+                Ok(length) if length <= bits => Self::Network(ip, length),
+                _ => Self::Void,
+            };
+        }
+        match entry {
+            "*" => Self::All,
+            entry if entry.contains([':', '/', '*', '[']) => Self::Void,
+            entry => Self::Domain(entry.trim_start_matches('.').to_ascii_lowercase()),
+        }
+    }
+
+    fn has(&self, host: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Network(network, length) => host.parse().is_ok_and(|ip| bits(*network, *length) == bits(ip, *length)),
+            Self::Domain(domain) if domain.is_empty() => false,
+            Self::Domain(domain) => {
+                host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            }
+            Self::Void => false,
+        }
+    }
+}
+
+/// The first bits of an address, and which kind it is.
+fn bits(ip: IpAddr, length: u32) -> (bool, u128) {
+    let (bits, width) = match ip {
+        IpAddr::V4(ip) => (u128::from(ip.to_bits()), 32),
+        IpAddr::V6(ip) => (ip.to_bits(), 128),
+    };
+    (width == 32, bits.checked_shr(width - length.min(width)).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::net::TcpListener;
@@ -162,9 +232,42 @@ mod tests {
             "http://s3cret proxy:80",
             "proxy:99999",
             "http://a/s3cret",
+            "http://n:s3cret/x@a:1",
+            "http://n:s3cret#x@a:1",
+            "http://n:s3cret?x@a:1",
         ] {
             let error = read(&[("HTTPS_PROXY", value)]).unwrap_err().to_string();
             assert!(error.starts_with("HTTPS_PROXY does not name") && !error.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn exceptions_are_domains_networks_and_a_star() {
+        let serves = |exceptions: &str, host: &str| {
+            let proxy = read(&[("HTTPS_PROXY", "a:1"), ("NO_PROXY", exceptions)]).unwrap().unwrap();
+            (proxy.serves(host), proxy.void_exceptions().len())
+        };
+        for (exceptions, host) in [
+            ("*", "x.example"),
+            (" x , .Example", "api.example:443"),
+            ("example", "API.example"),
+            ("api.example", "api.example"),
+            ("10.0.0.0/8", "10.9.9.9:8443"),
+            ("10.9.9.9", "10.9.9.9"),
+            ("fd00::/8", "[fd12::1]:443"),
+            ("0.0.0.0/0", "192.0.2.1"),
+        ] {
+            assert_eq!(serves(exceptions, host), (false, 0), "{exceptions}");
+        }
+        for (exceptions, host, void) in [
+            ("", "x.example", 0),
+            ("ample,10.0.0.0/8", "x.example", 0),
+            ("10.0.0.0/8", "11.0.0.1", 0),
+            ("0.0.0.0/0", "[fd12::1]", 0),
+            ("api.example:443", "api.example:443", 1),
+            ("*.example,10.0.0.0/33,[::1]", "api.example", 3),
+        ] {
+            assert_eq!(serves(exceptions, host), (true, void), "{exceptions}");
         }
     }
 

@@ -8,7 +8,7 @@ use super::{remote_images::remote_image, slot_lists::SlotLists};
 use crate::{
     adapters::{
         cloud::{
-            self, CloudClient, CloudError, CloudOptions, Environment, Gate, ProxySettings, Unanswered,
+            self, Authorities, CloudClient, CloudError, CloudOptions, Environment, Gate, ProxySettings, Unanswered,
             actions::{
                 CreateImageByInstance, DescribeDesktops, Desktop, ListImage, ListWuyingServer, MachineStatus, Server,
                 SetDesktopMaintenance, StartDesktops, StartWuyingServer, StopDesktops, StopWuyingServer,
@@ -54,6 +54,7 @@ pub fn client(
         timeout: settings.timeout,
         requests_per_second: settings.requests_per_second,
         proxy: ProxySettings::read(|name| environment.get(name).cloned())?,
+        authorities: Authorities::read(|name| environment.get(name).cloned())?,
         mode: config.daemon.mode,
     };
     let mut environment = Environment::read(|name| environment.get(name).cloned());

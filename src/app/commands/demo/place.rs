@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs::Permissions,
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -79,7 +80,9 @@ impl Place {
             std::fs::write(path, text)
                 .map_err(|error| Failure::new(Exit::Failed, format!("cannot write {}: {error}", path.display())))
         };
+        // Closed to others, as `doctor` wants it, although the keys are known.
         std::fs::create_dir_all(&self.keys)
+            .and_then(|()| std::fs::set_permissions(&self.keys, Permissions::from_mode(0o700)))
             .map_err(|error| Failure::new(Exit::Failed, format!("cannot make {}: {error}", self.keys.display())))?;
         for (name, key) in [("access_key_id", "sim-key-id"), ("access_key_secret", "sim-key-secret")] {
             let path = self.keys.join(name);

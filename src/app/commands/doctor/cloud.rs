@@ -11,14 +11,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt as _, stream::FuturesOrdered};
 
 use super::{
-    host,
+    host, network,
     permissions::{ListCall, Needs, Probe},
     report::{Check, DoctorReport},
 };
 use crate::{
     adapters::{
         cloud::{
-            CloudClient, CloudError, ProbeResult,
+            CloudClient, ProbeResult,
             actions::{ImageStatus, ListImage},
             endpoint::Endpoint,
             request::Product,
@@ -44,7 +44,6 @@ use crate::{
             Clock, SystemClock,
             watch::{SKEW_NOTICED, SKEW_TOO_FAR},
         },
-        error::chain,
         ids::InstanceId,
         schedule::Schedule,
     },
@@ -68,15 +67,9 @@ pub(super) async fn examine(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cloud = match daemon::client(config, &context.environment, &clock) {
         Ok(cloud) => cloud,
-        Err(error @ CloudError::Proxy(_)) => {
-            let advice = "docs/network.md has the variables; the service has its own environment";
-            return report.add(Check::fail("proxy", chain(&error), advice));
-        }
-        Err(error) => return report.add(Check::fail("cloud", chain(&error), "check `endpoint` of [cloud]")),
+        Err(error) => return network::unusable(&error, report),
     };
-    if let Some(proxy) = cloud.proxy() {
-        report.add(Check::ok("proxy", format!("encrypted calls go through {proxy}")));
-    }
+    network::examine(context, config, &cloud, report);
     let needs = Needs::of(config);
     let reachable = hosts(&cloud, &needs, report).await;
     let reaches =

@@ -161,16 +161,21 @@ pub(super) fn hook_permissions(config: &Config) -> Check {
             let found = format!("everybody can change {}, which the daemon runs", file.display());
             return Check::fail(name, found, format!("chmod o-w {}", file.display()));
         }
-        let folder = file.parent().and_then(|folder| Some((folder, fs::metadata(folder).ok()?)));
-        if let Some((folder, metadata)) = folder
-            && metadata.mode() & OTHERS_WRITE != 0
-            && metadata.mode() & STICKY == 0
-        {
-            let found = format!("everybody can replace {}, which the daemon runs", file.display());
-            return Check::fail(name, found, format!("chmod o-w {}", folder.display()));
-        }
         if let Some(check) = foreign_owner(name, file, &metadata, daemon) {
             return check;
+        }
+        // Whoever can rename a folder above it can put another program in its place, also where a link leads.
+        let target = fs::canonicalize(file).ok();
+        let above = file.ancestors().skip(1).chain(target.iter().flat_map(|target| target.ancestors().skip(1)));
+        for folder in above {
+            let Ok(metadata) = fs::metadata(folder) else { continue };
+            if metadata.mode() & OTHERS_WRITE != 0 && metadata.mode() & STICKY == 0 {
+                let found = format!("everybody can replace {}, which the daemon runs", file.display());
+                return Check::fail(name, found, format!("chmod o-w {}", folder.display()));
+            }
+            if let Some(check) = foreign_owner(name, folder, &metadata, daemon) {
+                return check;
+            }
         }
     }
     if seen == 0 {
@@ -179,7 +184,7 @@ pub(super) fn hook_permissions(config: &Config) -> Check {
     Check::ok(name, format!("{seen} programs and scripts, which others cannot change"))
 }
 
-fn readable_by(file: &Metadata, uid: u32, gid: u32) -> bool {
+pub(super) fn readable_by(file: &Metadata, uid: u32, gid: u32) -> bool {
     let bit = if file.uid() == uid {
         0o400
     } else if file.gid() == gid {
@@ -316,6 +321,8 @@ pub(super) fn time_zones(release: &Release, now: DateTime<Utc>) -> Check {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
     use crate::app::commands::doctor::report::CheckStatus;
 
@@ -327,5 +334,52 @@ mod tests {
         assert_eq!(check(300).result, CheckStatus::Ok);
         assert_eq!(check(366).result, CheckStatus::Warn);
         assert!(check(366).found.contains(built_in.version()), "{:?}", check(366));
+    }
+
+    /// The check of hooks for a schedule whose hook is `program`.
+    fn hooks(folder: &Path, program: &Path) -> Check {
+        let file = folder.join("imagebaked.toml");
+        let text = format!(
+            "[[schedule]]\nname = 'a'\ninstance_id = 'ecd-1'\ncron = '@daily'\nhooks = {{ after = ['{}'] }}\n",
+            program.display()
+        );
+        fs::write(&file, text).unwrap();
+        let (config, _) = crate::adapters::config::load_lenient(&file, &std::collections::BTreeMap::new());
+        hook_permissions(&config.unwrap())
+    }
+
+    #[test]
+    fn hooks_that_others_can_change_are_found() {
+        let place = tempfile::tempdir().unwrap();
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let (outer, folder) = (place.path().join("a"), place.path().join("a/b"));
+        fs::create_dir_all(&folder).unwrap();
+        for folder in [place.path(), &outer, &folder] {
+            mode(folder, 0o755);
+        }
+        let (hook, link) = (folder.join("hook"), place.path().join("link"));
+        fs::write(&hook, "#!/bin/sh\n").unwrap();
+        std::os::unix::fs::symlink(&hook, &link).unwrap();
+        mode(&hook, 0o755);
+        let found = |program: &Path| {
+            let check = hooks(place.path(), program);
+            (check.result, check.found)
+        };
+        assert_eq!(found(&hook).0, CheckStatus::Ok, "{:?}", found(&hook));
+        assert_eq!(found(&link).0, CheckStatus::Ok);
+        mode(&hook, 0o757);
+        assert!(found(&hook).1.contains("everybody can change"), "{:?}", found(&hook));
+        mode(&hook, 0o755);
+        // A folder anywhere above it, also above where a link leads.
+        for (open, result) in [(0o777, CheckStatus::Fail), (0o1777, CheckStatus::Ok)] {
+            mode(&outer, open);
+            assert_eq!([found(&hook).0, found(&link).0], [result, result], "{open:o}");
+        }
+        mode(&outer, 0o755);
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&folder, Some(4711), None).unwrap();
+            let (result, text) = found(&hook);
+            assert!(result == CheckStatus::Warn && text.contains("who can change it"), "{text}");
+        }
     }
 }

@@ -20,6 +20,7 @@ use crate::{
 mod backups;
 mod cloud;
 mod host;
+mod network;
 mod permissions;
 mod report;
 mod service;

@@ -90,9 +90,8 @@ pub(super) async fn daemon(config: &Config, broken: bool, zone: Zone) -> Check {
             let advice = format!("systemctl restart {UNIT}");
             return Check::fail(name, "it sent an unexpected reply", advice);
         }
-        Err(ControlError::Unreachable { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
-            let advice = "run as root, or as a member of the daemon's group";
-            return Check::warn(name, format!("you may not use {}", socket.display()), advice);
+        Err(error @ ControlError::Forbidden { .. }) => {
+            return Check::warn(name, error.to_string(), "run as root, or as a member of the daemon's group");
         }
         Err(ControlError::Unreachable { .. }) => {
             let found = format!("no daemon listens at {}", socket.display());
