@@ -292,6 +292,9 @@ fn a_terminal_gets_tables() {
     eventually("the image is the latest", || {
         host.json(0, &["images"])["images"][0]["channels"].as_array().filter(|names| !names.is_empty()).map(|_| ())
     });
+    eventually("the key's owner is known", || {
+        host.json(0, &["status"])["daemon"]["credentials_identity"].as_str().map(|_| ())
+    });
     let all = [
         ("check", check),
         // Which jobs of the housekeeping have run already differs from run to run.
