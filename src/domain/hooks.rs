@@ -54,6 +54,11 @@ impl Hooks {
         !(self.before.is_empty() && self.after.is_empty() && self.on_failure.is_empty())
     }
 
+    /// All commands.
+    pub fn commands(&self) -> impl Iterator<Item = &HookCommand> {
+        [&self.before, &self.after, &self.on_failure, &self.verify].into_iter().flatten()
+    }
+
     /// Commands at the end of a bake, in order, with their number in the configuration. `begun`: whether `before`
     /// started, or the bake if there is no `before`.
     pub fn ending(&self, failed: bool, begun: bool) -> impl Iterator<Item = (Moment, usize, &HookCommand)> {

@@ -64,6 +64,7 @@ use toml::{
 pub use self::{
     backup_keys::BackupSettings,
     files::{FileStamps, fingerprint, unread},
+    lints::hook_that_cannot_start,
     problem::{Place, Problem, Problems, Severity, Spot},
     settings::{CloudSettings, DaemonSettings},
     source_map::{SourceMap, WarningTarget},

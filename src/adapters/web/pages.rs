@@ -31,6 +31,7 @@ use crate::domain::{
         order::{Entry, Rank},
         search::{is_meant, nearest},
     },
+    text::{LONGEST_TEXT, clean},
 };
 
 /// Number of rows of a page.
@@ -73,6 +74,8 @@ pub(super) async fn schedule(State(site): WebState, Path(name): Path<String>, ur
     let by_id = schedules.iter().find(|schedule| schedule.id.as_str() == name);
     let found = by_id.or_else(|| schedules.iter().find(|schedule| schedule.name.as_str() == name));
     let Some(schedule) = found else {
+        // The page shows it again.
+        let name = clean(&name, LONGEST_TEXT);
         return html(StatusCode::NOT_FOUND, page::not_found::schedule(&frame, &name, &nearest(&schedules, &name)));
     };
     frame.zone = schedule.timing.zone();

@@ -283,7 +283,7 @@ impl Step<'_> {
             Trigger::CaughtUp => "it was caught up",
             Trigger::Manual => "the request",
         };
-        format!("{} after {after}", words(self.bake.settings.deadline))
+        format!("{} after {after}", show_length(self.bake.settings.deadline))
     }
 
     /// What is in the way of a poll: a call that was refused, until one is answered.
@@ -325,10 +325,6 @@ impl Step<'_> {
 
 fn is_running(power: Option<&PowerState>) -> bool {
     matches!(power, Some(PowerState::Running | PowerState::RunningInUse(_)))
-}
-
-fn words(duration: Duration) -> String {
-    show_length(duration)
 }
 
 fn count(n: u32, noun: &str) -> String {

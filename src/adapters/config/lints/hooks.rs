@@ -2,11 +2,22 @@
 
 use std::path::Path;
 
-use super::{Linter, hook_files::Fault};
+use super::{
+    Linter,
+    hook_files::{Fault, HookFiles},
+};
 use crate::{
-    adapters::config::source_map::WrittenValue,
+    adapters::config::{Config, source_map::WrittenValue},
     domain::{hooks::HookCommand, schedule::Schedule},
 };
+
+/// The first hook of a configuration that cannot start on this host: what is wrong with it, and what to do.
+pub fn hook_that_cannot_start(config: &Config) -> Option<(String, String)> {
+    let mut files = HookFiles::default();
+    let mut programs = config.schedules.iter().flat_map(|schedule| schedule.settings.hooks.commands());
+    let fault = programs.find_map(|command| files.fault(Path::new(command.program())))?;
+    Some((fault.message, fault.hint))
+}
 
 impl Linter<'_> {
     pub(super) fn hooks(&mut self, schedule: &Schedule, written: &WrittenValue) {
@@ -15,8 +26,7 @@ impl Linter<'_> {
             return;
         }
         let Some(table) = written.hooks.and_then(|span| span.of(self.sources)) else { return };
-        let commands = [&hooks.before, &hooks.after, &hooks.on_failure, &hooks.verify].into_iter().flatten();
-        for program in commands.map(HookCommand::program) {
+        for program in hooks.commands().map(HookCommand::program) {
             let mark = table.inside(program, 0..program.len());
             let Some(Fault { code, message, hint }) = self.hooks.fault(Path::new(program)) else { continue };
             self.found.warning(mark, code, message, Some(hint));

@@ -15,6 +15,7 @@ use std::{collections::HashMap, time::Duration};
 use chrono::{DateTime, Utc};
 
 use self::hook_files::HookFiles;
+pub use self::hooks::hook_that_cannot_start;
 use super::{
     Config, SourceMap,
     reader::{Diagnostics, Mark, Source, Span},

@@ -14,7 +14,7 @@ use rustix::fs::StatVfsMountFlags;
 use super::report::Check;
 use crate::{
     adapters::{
-        config::{Config, Problems, Severity},
+        config::{Config, Problems, Severity, hook_that_cannot_start},
         control::who,
         store::DATABASE_FILE,
     },
@@ -141,12 +141,19 @@ pub(super) fn state_permissions(state_dir: &Path, daemon: Option<u32>) -> Check 
     Check::ok(name, format!("{} and its files belong to {}", state_dir.display(), who::person(owner)))
 }
 
-/// Hooks run with the rights of the daemon: others must not be able to change their programs and scripts.
-pub(super) fn hook_permissions(config: &Config) -> Check {
+/// Hooks that the service can start, and that others cannot change.
+pub(super) fn hooks(config: &Config) -> Check {
     let name = "hooks";
+    match hook_that_cannot_start(config) {
+        Some((found, advice)) => Check::fail(name, found, advice),
+        None => hook_permissions(name, config),
+    }
+}
+
+/// Hooks run with the rights of the daemon: others must not be able to change their programs and scripts.
+fn hook_permissions(name: &'static str, config: &Config) -> Check {
     let daemon = fs::metadata(&config.daemon.state_dir).ok().map(|state| state.uid());
-    let hooks = config.schedules.iter().map(|schedule| &schedule.settings.hooks);
-    let commands = hooks.flat_map(|hooks| [&hooks.before, &hooks.after, &hooks.on_failure, &hooks.verify]).flatten();
+    let commands = config.schedules.iter().flat_map(|schedule| schedule.settings.hooks.commands());
     let files: BTreeSet<&Path> =
         commands.flat_map(|command| &command.0).map(Path::new).filter(|path| path.is_absolute()).collect();
     let mut seen = 0;
@@ -337,7 +344,7 @@ mod tests {
     }
 
     /// The check of hooks for a schedule whose hook is `program`.
-    fn hooks(folder: &Path, program: &Path) -> Check {
+    fn checked(folder: &Path, program: &Path) -> Check {
         let file = folder.join("imagebaked.toml");
         let text = format!(
             "[[schedule]]\nname = 'a'\ninstance_id = 'ecd-1'\ncron = '@daily'\nhooks = {{ after = ['{}'] }}\n",
@@ -345,7 +352,7 @@ mod tests {
         );
         fs::write(&file, text).unwrap();
         let (config, _) = crate::adapters::config::load_lenient(&file, &std::collections::BTreeMap::new());
-        hook_permissions(&config.unwrap())
+        hooks(&config.unwrap())
     }
 
     #[test]
@@ -362,11 +369,18 @@ mod tests {
         std::os::unix::fs::symlink(&hook, &link).unwrap();
         mode(&hook, 0o755);
         let found = |program: &Path| {
-            let check = hooks(place.path(), program);
+            let check = checked(place.path(), program);
             (check.result, check.found)
         };
+        if found(&hook).1.contains("PrivateTmp") {
+            return println!("skipped: the service of this host does not see temporary folders");
+        }
         assert_eq!(found(&hook).0, CheckStatus::Ok, "{:?}", found(&hook));
         assert_eq!(found(&link).0, CheckStatus::Ok);
+        let missing = found(&folder.join("another"));
+        assert!(missing.0 == CheckStatus::Fail && missing.1.contains("there is no program"), "{missing:?}");
+        mode(&hook, 0o644);
+        assert_eq!(found(&hook).0, CheckStatus::Fail, "{:?}", found(&hook));
         mode(&hook, 0o757);
         assert!(found(&hook).1.contains("everybody can change"), "{:?}", found(&hook));
         mode(&hook, 0o755);

@@ -284,8 +284,15 @@ fn line((word, exit): (&str, Exit), words: &str, numbers: &str) -> CommandOutput
     CommandOutput { text: format!("{word} - {words}{numbers}\n"), exit }
 }
 
-/// The verdict with the first problem, then each problem with its command.
-fn headline(status: &Status, now: DateTime<Utc>) -> String {
+/// The problems that are shown: on a terminal about half of the screen, for what they are about stands below.
+fn most_problems(all: bool) -> usize {
+    /// Lines of the screen for each of them.
+    const LINES: usize = 5;
+    if all { usize::MAX } else { screen().map_or(MAX_LISTED, |lines| (lines / LINES).clamp(2, MAX_LISTED)) }
+}
+
+/// The verdict with the first problem, then each problem with its command, at most `most` in all.
+fn headline(status: &Status, now: DateTime<Utc>, most: usize) -> String {
     let mut text = status.health.headline();
     if status.health.verdict == Verdict::Ok {
         text.push_str(&match status.no_image_yet {
@@ -297,7 +304,7 @@ fn headline(status: &Status, now: DateTime<Utc>) -> String {
         return text;
     }
     text.push('\n');
-    let (shown, more) = first(status.health.problems(), MAX_LISTED);
+    let (shown, more) = first(status.health.problems(), most);
     for (number, problem) in shown.into_iter().enumerate() {
         let since = problem.since.parse().map(|since: DateTime<Utc>| relative(since, now)).unwrap_or_default();
         // The headline has the first one.
@@ -313,7 +320,7 @@ fn headline(status: &Status, now: DateTime<Utc>) -> String {
         let _ = writeln!(text, "{line}");
     }
     if !more.is_empty() {
-        let _ = writeln!(text, "\n  {}: imagebaked status --json", more.trim_start_matches("; "));
+        let _ = writeln!(text, "\n  {}: imagebaked status --all", more.trim_start_matches("; "));
     }
     text.push_str(&acknowledged(status, now));
     text
@@ -335,7 +342,7 @@ fn acknowledged(status: &Status, now: DateTime<Utc>) -> String {
 
 fn text(context: &Context<'_>, config: &Config, status: &Status, all: bool) -> String {
     let now = SystemClock.now();
-    let mut text = wrapped(&headline(status, now), 2);
+    let mut text = wrapped(&headline(status, now, most_problems(all)), 2);
     text.push_str(&details::state_of_configuration(status));
     text.push('\n');
     text.push_str(&last_day(status.last_day, status.queued));

@@ -3,7 +3,7 @@
 use super::{
     Step,
     ends::{STARTED_MEANWHILE, made_in_vain, vanished},
-    is_running, words,
+    is_running,
 };
 use crate::domain::{
     api::{
@@ -16,6 +16,7 @@ use crate::domain::{
         retry::later,
         state::{BakeWork, End, State},
     },
+    clock::show::show_length,
 };
 
 impl Step<'_> {
@@ -131,7 +132,7 @@ impl Step<'_> {
             }
             let reason = format!(
                 "stuck: the image is still {status} after {}, no longer followed",
-                words(self.bake.settings.build_deadline)
+                show_length(self.bake.settings.build_deadline)
             );
             return self.finish(work, made_in_vain(image, ReasonCode::Stuck, false, reason));
         }

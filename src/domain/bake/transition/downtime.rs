@@ -5,7 +5,6 @@ use chrono::{DateTime, Utc};
 use super::{
     MOST_STOPS, Step,
     ends::{failed, failed_waiting},
-    words,
 };
 use crate::domain::bake::{
     event::Effect,
@@ -14,6 +13,7 @@ use crate::domain::bake::{
     state::{BakeWork, Resume, State},
     waiting::{Wait, WaitReason},
 };
+use crate::domain::clock::show::show_length;
 
 impl Step<'_> {
     pub(super) fn downtime_end(&self, work: &BakeWork) -> Option<DateTime<Utc>> {
@@ -29,7 +29,7 @@ impl Step<'_> {
     pub(super) fn restart(&self, mut work: BakeWork) -> (State, Effect) {
         let limit = match &work.waiting {
             Some(waiting) if waiting.on == WaitReason::ImageQuota => String::new(),
-            _ => format!("{} (max_downtime)", words(self.bake.settings.max_downtime)),
+            _ => format!("{} (max_downtime)", show_length(self.bake.settings.max_downtime)),
         };
         let (for_limit, after_limit) = match limit.as_str() {
             "" => (String::new(), String::new()),

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::words;
 use crate::domain::{
     api::{
         call::{ApiError, MadeImage},
         identity::ImageStatus,
     },
     bake::{reason::ReasonCode, state::End, waiting::WaitReason},
+    clock::show::show_length,
 };
 
 /// What makes the image of a stopped instance fail.
@@ -57,7 +57,7 @@ pub(super) fn vanished(image: MadeImage, status: &str, lag: Duration) -> End {
     } else {
         format!(
             "the image vanished: it has not been listed for {}, and no other image of its slot is listed",
-            words(lag)
+            show_length(lag)
         )
     };
     made_in_vain(image, ReasonCode::Vanished, false, reason)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{RECONCILE_AFTER, Step, ends::failed, obstacle::Obstacle, words};
+use super::{RECONCILE_AFTER, Step, ends::failed, obstacle::Obstacle};
 use crate::domain::{
     api::call::{Call, ErrorClass, PowerState, Response},
     bake::{
@@ -16,6 +16,7 @@ use crate::domain::{
         state::{BakeWork, End, State},
         waiting::{Wait, WaitReason},
     },
+    clock::show::show_length,
     hooks::{HookCommand, HookOutcome, HookResult, HookRun, Moment},
 };
 
@@ -53,7 +54,7 @@ impl Step<'_> {
     fn note_wait(&self, work: &mut BakeWork) {
         if let Some(Wait { since, on: WaitReason::Users, .. }) = work.waiting.take() {
             let waited = (self.now - since).to_std().unwrap_or_default();
-            let waited = words(Duration::from_secs(waited.as_secs()));
+            let waited = show_length(Duration::from_secs(waited.as_secs()));
             work.notes.push(format!("waited {waited} for a connected user to leave"));
         }
     }
@@ -66,7 +67,7 @@ impl Step<'_> {
         }
         let limit = later(self.wait_since(&work, WaitReason::Users), settings.connected_wait);
         if self.has_come(limit) {
-            let reason = format!("somebody was connected to the instance for {}", words(settings.connected_wait));
+            let reason = format!("somebody was connected to the instance for {}", show_length(settings.connected_wait));
             return self.finish(work, End::Skipped { code: ReasonCode::UsersConnected, reason });
         }
         self.wait_for_instance(work, 0, false, &Obstacle::Users(who.to_owned()))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Step, count, ends::failed, words};
+use super::{Step, count, ends::failed};
 use crate::domain::{
     api::{
         call::{MadeImage, Response},
@@ -16,6 +16,7 @@ use crate::domain::{
         retry::{self, later},
         state::{BakeWork, End, State},
     },
+    clock::show::show_length,
 };
 
 impl Step<'_> {
@@ -52,7 +53,7 @@ impl Step<'_> {
             }
             // Images with the same name are checked right before the call is repeated.
             Response::Found(None) | Response::NameTaken(_) if self.now >= later(since, self.pace.lookup_window) => {
-                let nothing = format!("{why}; no image appeared within {}", words(self.pace.lookup_window));
+                let nothing = format!("{why}; no image appeared within {}", show_length(self.pace.lookup_window));
                 let spent = work.attempts >= self.attempts(&work);
                 if self.past_deadline() && !spent {
                     let deadline = self.deadline_in_words();
