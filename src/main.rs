@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
-            let words: Vec<String> = std::env::args().skip(1).collect();
+            let words: Vec<String> = arguments().skip(1).collect();
             let error = cli::with_tip(error, &cli::command(), &words);
             let code = if error.kind() == ErrorKind::MissingSubcommand { show_help() } else { report_usage(&error) };
             if error.kind() == ErrorKind::InvalidSubcommand
@@ -59,7 +59,7 @@ fn show_help() -> ExitCode {
 
 /// The nearest command, for `help` of one that is not there: clap names it only for commands.
 fn tip(error: &clap::Error) -> Option<String> {
-    let wanted = std::env::args().skip_while(|word| word != "help").nth(1)?;
+    let wanted = arguments().skip_while(|word| word != "help").nth(1)?;
     let command = cli::command();
     let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
     let near = closest(&wanted, names.iter().copied()).filter(|_| !error.to_string().contains("tip:"))?;
@@ -73,4 +73,9 @@ fn report_usage(error: &clap::Error) -> ExitCode {
         Ok(()) => ExitCode::from(code),
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// The command line; an argument need not be UTF-8.
+fn arguments() -> impl Iterator<Item = String> {
+    std::env::args_os().map(|argument| argument.to_string_lossy().into_owned())
 }

@@ -413,6 +413,27 @@ fn a_trial_goes_on_until_it_is_stopped_and_then_where_it_was() {
         assert!(eventually("it has stopped", || trial.0.try_wait().unwrap()).success());
     }
     assert!(folder.path().join("cloud.json").exists());
+    // The half minute does not replace the file of a trial.
+    let edited = fs::read_to_string(&config).unwrap();
+    let output = imagebaked().arg("demo").arg("--dir").arg(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(fs::read_to_string(&config).unwrap(), edited);
+}
+
+#[test]
+fn what_is_not_utf_8_is_named_and_not_ignored() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+    let odd = OsStr::from_bytes(b"a\xff");
+    for command in ["status", "show", "help"] {
+        let output = imagebaked().arg(command).arg(odd).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{command}: {output:?}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("imagebaked.toml");
+    fs::write(&file, "[[schedule]]\nname = 'a'\ninstance_id = 'ecd-1'\ncron = '@daily'\n").unwrap();
+    let output = imagebaked().arg("check").arg(&file).env("IMAGEBAKED_DAEMON__MODE", odd).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.code() == Some(2) && text.contains("IMAGEBAKED_DAEMON__MODE=a"), "{text}");
 }
 
 #[test]

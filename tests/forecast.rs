@@ -302,7 +302,7 @@ async fn check_warns_of_bakes_that_outlast_their_interval_and_never_fails_for_it
         warning.starts_with(&format!("{code}hasty ")) && warning.contains(" 03:00 +08:00 is expected to take 1h 5m,"),
         "{text}"
     );
-    let rest = "and its next slot is 1h 0m after it, at 04:00, and is skipped then (overlap = \"skip\")";
+    let rest = "and its next slot is 1h after it, at 04:00, and is skipped then (overlap = \"skip\")";
     assert!(warning.ends_with(rest), "{text}");
     let report = host.json(0, &["check"]);
     assert_eq!(report["warnings"].as_array().unwrap().len(), 1);

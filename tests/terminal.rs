@@ -56,5 +56,11 @@ fn tables_fit_the_terminal_and_colours_go_to_terminals_only() {
     assert!(!report.contains('\u{1b}'), "{report}");
     // Output into a pipe is not cut, even if standard error is a terminal.
     let filtered = typed(&host, "imagebaked history | cat", &[]).unwrap();
-    assert_eq!(filtered.replace('\r', ""), piped);
+    // But for the age, which has changed meanwhile, and the width of its column.
+    let words = |text: &str| -> Vec<String> {
+        let is_no_age = |word: &&str| !["now", "ago"].contains(word) && !word.ends_with('s');
+        text.split_whitespace().filter(is_no_age).map(str::to_owned).collect()
+    };
+    assert_eq!(words(&filtered), words(&piped));
+    assert_eq!(filtered.lines().count(), piped.lines().count(), "{filtered}");
 }

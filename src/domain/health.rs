@@ -138,7 +138,10 @@ impl Health {
     pub fn of_reported(mut problems: Vec<ReportedProblem>) -> Self {
         problems.sort_by(|a, b| {
             let weight = |one: &ReportedProblem| {
-                (!one.counts(), std::cmp::Reverse(one.problem.severity), one.problem.subject.kind)
+                let Problem { severity, code, subject, .. } = &one.problem;
+                // A comparison waits for the cloud: what keeps the cloud away is named first.
+                let follows = *code == ProblemCode::ReconcilePending;
+                (!one.counts(), std::cmp::Reverse(*severity), follows, subject.kind)
             };
             let (of_a, of_b) = (&a.problem, &b.problem);
             // RFC 3339 in UTC sorts by time.

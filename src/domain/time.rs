@@ -22,7 +22,9 @@ use super::{
     clock::{earlier, later, shifted},
 };
 
-pub use super::clock::show::{rfc3339, rfc3339_seconds, show, show_length, show_minute, show_utc};
+pub use super::clock::show::{
+    rfc3339, rfc3339_seconds, show, show_brief, show_length, show_minute, show_relative, show_utc,
+};
 
 /// A time as a person wrote it. What it means depends on now, on a zone, and on whether it lies behind or ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -174,7 +174,8 @@ impl Fault {
     fn check(&self) -> Result<(), String> {
         let action = actions::of_name(&self.action);
         if action.is_none() && !KeyRequest::is_named(&self.action) {
-            return Err(format!("there is no action `{}`", self.action));
+            let names: Vec<&str> = actions::ACTIONS.iter().map(|action| action.name).collect();
+            return Err(format!("there is no action `{}`; the simulator has {}", self.action, names.join(", ")));
         }
         if let Some(lie) = self.list {
             let Some(shape) = action.and_then(|action| action.list.as_ref()) else {
@@ -283,7 +284,9 @@ mod tests {
         let FaultPlanError::Toml(cause) = unknown else { panic!("{unknown:?}") };
         assert!(cause.to_string().contains("line 3"), "{cause}");
         let action = FaultPlan::parse("[[fault]]\naction = \"ListImages\"\ncode = \"X\"").unwrap_err();
-        assert_eq!(action.to_string(), "fault 1 of the plan: there is no action `ListImages`");
+        assert!(
+            action.to_string().starts_with("fault 1 of the plan: there is no action `ListImages`; the simulator has ")
+        );
     }
 
     #[test]

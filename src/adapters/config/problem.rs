@@ -13,6 +13,8 @@ use std::{
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::json;
 
+use crate::domain::text::{LONGEST_TEXT, clean};
+
 /// Maximum number of listed warnings of a kind.
 const MAX_LISTED: usize = 10;
 
@@ -47,12 +49,17 @@ pub struct Place {
 /// `FILE:LINE:COLUMN`.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
+        f.write_str(&shown_path(&self.file))?;
         match &self.spot {
             Some(Spot { line, column, .. }) => write!(f, ":{line}:{column}"),
             None => Ok(()),
         }
     }
+}
+
+/// A path in one line: its name may have any character but a slash.
+fn shown_path(path: &Path) -> String {
+    clean(&path.to_string_lossy(), LONGEST_TEXT).into_owned()
 }
 
 /// A range of one line.
@@ -197,7 +204,7 @@ fn report(problem: &Problem) -> Vec<Group<'_>> {
         Severity::Warning => Level::WARNING,
     };
     let title = level.primary_title(&problem.message).id(problem.code);
-    let file = problem.place.file.to_string_lossy();
+    let file = shown_path(&problem.place.file);
     let mut group = match &problem.place.spot {
         Some(spot) if spot.text.is_empty() && spot.column > 1 => {
             title.element(Origin::path(file).line(spot.line).char_column(spot.column))
@@ -213,7 +220,7 @@ fn report(problem: &Problem) -> Vec<Group<'_>> {
         && (!spot.text.is_empty() || spot.column == 1)
     {
         let mark = AnnotationKind::Context.span(spot.bytes()).label(*what);
-        let file = place.file.to_string_lossy();
+        let file = shown_path(&place.file);
         group = group.element(Snippet::source(&*spot.text).line_start(spot.line).path(file).annotation(mark));
     }
     if let Some(hint) = &problem.hint {
@@ -278,6 +285,9 @@ mod tests {
         };
         let line = |problems| Problems(problems).errors_in_one_line(20);
         assert_eq!(line(vec![one.clone()]), "error[unknown-key]: unknown key `cronn` (/etc/imagebaked.toml:3:1)");
+        let mut odd = one.clone();
+        odd.place.file = Path::new("conf.d/a\nok    fine.toml").into();
+        assert!(line(vec![odd.clone()]).contains(r"a\nok") && !Problems(vec![odd]).render(false).contains("a\nok"));
         let many = line(vec![one; 23]);
         assert!(many.ends_with("; and 3 more") && !many.contains('\n'), "{many}");
     }

@@ -2,8 +2,9 @@
 //! that its columns can mean. Whoever made the file may have written anything into it, and earlier versions stored some
 //! texts of the cloud as they came.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::RangeInclusive};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{
     AssertSqlSafe, Connection as _, Row as _, SqliteConnection, TypeInfo as _, ValueRef as _,
@@ -30,7 +31,7 @@ pub(super) const LAST_NUMBER: &str = "SELECT coalesce(max(seq), 0) FROM sqlite_s
 const OWN: [&str; 2] = ["channels_due", "lineage"];
 /// Rows that are in memory at once.
 const PAGE: usize = 1000;
-/// The last millisecond of the year 9999 since 1970: no number of the history is larger, and instants are shown up to here.
+/// The last millisecond of the year 9999 since 1970: what the program writes by its clock is not later.
 const LAST_INSTANT: i64 = 253_402_300_799_999;
 /// Bound of a version: what is added to it stays a version.
 const LAST_VERSION: i64 = 1_000_000_000;
@@ -73,20 +74,46 @@ pub(super) fn cleaned(text: &[u8]) -> Option<String> {
     }
 }
 
+/// The numbers that a column can have. A bound that is narrower than what is written would refuse our own backups: an instant
+/// that a person or a tag names may be any.
+fn numbers_of(table: &str, column: &str) -> RangeInclusive<i64> {
+    match (table, column) {
+        (_, "version" | "last_version") => 0..=LAST_VERSION,
+        // -1: a channel whose only image was vetoed.
+        (_, "above") => -1..=LAST_VERSION,
+        // As the tags of an image of others have it.
+        ("unrecorded_images", "slot") | (_, "until") => any_instant(),
+        _ => 0..=LAST_INSTANT,
+    }
+}
+
+fn any_instant() -> RangeInclusive<i64> {
+    DateTime::<Utc>::MIN_UTC.timestamp_millis()..=DateTime::<Utc>::MAX_UTC.timestamp_millis()
+}
+
 /// What is wrong with a number of a column.
-pub(super) fn number_fault(column: &str, number: Option<i64>) -> Option<String> {
-    let last = if matches!(column, "version" | "last_version" | "above") { LAST_VERSION } else { LAST_INSTANT };
+pub(super) fn number_fault(table: &str, column: &str, number: Option<i64>) -> Option<String> {
+    let known = numbers_of(table, column);
     match number {
-        Some(number) if (0..=last).contains(&number) => None,
-        Some(number) => Some(format!("{column:?} is {number}, which is not from 0 to {last}")),
+        Some(number) if known.contains(&number) => None,
+        Some(number) => {
+            let (first, last) = known.into_inner();
+            Some(format!("{column:?} is {number}, which is not from {first} to {last}"))
+        }
         None => Some(format!("{column:?} is not a whole number")),
     }
 }
 
 /// What is wrong with a text of a column: the schema does not restrict all words, the program does.
 pub(super) fn text_fault(table: &str, column: &str, text: &str) -> Option<String> {
-    let is_unknown = table == "bakes" && column == "state" && !State::WORDS.contains(&text);
-    is_unknown.then(|| format!("{text:?} is no state"))
+    match (table, column) {
+        ("bakes", "state") if !State::WORDS.contains(&text) => Some(format!("{text:?} is no state")),
+        // A list of the daemon that meets such a row fails as a whole.
+        ("bakes", "progress") | ("images", "used_by") if serde_json::from_str::<Value>(text).is_err() => {
+            Some(format!("{column:?} is not JSON"))
+        }
+        _ => None,
+    }
 }
 
 /// Cleans all rows of a history that is not in use yet. Returns the number of those that were not clean.
@@ -123,7 +150,7 @@ async fn check_last_number(connection: &mut SqliteConnection) -> Result<(), Bord
         return Ok(());
     }
     let last: Option<i64> = sqlx::query_scalar(LAST_NUMBER).fetch_one(connection).await.ok();
-    number_fault("seq", last).map_or(Ok(()), |what| Err(BorderError::Value { table, what }))
+    number_fault(table, "seq", last).map_or(Ok(()), |what| Err(BorderError::Value { table, what }))
 }
 
 async fn execute(connection: &mut SqliteConnection, sql: String) -> Result<(), StoreError> {
@@ -178,7 +205,7 @@ fn changes<'a>(table: Table, columns: &'a [String], row: &[Cell]) -> Result<Vec<
     for (column, cell) in columns.iter().zip(row) {
         let fault = match cell {
             Cell::Null => None,
-            Cell::Number(number) => number_fault(column, Some(*number)),
+            Cell::Number(number) => number_fault(table.name, column, Some(*number)),
             Cell::Other => Some(format!("{column:?} is neither text nor a whole number")),
             Cell::Text(text) => {
                 let clean = cleaned(text);
@@ -275,14 +302,22 @@ mod tests {
 
     #[test]
     fn numbers_are_those_that_a_history_can_have() {
-        for (column, number) in [("slot", 0), ("slot", LAST_INSTANT), ("version", 7), ("last_version", LAST_VERSION)] {
-            assert_eq!(number_fault(column, Some(number)), None);
+        let fault = |column, number| number_fault("bakes", column, number);
+        for (column, number) in [
+            ("slot", 0),
+            ("slot", LAST_INSTANT),
+            ("version", 7),
+            ("last_version", LAST_VERSION),
+            ("above", -1),
+            ("until", LAST_INSTANT + 1),
+        ] {
+            assert_eq!(fault(column, Some(number)), None);
         }
-        for (column, number) in
-            [("slot", -1), ("until", LAST_INSTANT + 1), ("version", 4_294_967_295), ("above", i64::MIN)]
-        {
-            assert!(number_fault(column, Some(number)).is_some(), "{column} {number}");
+        for (column, number) in [("slot", -1), ("until", i64::MAX), ("version", 4_294_967_295), ("above", i64::MIN)] {
+            assert!(fault(column, Some(number)).is_some(), "{column} {number}");
         }
-        assert!(number_fault("slot", None).is_some());
+        assert!(fault("slot", None).is_some());
+        assert_eq!(number_fault("unrecorded_images", "slot", Some(LAST_INSTANT + 1)), None, "as a tag has it");
+        assert!(text_fault("bakes", "progress", "[[[").is_some() && text_fault("bakes", "progress", "{}").is_none());
     }
 }

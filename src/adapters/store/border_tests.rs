@@ -130,6 +130,18 @@ async fn numbers_and_words_that_no_history_has_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_program_writes_itself_is_taken_over() {
+    let own = [
+        // A channel whose only image was vetoed, and an end that a person named.
+        "INSERT INTO channels (line_id, channel, image_id, above, since) VALUES ('l', 'prod', NULL, -1, 1)",
+        "INSERT INTO pins VALUES ('i', 1, 8210266876799999, 'r', 'w')",
+    ];
+    let dir = history(&own).await;
+    restored(dir.path()).await.unwrap();
+    imported(exported(dir.path()).await).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tables_that_belong_to_the_file_are_examined_as_well() {
     for (sql, wanted) in [
         ("INSERT INTO sqlite_sequence VALUES ('events', 9223372036854775807)", "sqlite_sequence: \"seq\" is"),

@@ -350,7 +350,7 @@ impl Inlet<'_> {
         }
         for (column, value) in &mut row {
             let fault = match value {
-                Value::Number(number) => border::number_fault(column, number.as_i64()),
+                Value::Number(number) => border::number_fault(self.table, column, number.as_i64()),
                 Value::String(text) => {
                     if let Some(cleaned) = border::cleaned(text.as_bytes()) {
                         *text = cleaned;

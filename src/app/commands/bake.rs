@@ -248,9 +248,9 @@ mod tests {
         let known = row(7, Some(1_000));
         assert_eq!(
             progress_of(&known, &[known.clone(), row(8, None)], now),
-            "bake 7 building 5m 0s of about 16m 40s [###-------], and 1 more"
+            "bake 7 building 5m of about 16m 40s [###-------], and 1 more"
         );
-        assert_eq!(progress_of(&row(8, None), &[], now), "bake 8 building 5m 0s");
+        assert_eq!(progress_of(&row(8, None), &[], now), "bake 8 building 5m");
         let late = row(9, Some(60));
         assert!(progress_of(&late, &[], now).ends_with("[##########]"), "no more than all of it");
     }

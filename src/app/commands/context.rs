@@ -235,5 +235,7 @@ pub(super) async fn unknown_schedule(config: &Config, reader: Option<&Reader>, w
 
 /// Variables that are UTF-8.
 pub(super) fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect()
+    // A value that is not UTF-8 is wrong, not absent: whoever reads it reports it.
+    let lossy = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
+    std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, lossy(value)))).collect()
 }

@@ -1,10 +1,11 @@
 //! Times, numbers and tables of all commands.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 pub use super::table::{NONE, Rows};
+pub use crate::domain::time::{show_brief as short, show_relative as relative};
 use crate::domain::{calendar::zone::Zone, time::show};
 
 /// Zones of the schedules, by name and id; that of the host for all else.
@@ -20,31 +21,6 @@ impl Zones {
     /// Shows an instant in the zone of a schedule.
     pub fn show(&self, at: DateTime<Utc>, schedule: &str) -> String {
         show(at, self.schedules.get(schedule).copied().unwrap_or(self.host))
-    }
-}
-
-/// `in 3h 12m`, `5m ago`, `now`: two units at most.
-pub fn relative(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
-    let distance = at - now;
-    if distance.abs() < TimeDelta::seconds(1) {
-        "now".to_owned()
-    } else if distance > TimeDelta::zero() {
-        format!("in {}", short(distance.to_std().unwrap_or_default()))
-    } else {
-        format!("{} ago", short((-distance).to_std().unwrap_or_default()))
-    }
-}
-
-/// `3h 12m`: two units at most.
-pub fn short(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (days, hours, minutes, rest) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) if seconds == 0 => format!("{}ms", duration.as_millis()),
-        (0, 0, 0) => format!("{rest}s"),
-        (0, 0, _) => format!("{minutes}m {rest}s"),
-        (0, _, _) => format!("{hours}h {minutes}m"),
-        (_, _, _) => format!("{days}d {hours}h"),
     }
 }
 
@@ -83,15 +59,6 @@ pub fn bytes(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn relative_times_have_two_units() {
-        let now: DateTime<Utc> = "2027-03-01T00:00:00Z".parse().unwrap();
-        assert_eq!(relative(now + TimeDelta::seconds(11_520), now), "in 3h 12m");
-        assert_eq!(relative(now - TimeDelta::seconds(61), now), "1m 1s ago");
-        assert_eq!(relative(now + TimeDelta::days(2) + TimeDelta::hours(5), now), "in 2d 5h");
-        assert_eq!(relative(now, now), "now");
-    }
 
     #[test]
     fn numbers_can_be_read() {

@@ -54,7 +54,13 @@ impl<'a> SessionChoice<'a> {
 
     /// Whether bakes fail for it.
     pub fn fails(&self) -> bool {
-        self.asks && self.sessions.len() != 1
+        let names_another = self.unlisted().is_some() && !self.sessions.is_empty();
+        names_another || self.asks && self.sessions.len() != 1
+    }
+
+    /// A session that a schedule names and that the cloud does not list.
+    fn unlisted(&self) -> Option<&str> {
+        self.named.iter().copied().find(|named| !self.sessions.iter().any(|session| session == named))
     }
 
     /// What a person does about it.
@@ -65,8 +71,7 @@ impl<'a> SessionChoice<'a> {
         if self.asks && self.sessions.is_empty() {
             return Some("the cloud lists no session of it: set sub_instance_id".to_owned());
         }
-        let unlisted = self.named.iter().find(|named| !self.sessions.iter().any(|session| session == *named))?;
-        Some(format!("the cloud lists no session {unlisted}: check sub_instance_id"))
+        Some(format!("the cloud lists no session {}: check sub_instance_id", self.unlisted()?))
     }
 }
 
@@ -199,7 +204,7 @@ mod tests {
             ("", &["p-1", "p-2"], ", sessions p-1, p-2", true, Some("set sub_instance_id to one")),
             ("", &[], "", true, Some("lists no session of it")),
             ("sub_instance_id = 'p-2'", &["p-1", "p-2"], ", sessions p-1, p-2", false, None),
-            ("sub_instance_id = 'p-3'", &["p-1"], ", session p-1", false, Some("lists no session p-3")),
+            ("sub_instance_id = 'p-3'", &["p-1"], ", session p-1", true, Some("lists no session p-3")),
         ] {
             let (config, machine) = (configured(keys), machine(sessions));
             let choice = SessionChoice::of(&machine, &[&config.schedules[0]]);

@@ -26,7 +26,7 @@ pub fn history_problems(engine: &EngineStatus, now: DateTime<Utc>) -> Vec<Proble
     let pending = pending.map(|pending| {
         let why = pending.why.as_deref().unwrap_or("the cloud has not listed all images yet");
         let message = format!(
-            "the history was restored, imported or is empty, and has to be compared with the cloud before anything is \
+            "the history is empty, or was restored or imported, and has to be compared with the cloud before anything is \
              stopped or created: {why}"
         );
         problem(ProblemCode::ReconcilePending, pending.since, message, Some("imagebaked reconcile"))

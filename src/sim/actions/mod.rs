@@ -43,7 +43,7 @@ pub(super) fn product(version: &str) -> &'static str {
     }
 }
 
-const ACTIONS: &[SimAction] = &[
+pub(super) const ACTIONS: &[SimAction] = &[
     action("CreateImageByInstance", APP_STREAMING, false, true, images::create_image_by_instance),
     action("ListImage", APP_STREAMING, true, true, images::list_image).listing(
         "Data",

@@ -72,7 +72,7 @@ async fn a_bake_is_shown_with_its_settings_and_calls() {
     let served = Served::start().await;
     let page = served.get("/bake/2").await;
     assert_eq!(page.code, 200);
-    for shown in ["retry.cap", "10m", "cn-shanghai, cn-beijing", "ImageQuotaExceeded", "403", "1CBAFFAB", "412 ms"] {
+    for shown in ["retry.cap", "10m", "cn-shanghai, cn-beijing", "ImageQuotaExceeded", "403", "1CBAFFAB", "412ms"] {
         assert!(page.body.contains(shown), "{shown} is missing in {}", page.body);
     }
     assert!(!page.body.contains("<img"), "{}", page.body);

@@ -52,7 +52,7 @@ async fn the_page_shows_what_is_there_and_escapes_it() {
     let page = served.get("/").await;
     assert_eq!(page.code, 200);
     for shown in
-        ["PROBLEM: 1 problem, 1 warning", "the disk is full", "imagebaked show 2", "began 2 h ago", "<title>✗ 2"]
+        ["PROBLEM: 1 problem, 1 warning", "the disk is full", "imagebaked show 2", "began 2h ago", "<title>✗ 2"]
     {
         assert!(page.body.contains(shown), "{shown} is missing in {}", page.body);
     }

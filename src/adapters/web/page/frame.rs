@@ -75,7 +75,7 @@ impl Frame {
         html! { (self.time(at)) small { (time::relative(at, self.now)) } }
     }
 
-    /// `in 3 h 12 m`, `5 m ago` or `now`.
+    /// `in 3h 12m`, `5m ago` or `now`.
     pub(super) fn distance(&self, at: DateTime<Utc>) -> String {
         time::relative(at, self.now)
     }

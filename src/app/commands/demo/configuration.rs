@@ -77,6 +77,7 @@ pub(super) fn of_the_trial(folder: &Path, sim: SocketAddr, page: SocketAddr) -> 
     format!(
         r#"# A trial on a simulated cloud. Edit it, then: imagebaked --config {config} reload
 {basis}listen = "{page}"
+prune_interval = "1m"
 
 [[schedule]]
 name = "win11-golden"

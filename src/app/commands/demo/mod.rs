@@ -61,8 +61,18 @@ pub async fn run(context: &Context<'_>, args: &DemoArgs) -> Result {
     if args.stay {
         return stay::run(&folder).await;
     }
-    let sim = simulator().await?;
     let place = Place::new(&folder);
+    if place.config.exists() {
+        // It may be a trial, with edits of its own.
+        let (file, folder) = (place.typed.display(), folder.display());
+        let message = format!(
+            "{file} is there already, and would be replaced.\nGo on with it: {} demo --dir {folder} --stay; otherwise \
+             name another folder",
+            program()
+        );
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let sim = simulator().await?;
     place.write(&configuration::of_the_show(&folder, sim.addr(), SystemClock.now()))?;
     print_text(INTRODUCTION);
 

@@ -21,7 +21,7 @@ use crate::{
 
 /// This program, as it was called.
 pub(super) fn program() -> String {
-    std::env::args().next().unwrap_or_else(|| "imagebaked".to_owned())
+    std::env::args_os().next().map_or_else(|| "imagebaked".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 pub(super) fn signals() -> Result<mpsc::Receiver<Asked>> {

@@ -11,7 +11,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use rustix::fs::StatVfsMountFlags;
 
-use super::report::Check;
+use super::report::{Check, CheckStatus};
 use crate::{
     adapters::{
         config::{Config, Problems, Severity, hook_that_cannot_start},
@@ -68,6 +68,13 @@ pub(super) fn config_permissions(config: &Config) -> Check {
     }
     // The state directory belongs to the daemon's user.
     let daemon = fs::metadata(&config.daemon.state_dir).ok().map(|state| (state.uid(), state.gid()));
+    // Also one without files: whoever can add one configures the daemon.
+    let more = config.files.first().and_then(|file| file.parent()).map(|folder| folder.join("conf.d"));
+    if let Some(more) = more.filter(|folder| folder.is_dir())
+        && let Some(check) = open_folder(name, &more, daemon.map(|(uid, _)| uid))
+    {
+        return check;
+    }
     for file in &config.files {
         let Ok(metadata) = fs::metadata(file) else { continue };
         let folder = match file.parent() {
@@ -81,10 +88,8 @@ pub(super) fn config_permissions(config: &Config) -> Check {
         if let Some(check) = foreign_owner(name, file, &metadata, daemon.map(|(uid, _)| uid)) {
             return check;
         }
-        let replaceable = |folder: Metadata| folder.mode() & OTHERS_WRITE != 0 && folder.mode() & STICKY == 0;
-        if fs::metadata(folder).is_ok_and(replaceable) {
-            let found = format!("everybody can replace files of {}", folder.display());
-            return Check::fail(name, found, format!("chmod o-w {}", folder.display()));
+        if let Some(check) = open_folder(name, folder, None).filter(|check| check.result == CheckStatus::Fail) {
+            return check;
         }
         if let Some((uid, gid)) = daemon
             && !readable_by(&metadata, uid, gid)
@@ -102,6 +107,28 @@ pub(super) fn config_permissions(config: &Config) -> Check {
         }
     }
     Check::ok(name, "the daemon can read it, and not everybody can write it")
+}
+
+/// What is wrong with a folder in which others can replace files.
+fn open_folder(name: &str, folder: &Path, daemon: Option<u32>) -> Option<Check> {
+    let metadata = fs::metadata(folder).ok()?;
+    if metadata.mode() & OTHERS_WRITE != 0 && metadata.mode() & STICKY == 0 {
+        let found = format!("everybody can replace files of {}", folder.display());
+        return Some(Check::fail(name, found, format!("chmod o-w {}", folder.display())));
+    }
+    foreign_owner(name, folder, &metadata, daemon)
+}
+
+/// A control socket that everybody can use, or replace: whoever can write to it stops instances. Nothing otherwise.
+pub(super) fn control_socket(config: &Config) -> Option<Check> {
+    let (name, socket) = ("control socket", &config.daemon.control_socket);
+    let mode = fs::symlink_metadata(socket).ok()?.mode();
+    let is_reachable = is_reachable(socket);
+    if mode & OTHERS_WRITE != 0 && is_reachable {
+        let found = format!("everybody can send commands to {}", socket.display());
+        return Some(Check::fail(name, found, format!("chmod o-w {}", socket.display())));
+    }
+    open_folder(name, socket.parent()?, None).filter(|check| check.result == CheckStatus::Fail)
 }
 
 /// A warning if neither root, the daemon's user nor this one owns a file: its owner can change it at any time.
@@ -237,9 +264,8 @@ pub(super) fn credential_permissions(context: &Context<'_>, config: &Config) -> 
         files.extend(below_home(".alibabacloud/credentials"));
         files.extend(below_home(".alibabacloud/credentials.ini"));
     }
-    if may_read(CredentialSource::Oidc) {
-        files.extend(variable("ALIBABA_CLOUD_OIDC_TOKEN_FILE"));
-    }
+    let token = variable("ALIBABA_CLOUD_OIDC_TOKEN_FILE").filter(|_| may_read(CredentialSource::Oidc));
+    files.extend(token.clone());
     if files.is_empty() {
         return Check::skip(name, format!("none are read: credentials = \"{choice}\""));
     }
@@ -269,9 +295,17 @@ pub(super) fn credential_permissions(context: &Context<'_>, config: &Config) -> 
         if let Some((_, what)) = open
             && is_reachable(&file)
         {
+            if Some(&file) == token.as_ref() && what == "read" {
+                // A cluster mounts it like this, and replaces it within hours.
+                continue;
+            }
             let advice =
                 format!("chmod 0400 {}, and give the account a new key pair: this one may be known", file.display());
             return Check::fail(name, format!("everybody can {what} {}", file.display()), advice);
+        }
+        let open = file.parent().and_then(|folder| open_folder(name, folder, None));
+        if let Some(check) = open.filter(|check| check.result == CheckStatus::Fail) {
+            return check;
         }
         closed.push(file.display().to_string());
     }
@@ -331,7 +365,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::app::commands::doctor::report::CheckStatus;
 
     #[test]
     fn old_rules_of_time_zones_are_a_warning() {
@@ -353,6 +386,38 @@ mod tests {
         fs::write(&file, text).unwrap();
         let (config, _) = crate::adapters::config::load_lenient(&file, &std::collections::BTreeMap::new());
         hooks(&config.unwrap())
+    }
+
+    #[test]
+    fn a_socket_and_a_folder_that_are_open_to_all_are_found() {
+        let place = tempfile::tempdir().unwrap();
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let (run, more) = (place.path().join("run"), place.path().join("conf.d"));
+        fs::create_dir(&run).unwrap();
+        fs::create_dir(&more).unwrap();
+        for folder in [place.path(), &run, &more] {
+            mode(folder, 0o755);
+        }
+        let (socket, file) = (run.join("control.sock"), place.path().join("imagebaked.toml"));
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        fs::write(
+            &file,
+            format!("[daemon]\nstate_dir = '{0}'\ncontrol_socket = '{1}'\n", run.display(), socket.display()),
+        )
+        .unwrap();
+        let (config, _) = crate::adapters::config::load_lenient(&file, &std::collections::BTreeMap::new());
+        let config = config.unwrap();
+        mode(&socket, 0o660);
+        assert!(control_socket(&config).is_none());
+        mode(&socket, 0o666);
+        assert!(control_socket(&config).unwrap().found.contains("everybody can send commands"));
+        mode(&socket, 0o660);
+        mode(&run, 0o777);
+        assert!(control_socket(&config).unwrap().found.contains("everybody can replace files"));
+        assert_eq!(config_permissions(&config).result, CheckStatus::Ok);
+        mode(&more, 0o777);
+        assert!(config_permissions(&config).found.contains("conf.d"), "without a file in it");
+        drop(listener);
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     let config = context.with_running(config).await;
     let daemon = service::uid_of_daemon(&config, &context.environment).await;
     report.add(host::state_permissions(&config.daemon.state_dir, daemon));
+    report.add_all(host::control_socket(&config));
     report.add(host::hooks(&config));
     report.add(host::disk(&config.daemon.state_dir));
     report.add(host::time_zones(&zone::release(), SystemClock.now()));

@@ -22,6 +22,8 @@ use crate::{
     domain::{calendar::zone::Zone, error::chain, health::Verdict, time::show},
 };
 
+/// Maximum number of problems that are named beside the first.
+const SHOWN: usize = 5;
 /// Maximum time for reading the history: a million bakes take a few seconds.
 const READ_THROUGH: Duration = Duration::from_mins(1);
 /// Timeout of `systemctl`.
@@ -111,8 +113,12 @@ pub(super) async fn daemon(config: &Config, broken: bool, zone: Zone) -> Check {
         return Check::warn(name, found, format!("systemctl restart {UNIT}"));
     }
     if status.health.verdict != Verdict::Ok {
-        let found = format!("{found}; {}", status.health.headline());
-        return Check::warn(name, found, "imagebaked status shows the command for each; see docs/problems.md");
+        let others: Vec<_> = status.health.problems().skip(1).take(SHOWN).map(|one| one.code.as_str()).collect();
+        let others = if others.is_empty() { String::new() } else { format!(" Also: {}.", others.join(", ")) };
+        let found = format!("{found}; {}{others}", status.health.headline());
+        let advice = "imagebaked status shows the command for each; see docs/problems.md";
+        let is_problem = status.health.verdict == Verdict::Problem;
+        return if is_problem { Check::fail(name, found, advice) } else { Check::warn(name, found, advice) };
     }
     if !broken && daemon.config_hash != config.hash {
         let found = format!("{found}, but it runs by configuration {}, not {}", daemon.config_hash, config.hash);

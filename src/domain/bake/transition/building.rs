@@ -161,7 +161,8 @@ impl Step<'_> {
     /// The cloud lists the image as CREATE_FAILED: another one is created under the next version. Later searches of
     /// this bake ignore the failed one.
     fn rebake(&self, mut work: BakeWork, image: MadeImage) -> (State, Effect) {
-        let why = format!("the cloud reports CREATE_FAILED for image {}; another one is created", image.image_id);
+        let why =
+            format!("the cloud reported CREATE_FAILED for image {}, and another one was asked for", image.image_id);
         work.note(why.clone());
         work.rebakes += 1;
         work.needs_version = true;
