@@ -127,6 +127,11 @@ pub fn of_step(bake: &Bake, before: &State) -> Vec<Event> {
             format!("instance {instance} runs again after bake {id} of {schedule}"),
         ));
     }
+    // Most reasons of a wait are its predicate, others are sentences.
+    let waits = || {
+        let link = if reason.starts_with("waits ") { " " } else { ": " };
+        warning(EventType::BakeWaits, format!("bake {id} of {schedule}{link}{reason}"))
+    };
     // A wait is reported once, however often it is polled.
     let why = |state: &State| state.waiting().map(|waiting| waiting.why.clone());
     let is_news = before.as_str() != state.as_str() && (why(before).is_none() || why(before) != why(state));
@@ -136,11 +141,9 @@ pub fn of_step(bake: &Bake, before: &State) -> Vec<Event> {
             EventType::BakeUnclear,
             format!("bake {id} of {schedule}: searching for its image: {reason}"),
         )),
-        State::Queued { suspended: Some(_), .. } if is_news => {
-            events.push(warning(EventType::BakeWaits, format!("bake {id} of {schedule} {reason}")));
-        }
+        State::Queued { suspended: Some(_), .. } if is_news => events.push(waits()),
         State::Ready { blocked_on, work, .. } if is_news && (blocked_on.is_some() || work.waiting.is_some()) => {
-            events.push(warning(EventType::BakeWaits, format!("bake {id} of {schedule} {reason}")));
+            events.push(waits());
         }
         _ => {}
     }
