@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 
 use super::bounded;
 
-/// Folder beside the main file.
-pub(super) fn conf_d(path: &Path) -> PathBuf {
+/// Folder of further files, beside the main file.
+pub fn conf_d(path: &Path) -> PathBuf {
     path.parent().unwrap_or(Path::new("")).join("conf.d")
 }
 

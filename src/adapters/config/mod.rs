@@ -63,7 +63,7 @@ use toml::{
 
 pub use self::{
     backup_keys::BackupSettings,
-    files::{FileStamps, fingerprint, unread},
+    files::{FileStamps, conf_d, fingerprint, unread},
     lints::hook_that_cannot_start,
     problem::{Place, Problem, Problems, Severity, Spot},
     settings::{CloudSettings, DaemonSettings},

@@ -24,6 +24,7 @@ mod backup;
 mod bake;
 mod channels;
 mod check;
+mod colors;
 pub mod completions;
 mod context;
 mod coverage;

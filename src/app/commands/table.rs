@@ -3,6 +3,8 @@
 
 use unicode_width::UnicodeWidthStr;
 
+use super::colors::without_colors;
+
 /// Text for an absent value.
 pub const NONE: &str = "-";
 
@@ -75,14 +77,6 @@ pub(super) fn wrapped_lines(text: &str, width: Option<usize>) -> String {
         wrapped_to(line, indent.min(width / 2), width)
     };
     text.split('\n').map(wrap_one).collect::<Vec<_>>().join("\n")
-}
-
-/// The text without `ESC [ … m`.
-fn without_colors(text: &str) -> String {
-    let mut parts = text.split("\u{1b}[");
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    plain.extend(parts.map(|part| part.split_once('m').map_or(part, |(_, rest)| rest)));
-    plain
 }
 
 /// The text with each of its lines wrapped between words, continued lines indented by `indent`.

@@ -8,7 +8,10 @@ use std::{
     sync::LazyLock,
 };
 
-use super::table::{error_width, wrapped_lines};
+use super::{
+    colors::{color, without_colors},
+    table::{error_width, wrapped_lines},
+};
 use crate::domain::text::{clean, clean_lines, is_hidden, push_json};
 
 /// Arguments with line ends or tabs, each with its text in one line: an output that quotes one has no lines of it.
@@ -151,30 +154,6 @@ fn printable<'a>(text: &'a str, arguments: &[(String, String)]) -> Cow<'a, str> 
         rest = &rest[color.max(c.len_utf8())..];
     }
     Cow::Owned(shown)
-}
-
-fn without_colors(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let color = color(rest);
-        if color == 0 {
-            plain.push(c);
-        }
-        rest = &rest[color.max(c.len_utf8())..];
-    }
-    plain
-}
-
-/// Length of the colour at the beginning of a text: `ESC [`, numbers and semicolons, `m`. Only what the program uses itself:
-/// others hide text or make it blink.
-fn color(text: &str) -> usize {
-    let Some(rest) = text.strip_prefix("\u{1b}[") else { return 0 };
-    let length = rest.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b';').count();
-    let is_own =
-        |number: &str| number.is_empty() || matches!(number.parse(), Ok(0u8..=4 | 22 | 30..=37 | 39 | 90..=97));
-    let is_color = rest[length..].starts_with('m') && rest[..length].split(';').all(is_own);
-    if is_color { 2 + length + 1 } else { 0 }
 }
 
 #[cfg(test)]

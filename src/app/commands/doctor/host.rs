@@ -11,10 +11,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use rustix::fs::StatVfsMountFlags;
 
-use super::report::{Check, CheckStatus};
+use super::report::Check;
 use crate::{
     adapters::{
-        config::{Config, Problems, Severity, hook_that_cannot_start},
+        config::{Config, Problems, Severity, conf_d, hook_that_cannot_start},
         control::who,
         store::DATABASE_FILE,
     },
@@ -69,9 +69,10 @@ pub(super) fn config_permissions(config: &Config) -> Check {
     // The state directory belongs to the daemon's user.
     let daemon = fs::metadata(&config.daemon.state_dir).ok().map(|state| (state.uid(), state.gid()));
     // Also one without files: whoever can add one configures the daemon.
-    let more = config.files.first().and_then(|file| file.parent()).map(|folder| folder.join("conf.d"));
-    if let Some(more) = more.filter(|folder| folder.is_dir())
-        && let Some(check) = open_folder(name, &more, daemon.map(|(uid, _)| uid))
+    if let Some(more) = config.files.first().map(|file| conf_d(file))
+        && let Some(metadata) = fs::metadata(&more).ok().filter(Metadata::is_dir)
+        && let Some(check) =
+            open_folder(name, &more).or_else(|| foreign_owner(name, &more, &metadata, daemon.map(|(uid, _)| uid)))
     {
         return check;
     }
@@ -88,7 +89,7 @@ pub(super) fn config_permissions(config: &Config) -> Check {
         if let Some(check) = foreign_owner(name, file, &metadata, daemon.map(|(uid, _)| uid)) {
             return check;
         }
-        if let Some(check) = open_folder(name, folder, None).filter(|check| check.result == CheckStatus::Fail) {
+        if let Some(check) = open_folder(name, folder) {
             return check;
         }
         if let Some((uid, gid)) = daemon
@@ -109,26 +110,27 @@ pub(super) fn config_permissions(config: &Config) -> Check {
     Check::ok(name, "the daemon can read it, and not everybody can write it")
 }
 
-/// What is wrong with a folder in which others can replace files.
-fn open_folder(name: &str, folder: &Path, daemon: Option<u32>) -> Option<Check> {
-    let metadata = fs::metadata(folder).ok()?;
-    if metadata.mode() & OTHERS_WRITE != 0 && metadata.mode() & STICKY == 0 {
-        let found = format!("everybody can replace files of {}", folder.display());
-        return Some(Check::fail(name, found, format!("chmod o-w {}", folder.display())));
-    }
-    foreign_owner(name, folder, &metadata, daemon)
+/// Whether everybody can put another file in the place of one in this folder.
+fn lets_others_replace(folder: &Metadata) -> bool {
+    folder.mode() & OTHERS_WRITE != 0 && folder.mode() & STICKY == 0
+}
+
+/// A failure if everybody can replace files of a folder.
+fn open_folder(name: &str, folder: &Path) -> Option<Check> {
+    fs::metadata(folder).ok().filter(lets_others_replace)?;
+    let found = format!("everybody can replace files of {}", folder.display());
+    Some(Check::fail(name, found, format!("chmod o-w {}", folder.display())))
 }
 
 /// A control socket that everybody can use, or replace: whoever can write to it stops instances. Nothing otherwise.
 pub(super) fn control_socket(config: &Config) -> Option<Check> {
     let (name, socket) = ("control socket", &config.daemon.control_socket);
     let mode = fs::symlink_metadata(socket).ok()?.mode();
-    let is_reachable = is_reachable(socket);
-    if mode & OTHERS_WRITE != 0 && is_reachable {
+    if mode & OTHERS_WRITE != 0 && is_reachable(socket) {
         let found = format!("everybody can send commands to {}", socket.display());
         return Some(Check::fail(name, found, format!("chmod o-w {}", socket.display())));
     }
-    open_folder(name, socket.parent()?, None).filter(|check| check.result == CheckStatus::Fail)
+    open_folder(name, socket.parent()?)
 }
 
 /// A warning if neither root, the daemon's user nor this one owns a file: its owner can change it at any time.
@@ -203,7 +205,7 @@ fn hook_permissions(name: &'static str, config: &Config) -> Check {
         let above = file.ancestors().skip(1).chain(target.iter().flat_map(|target| target.ancestors().skip(1)));
         for folder in above {
             let Ok(metadata) = fs::metadata(folder) else { continue };
-            if metadata.mode() & OTHERS_WRITE != 0 && metadata.mode() & STICKY == 0 {
+            if lets_others_replace(&metadata) {
                 let found = format!("everybody can replace {}, which the daemon runs", file.display());
                 return Check::fail(name, found, format!("chmod o-w {}", folder.display()));
             }
@@ -303,8 +305,7 @@ pub(super) fn credential_permissions(context: &Context<'_>, config: &Config) -> 
                 format!("chmod 0400 {}, and give the account a new key pair: this one may be known", file.display());
             return Check::fail(name, format!("everybody can {what} {}", file.display()), advice);
         }
-        let open = file.parent().and_then(|folder| open_folder(name, folder, None));
-        if let Some(check) = open.filter(|check| check.result == CheckStatus::Fail) {
+        if let Some(check) = file.parent().and_then(|folder| open_folder(name, folder)) {
             return check;
         }
         closed.push(file.display().to_string());
@@ -365,6 +366,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::app::commands::doctor::report::CheckStatus;
 
     #[test]
     fn old_rules_of_time_zones_are_a_warning() {

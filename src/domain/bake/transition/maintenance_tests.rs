@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::tests::{
-    Fixture, POLL, POLL_INSTANCE, START, STOP, commands, in_use, is_create, made, powered, program, seen, settings,
+    Fixture, POLL, POLL_INSTANCE, START, STOP, commands, in_use, is_create, powered, program, seen, settings,
 };
 use crate::domain::{
     api::{
@@ -57,12 +57,7 @@ fn stopping() -> Fixture {
 /// Its image is AVAILABLE, and the desktop is to be started; the answer to the last poll was Stopped.
 fn made_and_stopped() -> (Fixture, Effect) {
     let mut bake = stopping();
-    bake.answer(Response::Accepted);
-    bake.due();
-    bake.answer(powered(PowerState::Stopped));
-    assert!(is_create(&bake.answer(Response::Found(None))));
-    bake.answer(Response::Created(made("imgc-1")));
-    bake.due();
+    bake.stop_and_create();
     assert_eq!(bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available)))), POLL_INSTANCE);
     let effect = bake.answer(powered(PowerState::Stopped));
     (bake, effect)

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use fastrand::Rng;
 
 use super::fixture::{
-    Fixture, POLL_INSTANCE, STOP, is_create, is_poll, made, pace, powered, refused_until_restarted, runs_again, seen,
+    Fixture, POLL_INSTANCE, STOP, is_create, is_poll, pace, powered, refused_until_restarted, runs_again, seen,
     settings,
 };
 use crate::domain::{
@@ -20,12 +20,7 @@ use crate::domain::{
 /// The instance runs when it is asked for; it is stopped, and started again once the image is AVAILABLE.
 fn stops_and_makes_its_image(bake: &mut Fixture) {
     assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
-    bake.answer(Response::Accepted);
-    bake.due();
-    bake.answer(powered(PowerState::Stopped));
-    assert!(is_create(&bake.answer(Response::Found(None))));
-    bake.answer(Response::Created(made("imgc-1")));
-    bake.due();
+    bake.stop_and_create();
     bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
     runs_again(bake);
 }

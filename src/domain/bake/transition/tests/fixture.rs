@@ -158,6 +158,17 @@ impl Fixture {
         }
     }
 
+    /// Its stop is accepted and done, and its image imgc-1 is created: the first poll of the image is due.
+    #[track_caller]
+    pub(crate) fn stop_and_create(&mut self) {
+        self.answer(Response::Accepted);
+        self.due();
+        self.answer(powered(PowerState::Stopped));
+        assert!(is_create(&self.answer(Response::Found(None))));
+        self.answer(Response::Created(made("imgc-1")));
+        self.due();
+    }
+
     pub(crate) fn pass(&mut self, pause: Duration) {
         self.now = later(self.now, pause);
     }
