@@ -520,3 +520,37 @@ fn wrong_command_lines_are_answered_with_what_is_right() {
     let version = imagebaked().arg("version").output().unwrap();
     assert_eq!(version.stdout, imagebaked().arg("--version").output().unwrap().stdout);
 }
+
+#[test]
+fn suggested_commands_repeat_the_configuration_that_was_typed() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("my file.toml");
+    let state = folder.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let text = format!(
+        "[daemon]\nstate_dir = \"{}\"\ncontrol_socket = \"{}\"\n\n[[schedule]]\nname = \"golden\"\ncron = \"0 3 * * *\"\n\
+         instance_id = \"ws-1\"\n",
+        state.display(),
+        folder.path().join("s").display()
+    );
+    fs::write(&config, text).unwrap();
+    let typed = |args: &[&str]| imagebaked().arg("--config").arg(&config).args(args).output().unwrap();
+    let exported = |args: &[&str]| imagebaked().env("IMAGEBAKED_CONFIG", &config).args(args).output().unwrap();
+    let words = |output: &std::process::Output| {
+        let text = [output.stdout.as_slice(), &output.stderr].concat();
+        String::from_utf8(text).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let option = format!("imagebaked --config '{}' ", config.display());
+    // The text of an output, and that of an error.
+    for args in [&["check"][..], &["bake"]] {
+        let (typed, exported) = (words(&typed(args)), words(&exported(args)));
+        assert!(typed.contains(&option), "{args:?}: {typed}");
+        assert_eq!(typed.replace(&option, "imagebaked "), exported, "{args:?}");
+        assert!(exported.contains("`imagebaked ") || exported.contains(" imagebaked "), "{exported}");
+    }
+    let other =
+        imagebaked().env("IMAGEBAKED_CONFIG", "/nowhere.toml").arg("--config").arg(&config).arg("check").output();
+    assert!(other.unwrap().status.success(), "the command line wins over the environment");
+    let json = words(&typed(&["check", "--json"]));
+    assert!(!json.contains("--config"), "programs get what they always got: {json}");
+}

@@ -16,7 +16,7 @@ type ModulePath = Vec<String>;
 
 /// The modules of the domain in the order in which they are built: each imports only from itself and from those before it.
 const DOMAIN_ORDER: &[&[&str]] = &[
-    &["similar", "text"],
+    &["similar", "suggestion", "text"],
     &["clock", "error", "ids"],
     &["calendar"],
     &["time"],

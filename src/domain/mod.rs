@@ -3,6 +3,7 @@
 //! In the order in which they are built; a module imports only from those before it (`tests/layering.rs`).
 
 pub mod similar;
+pub mod suggestion;
 pub mod text;
 
 pub mod clock;

@@ -307,7 +307,7 @@ impl Host {
     /// An `imagebaked` command on this host.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = imagebaked();
-        command.arg("--config").arg(self.path("imagebaked.toml")).args(args);
+        command.env("IMAGEBAKED_CONFIG", self.path("imagebaked.toml")).args(args);
         command
     }
 

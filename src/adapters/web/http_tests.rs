@@ -72,6 +72,7 @@ impl Served {
             problems: Mutex::default(),
             ticks: AtomicBool::new(true),
             schedules: Mutex::new(schedules.collect()),
+            config: Mutex::default(),
             asked: AtomicUsize::new(0),
             _dir: dir,
         });

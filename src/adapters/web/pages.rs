@@ -166,7 +166,7 @@ pub(super) async fn no_such_page(State(site): WebState, uri: Uri) -> Response {
 fn frame(site: &Site, uri: &Uri, tab: Tab) -> Frame {
     let schedules = site.source.schedules();
     let zone: Zone = main_zone(schedules.iter().map(|schedule| &**schedule as &Schedule));
-    Frame::new(uri.path(), tab, zone, site.source.now())
+    Frame::new(uri.path(), tab, zone, site.source.now()).with_config(site.source.config_option())
 }
 
 fn html(code: StatusCode, page: Markup) -> Response {

@@ -14,6 +14,7 @@ use crate::domain::{
     schedule::Schedule,
     schedule_rows::{RowFacts, order::Entry},
     status::Status,
+    suggestion::ConfigOption,
 };
 
 /// Why something cannot be read.
@@ -35,6 +36,9 @@ pub struct Standing {
 pub trait Source: Send + Sync + 'static {
     /// Current instant.
     fn now(&self) -> DateTime<Utc>;
+
+    /// What finds this daemon, for the commands that the page suggests.
+    fn config_option(&self) -> ConfigOption;
 
     /// Whether the engine ticks. Reads memory only, so that it responds whatever else hangs.
     fn is_ticking(&self) -> bool;

@@ -1,6 +1,6 @@
 //! Command line arguments. Types only: the file of each command under `commands/` implements it.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -32,15 +32,17 @@ pub use timetable::{CheckArgs, Deny, PlanArgs, WhyArgs};
 pub use tools::{CompletionsArgs, DemoArgs, ManArgs, Shell, SimArgs};
 pub use usage::with_tip;
 
-/// The default path of the configuration.
-pub const CONFIG: &str = "/etc/imagebaked/imagebaked.toml";
+pub use crate::domain::suggestion::DEFAULT_CONFIG as CONFIG;
+
+/// The variable that names another one.
+pub const CONFIG_VARIABLE: &str = "IMAGEBAKED_CONFIG";
 
 /// Makes versioned images of WUYING cloud desktops and workstations on schedule.
 #[derive(Debug, Parser)]
 #[command(name = "imagebaked", version, max_term_width = 110, arg_required_else_help = true)]
 pub struct Cli {
     /// The configuration.
-    #[arg(long, global = true, value_name = "FILE", default_value = CONFIG)]
+    #[arg(long, global = true, value_name = "FILE", env = CONFIG_VARIABLE, hide_env_values = true, default_value = CONFIG)]
     pub config: PathBuf,
     /// Print JSON with stable field names, for programs.
     #[arg(long, global = true)]
@@ -54,6 +56,20 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// The file that the words of a command line name with `--config`.
+pub fn typed_config(words: &[OsString]) -> Option<PathBuf> {
+    let mut options = words.iter().take_while(|word| *word != "--");
+    while let Some(word) = options.next() {
+        if word == "--config" {
+            return options.next().map(PathBuf::from);
+        }
+        if let Some(path) = word.to_str().and_then(|word| word.strip_prefix("--config=")) {
+            return Some(path.into());
+        }
+    }
+    None
 }
 
 /// When output is coloured.
@@ -199,9 +215,31 @@ pub enum Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::suggestion::COMMANDS;
+
+    /// They work without a configuration, or on one of their own.
+    const WITHOUT: [&str; 7] = ["completions", "crontab", "demo", "man", "schema", "sim", "version"];
 
     #[test]
     fn the_command_line_is_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn suggestions_know_every_command_that_uses_the_configuration() {
+        let command = command();
+        let mut names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        names.retain(|name| !WITHOUT.contains(name));
+        names.sort_unstable();
+        assert_eq!(names, COMMANDS);
+    }
+
+    #[test]
+    fn the_typed_configuration_is_found_wherever_it_stands() {
+        let typed = |line: &str| typed_config(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(typed("imagebaked --config a.toml status"), Some("a.toml".into()));
+        assert_eq!(typed("imagebaked status --json --config=a.toml"), Some("a.toml".into()));
+        assert_eq!(typed("imagebaked status"), None);
+        assert_eq!(typed("imagebaked bake -- --config a.toml"), None);
     }
 }

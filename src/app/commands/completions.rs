@@ -25,7 +25,7 @@ use crate::{
         config::{self, Config},
         store::{BakeRow, Filter, Reader, StoreError},
     },
-    app::cli::{self, CONFIG, CompletionsArgs, Shell},
+    app::cli::{self, CONFIG, CONFIG_VARIABLE, CompletionsArgs, Shell},
     domain::{
         calendar::zone::Zone,
         schedule::{LATEST, Schedule},
@@ -55,7 +55,8 @@ pub(super) fn run(args: &CompletionsArgs) -> Result {
 
 /// Answers a completion request of a shell; returns whether it was one.
 pub fn answer(words: Vec<OsString>, folder: Option<&Path>) -> std::result::Result<bool, clap::Error> {
-    let file = typed_config(&words).unwrap_or_else(|| CONFIG.into());
+    let exported = || std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from);
+    let file = cli::typed_config(&words).or_else(exported).unwrap_or_else(|| CONFIG.into());
     CompleteEnv::with_factory(|| with_candidates(&file)).var(VARIABLE).try_complete(words, folder)
 }
 
@@ -184,12 +185,4 @@ async fn bakes(reader: &Reader, which: Which) -> std::result::Result<Vec<Complet
 async fn images(reader: &Reader, typed: &str) -> std::result::Result<Vec<CompletionCandidate>, StoreError> {
     let rows = reader.images_by_id(typed, IMAGES).await?;
     Ok(rows.into_iter().map(|(id, name)| candidate(&id, name)).collect())
-}
-
-/// The file named in the words on the command line.
-fn typed_config(words: &[OsString]) -> Option<PathBuf> {
-    let at = words.iter().position(|word| word == "--config");
-    let apart = at.and_then(|at| words.get(at + 1));
-    let joined = || words.iter().find_map(|word| word.to_str()?.strip_prefix("--config="));
-    apart.map(PathBuf::from).or_else(|| joined().map(PathBuf::from))
 }

@@ -36,6 +36,7 @@ use crate::{
         clock::{Clock, SystemClock},
         error::chain,
         ids::InstanceId,
+        suggestion::ConfigOption,
     },
 };
 
@@ -105,20 +106,18 @@ pub async fn run(context: &Context<'_>, args: &InitArgs) -> Result {
             json!({ "file": path, "timezone": zone, "schedules": planned })
         )));
     }
-    let config = if args.file.is_none() && path == Path::new("/etc/imagebaked/imagebaked.toml") {
-        String::new()
-    } else {
-        format!("--config {} ", path.display())
-    };
-    Ok(CommandOutput::done(format!(
+    // That of `--config` is added to every output.
+    let option = if path == context.config_path { ConfigOption::default() } else { ConfigOption::new(path) };
+    let said = format!(
         "{} written to {}. Read its three choices (stop_instance, keep, channels), then:\n\n  \
-         imagebaked {config}check     shows its problems, and the next slots\n  \
-         imagebaked {config}doctor    whether credentials, permissions and instances are as they should be\n  \
-         imagebaked {config}run       the daemon; as a service: systemctl enable --now imagebaked\n  \
-         imagebaked {config}status    what it does\n",
+         imagebaked check     shows its problems, and the next slots\n  \
+         imagebaked doctor    whether credentials, permissions and instances are as they should be\n  \
+         imagebaked run       the daemon; as a service: systemctl enable --now imagebaked\n  \
+         imagebaked status    what it does\n",
         schedules(planned.len()),
         path.display()
-    )))
+    );
+    Ok(CommandOutput::done(option.in_text(&said).into_owned()))
 }
 
 /// Reports obstacles before the cloud is called.

@@ -11,7 +11,7 @@ use self::{
     context::{Context, environment},
     outcome::{CommandOutput, Exit},
     table::{terminal_width, wrapped_lines},
-    terminal::{print_text, write_text},
+    terminal::{print_text, with_config, write_text},
 };
 use super::cli::{Cli, ColorChoice, Command, CrontabCommand};
 use crate::{adapters::tzdata, domain::calendar::zone};
@@ -140,7 +140,8 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
     };
     let exit = match result {
         Ok(output) => {
-            let text = if for_programs { output.text } else { wrapped_lines(&output.text, terminal_width()) };
+            let text =
+                if for_programs { output.text } else { wrapped_lines(&with_config(&output.text), terminal_width()) };
             match write_text(&text) {
                 // A closed output, as in `imagebaked history | head`, is no error.
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

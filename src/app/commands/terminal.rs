@@ -12,11 +12,21 @@ use super::{
     colors::{color, without_colors},
     table::{error_width, wrapped_lines},
 };
-use crate::domain::text::{clean, clean_lines, is_hidden, push_json};
+use crate::{
+    app::cli,
+    domain::{
+        suggestion::ConfigOption,
+        text::{clean, clean_lines, is_hidden, push_json},
+    },
+};
 
 /// Arguments with line ends or tabs, each with its text in one line: an output that quotes one has no lines of it.
 static ARGUMENTS: LazyLock<Vec<(String, String)>> =
     LazyLock::new(|| in_one_line(&std::env::args_os().collect::<Vec<_>>()));
+
+/// The `--config` of this command line: a command that is suggested must find the same daemon.
+static CONFIG_OPTION: LazyLock<ConfigOption> =
+    LazyLock::new(|| config_option(&std::env::args_os().collect::<Vec<_>>()));
 
 /// Reports progress to a terminal; not to programs and logs.
 pub(super) fn progress(step: &str) {
@@ -42,7 +52,12 @@ pub(super) fn print_text(text: &str) {
 /// Prints; returns whether the output is open. Texts are cleaned where they come in; a history of an earlier version may
 /// have others, so that only colours pass here.
 pub(super) fn try_print_text(text: &str) -> bool {
-    print_raw(&printable(text, &ARGUMENTS))
+    print_raw(&with_config(&printable(text, &ARGUMENTS)))
+}
+
+/// The text with the `--config` of this command line in each command that it suggests. Not for programs.
+pub(super) fn with_config(text: &str) -> Cow<'_, str> {
+    if is_json(text) { Cow::Borrowed(text) } else { CONFIG_OPTION.in_text(text) }
 }
 
 /// Moves the cursor or clears lines.
@@ -58,7 +73,7 @@ pub(super) fn write_text(text: &str) -> io::Result<()> {
 /// An error or a warning on standard error.
 pub fn print_error(text: &str) {
     let text = printable(text.trim_end_matches('\n'), &ARGUMENTS);
-    let _ = writeln!(io::stderr(), "{}", wrapped_lines(&text, error_width()));
+    let _ = writeln!(io::stderr(), "{}", wrapped_lines(&with_config(&text), error_width()));
 }
 
 /// A question on standard error: without a line end.
@@ -136,8 +151,7 @@ fn printable<'a>(text: &'a str, arguments: &[(String, String)]) -> Cow<'a, str> 
     if text.chars().all(is_plain) {
         return text;
     }
-    // Long JSON is printed in pieces, each of which begins with a value.
-    let is_json = text.trim_start_matches(',').starts_with(['{', '[']);
+    let is_json = is_json(&text);
     let mut shown = String::with_capacity(text.len());
     let mut rest = &*text;
     while let Some(c) = rest.chars().next() {
@@ -154,6 +168,16 @@ fn printable<'a>(text: &'a str, arguments: &[(String, String)]) -> Cow<'a, str> 
         rest = &rest[color.max(c.len_utf8())..];
     }
     Cow::Owned(shown)
+}
+
+/// Whether a text is JSON. A long one is printed in pieces, each of which begins with a value.
+fn is_json(text: &str) -> bool {
+    text.trim_start_matches(',').starts_with(['{', '['])
+}
+
+/// The option of a command line that names the configuration.
+fn config_option(arguments: &[OsString]) -> ConfigOption {
+    cli::typed_config(arguments).map(|path| ConfigOption::new(&path)).unwrap_or_default()
 }
 
 #[cfg(test)]

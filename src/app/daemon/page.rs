@@ -22,6 +22,7 @@ use crate::{
         plan::forecast::Builders,
         schedule::Schedule,
         schedule_rows::RowFacts,
+        suggestion::ConfigOption,
     },
 };
 
@@ -39,6 +40,10 @@ const MOST_GOING: u32 = 200;
 impl Source for DaemonContext {
     fn now(&self) -> DateTime<Utc> {
         self.clock.now()
+    }
+
+    fn config_option(&self) -> ConfigOption {
+        ConfigOption::new(&std::path::absolute(&self.config_path).unwrap_or_else(|_| self.config_path.clone()))
     }
 
     fn is_ticking(&self) -> bool {

@@ -94,7 +94,10 @@ fn terms(roff: &mut Roff, heading: &str, terms: &[Example]) {
 }
 
 const FILES: &[Example] = &[
-    ("/etc/imagebaked/imagebaked.toml", "the configuration, see imagebaked.toml(5); another one with --config"),
+    (
+        "/etc/imagebaked/imagebaked.toml",
+        "the configuration, see imagebaked.toml(5); another one with --config or IMAGEBAKED_CONFIG",
+    ),
     ("/etc/imagebaked/conf.d/*.toml", "more of it, in the order of the names"),
     ("/var/lib/imagebaked/imagebaked.db", "the history ([daemon] state_dir)"),
     ("/run/imagebaked/control.sock", "where commands reach the daemon ([daemon] control_socket)"),
@@ -105,6 +108,7 @@ const ENVIRONMENT: &[Example] = &[
         "ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET, ALIBABA_CLOUD_SECURITY_TOKEN",
         "the key pair of the cloud",
     ),
+    ("IMAGEBAKED_CONFIG", "the configuration, if --config names none"),
     (
         "IMAGEBAKED_CLOUD__*, IMAGEBAKED_DAEMON__*",
         "keys of the configuration, such as IMAGEBAKED_DAEMON__MAX_BUILDERS=4; they win over the files",

@@ -25,7 +25,7 @@ pub fn config() -> String {
     let mut page = String::from(
         "# Configuration\n\n\
          <!-- Made from the source: `UPDATE_DOCS=1 cargo nextest run --test reference` writes this file anew. -->\n\n\
-         The file is TOML, `/etc/imagebaked/imagebaked.toml` unless `--config` names another. Above it lie the files \
+         The file is TOML, `/etc/imagebaked/imagebaked.toml` unless `--config` or `IMAGEBAKED_CONFIG` names another. Above it lie the files \
          `conf.d/*.toml` beside it, in the order of their names: their schedules are added, their other keys win. Above \
          all lie variables such as `IMAGEBAKED_DAEMON__MAX_BUILDERS=4`, for `[cloud]` and `[daemon]` only. A file has at \
          most 16 MiB; a pipe in place of one must end within 5 s.\n\n\

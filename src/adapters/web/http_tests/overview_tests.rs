@@ -1,6 +1,9 @@
 //! The overview.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
 
 use chrono::TimeDelta;
 
@@ -23,6 +26,7 @@ use crate::{
         ids::{BakeId, LineId},
         schedule::{self, Schedule},
         status::Status,
+        suggestion::ConfigOption,
     },
 };
 #[tokio::test]
@@ -191,4 +195,16 @@ async fn a_night_of_thousands_is_counted_and_stays_small() {
         page.split("<svg class=\"night\" role=\"group\"").skip(1).map(|svg| svg.find("</svg>").unwrap()).sum();
     assert!(nights < 64 * 1_024, "{nights} bytes");
     assert!(page.len() < 256 * 1_024, "{} bytes", page.len());
+}
+
+#[tokio::test]
+async fn suggested_commands_find_the_daemon_of_the_page() {
+    let page = Served::start().await;
+    *page.fake.config.lock().unwrap() = ConfigOption::new(Path::new("/srv/b.toml"));
+    page.complain(&[(Severity::Problem, "see `imagebaked doctor`")]);
+    let body = page.get("/").await.body;
+    assert!(body.contains("see `imagebaked --config /srv/b.toml doctor`"), "{body}");
+    assert!(body.contains(">imagebaked --config /srv/b.toml show 2<"), "{body}");
+    let body = page.get("/bake/1").await.body;
+    assert!(body.contains(">imagebaked --config /srv/b.toml show 1<"), "{body}");
 }

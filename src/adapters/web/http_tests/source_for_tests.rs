@@ -27,6 +27,7 @@ use crate::{
         schedule::Schedule,
         schedule_rows::{RowFacts, open::Circumstances, order::order},
         status::{Bakes, Daemon, HousekeepingJob, Next, OnDisk, Status, TaskError},
+        suggestion::ConfigOption,
     },
 };
 
@@ -36,6 +37,7 @@ pub(super) struct Fake {
     pub(super) problems: Mutex<Vec<Problem>>,
     pub(super) ticks: AtomicBool,
     pub(super) schedules: Mutex<Vec<Arc<Schedule>>>,
+    pub(super) config: Mutex<ConfigOption>,
     /// How often the status was computed.
     pub(super) asked: AtomicUsize,
     pub(super) _dir: tempfile::TempDir,
@@ -48,6 +50,10 @@ pub(super) fn answer<'a, T: Send + 'a>(read: impl Future<Output = Result<T, Stor
 impl Source for Fake {
     fn now(&self) -> DateTime<Utc> {
         now()
+    }
+
+    fn config_option(&self) -> ConfigOption {
+        self.config.lock().unwrap().clone()
     }
 
     fn is_ticking(&self) -> bool {

@@ -22,7 +22,7 @@ pub(in crate::adapters::web) fn bake(frame: &Frame, view: &BakeView, has_schedul
         @if let Some(reason) = &row.reason { p.summary { (reason) } }
         p.none {
             @if has_schedule { a href=(frame.to_schedule(&row.schedule_id)) { (row.schedule) } } @else { (row.schedule) }
-            ", " (frame.time_of(row.slot)) ". For the terminal: " code.command { "imagebaked show " (row.id) }
+            ", " (frame.time_of(row.slot)) ". For the terminal: " (frame.command(&format!("imagebaked show {}", row.id)))
         }
         (calls(frame, attempts))
         @if !copies.is_empty() { (regions(frame, copies)) }

@@ -1,10 +1,15 @@
 //! Frame of every page: its head, the links to the other pages, its time and the way up.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use super::{STYLE_PATH, time};
-use crate::{adapters::web::query::encode, domain::calendar::zone::Zone};
+use crate::{
+    adapters::web::query::encode,
+    domain::{calendar::zone::Zone, suggestion::ConfigOption},
+};
 
 /// Seconds between two reloads of a page that can change.
 const RELOAD: u32 = 10;
@@ -25,6 +30,7 @@ pub(in crate::adapters::web) struct Frame {
     pub(in crate::adapters::web) zone: Zone,
     root: String,
     tab: Tab,
+    config: ConfigOption,
 }
 
 impl Frame {
@@ -32,7 +38,12 @@ impl Frame {
     pub(in crate::adapters::web) fn new(path: &str, tab: Tab, zone: Zone, now: DateTime<Utc>) -> Self {
         let depth = path.matches('/').count().saturating_sub(1);
         let root = if depth == 0 { "./".to_owned() } else { "../".repeat(depth) };
-        Self { now, zone, root, tab }
+        Self { now, zone, root, tab, config: ConfigOption::default() }
+    }
+
+    /// The same for a daemon that this option finds.
+    pub(in crate::adapters::web) fn with_config(self, config: ConfigOption) -> Self {
+        Self { config, ..self }
     }
 
     /// The same with times in another zone.
@@ -53,6 +64,16 @@ impl Frame {
     /// Address of a bake.
     pub(super) fn to_bake(&self, id: i64) -> String {
         format!("{}bake/{id}", self.root)
+    }
+
+    /// A command for the terminal, to copy.
+    pub(super) fn command(&self, command: &str) -> Markup {
+        html! { code.command { (self.text(command)) } }
+    }
+
+    /// A text that may suggest commands.
+    pub(super) fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.config.in_text(text)
     }
 
     /// An instant in the zone of the page.

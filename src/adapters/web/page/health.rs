@@ -62,7 +62,7 @@ fn problem(frame: &Frame, problem: &Problem) -> Markup {
     let word = if problem.severity == Severity::Problem { "Problem" } else { "Warning" };
     html! {
         li {
-            p { strong { (word) ": " } (problem.message) }
+            p { strong { (word) ": " } (frame.text(&problem.message)) }
             (act(frame, problem))
         }
     }
@@ -72,7 +72,7 @@ fn problem(frame: &Frame, problem: &Problem) -> Markup {
 pub(super) fn act(frame: &Frame, problem: &Problem) -> Markup {
     html! {
         div.act {
-            @if let Some(command) = &problem.command { code.command { (command) } }
+            @if let Some(command) = &problem.command { (frame.command(command)) }
             span.more { (problem.code.as_str()) ", began " (frame.distance_of_text(&problem.since)) }
         }
     }
@@ -82,7 +82,7 @@ pub(super) fn act(frame: &Frame, problem: &Problem) -> Markup {
 fn known_problem(frame: &Frame, problem: &Problem, by: &Acknowledgement) -> Markup {
     html! {
         li {
-            p { (problem.message) }
+            p { (frame.text(&problem.message)) }
             p.more {
                 (by.by) ", " span.whole { (frame.distance_of_text(&by.at)) }
                 @if let Some(until) = &by.until { ", until " (frame.distance_of_text(until)) }

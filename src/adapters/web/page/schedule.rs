@@ -186,7 +186,7 @@ fn images(frame: &Frame, view: &ScheduleView) -> Markup {
     html! {
         (table(("images", "Images"), columns, rows, "No good image is recorded yet."))
         @if let Some(more @ 1..) = view.images.len().checked_sub(IMAGES) {
-            p.none { (count(more, "older image", "older images")) " more: " code { "imagebaked images " (view.schedule.name) } }
+            p.none { (count(more, "older image", "older images")) " more: " (frame.command(&format!("imagebaked images {}", view.schedule.name))) }
         }
     }
 }
