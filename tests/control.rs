@@ -165,8 +165,9 @@ fn a_hung_daemon_is_recognised_within_seconds() {
     host.signal("STOP");
     let begun = Instant::now();
     let (out, err) = host.expect(4, &["status"]);
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
-    assert!(err.contains("does not answer; it may hang"), "{err}");
+    // Two requests, a few tenths of a second each, on a busy machine.
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(err.contains("was stopped by a signal and does not answer"), "{err}");
     assert!(out.contains("the history shows this") && out.contains("1 succeeded"), "{out}");
     host.signal("CONT");
     eventually("it is well again", || host.run(&["status"]).status.success().then_some(()));

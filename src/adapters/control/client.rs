@@ -7,26 +7,37 @@ use std::{
 
 use tokio::net::UnixStream;
 
-use super::{ControlError, Envelope, MAX_ANSWER, PROTOCOL, Reply, Request, canonical, read, write};
+use super::{
+    ControlError, Envelope, MAX_ANSWER, PROTOCOL, Reply, Request, canonical,
+    liveness::{Silence, silence},
+    read, write,
+};
 
 /// Sends a request to the daemon behind `socket`.
 ///
 /// # Errors
 ///
-/// `ControlError` if no daemon listens, access is denied, the reply is late or malformed, or the versions differ.
+/// `ControlError` if no daemon listens, access is denied, the daemon hangs, the reply is late or malformed, or the versions differ.
 pub async fn ask(socket: &Path, request: &Request) -> Result<Reply, ControlError> {
     let socket = || socket.to_owned();
     let mut stream = UnixStream::connect(socket()).await.map_err(|source| match source.kind() {
         io::ErrorKind::PermissionDenied => ControlError::Forbidden { socket: socket() },
         _ => ControlError::Unreachable { socket: socket(), source },
     })?;
+    let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
     let exchange = async {
         write(&mut stream, request).await?;
         read::<serde_json::Value>(&mut stream, MAX_ANSWER).await
     };
-    let envelope: Envelope<serde_json::Value> = tokio::time::timeout(request.time_limit(), exchange)
-        .await
-        .map_err(|_| ControlError::Silent { socket: socket() })??;
+    let limit = request.time_limit();
+    let silent = |silence| ControlError::Silent { socket: socket(), silence };
+    let envelope: Envelope<serde_json::Value> = tokio::select! {
+        answer = tokio::time::timeout(limit, exchange) => match answer {
+            Ok(answer) => answer?,
+            Err(_) => return Err(silent(Silence::Late { after: limit.as_secs() })),
+        },
+        silence = silence(pid, request.idle_limit()) => return Err(silent(silence)),
+    };
     let ours = env!("CARGO_PKG_VERSION");
     if envelope.protocol != PROTOCOL {
         return Err(ControlError::OtherVersion { theirs: envelope.version, ours });

@@ -26,6 +26,7 @@ use crate::domain::{
 };
 
 pub mod client;
+pub mod liveness;
 pub mod who;
 
 /// Incremented when a change would make an older side misread a message.
@@ -242,17 +243,24 @@ impl Request {
         matches!(self, Self::Status { .. } | Self::Locate | Self::Follow { .. })
     }
 
-    /// Timeout of the reply; `Follow` is answered within half of it. Listing all images of an account takes long.
-    /// page by page, takes its time.
+    /// Timeout of the reply; `Follow` is answered within half of it. Listing all images of an account, page by page, takes
+    /// its time.
     fn time_limit(&self) -> Duration {
         match self {
             Self::Reconcile { .. } | Self::Prune { .. } | Self::Adopt { .. } => Duration::from_mins(10),
             // They wait for a running pass.
             Self::Pin { .. } | Self::Undelete { .. } => Duration::from_mins(2),
-            // A status that hangs is reported soon.
-            Self::Status { .. } => Duration::from_secs(5),
-            Self::Locate => Duration::from_secs(1),
             _ => Duration::from_secs(20),
+        }
+    }
+
+    /// How long the daemon may do nothing at all before its answer until it counts as hung: the engine ticks every second, also
+    /// while a request waits for the cloud.
+    fn idle_limit(&self) -> Duration {
+        match self {
+            // They are answered without a wait.
+            Self::Status { .. } | Self::Locate => Duration::from_secs(1),
+            _ => Duration::from_secs(5),
         }
     }
 }
@@ -368,10 +376,12 @@ pub enum ControlError {
         socket: PathBuf,
     },
     /// No response.
-    #[error("the daemon at {} took the request but does not answer; it may hang (systemctl status imagebaked)", socket.display())]
+    #[error("the daemon at {} {}", socket.display(), silence.label())]
     Silent {
         /// The socket.
         socket: PathBuf,
+        /// Why.
+        silence: liveness::Silence,
     },
     /// The connection broke.
     #[error("the connection to the daemon broke")]
