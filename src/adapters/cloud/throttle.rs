@@ -19,17 +19,28 @@ pub struct Gate {
     interval: Duration,
     next: Duration,
     paused_until: Duration,
+    /// So many calls do not wait.
+    free: u32,
 }
 
 impl Gate {
     /// Opens at once, then `per_second` times a second; once a second if that is no positive number.
     pub fn new(per_second: f64) -> Self {
         let interval = Duration::try_from_secs_f64(per_second.recip()).unwrap_or(Duration::from_secs(1));
-        Self { interval, next: Duration::ZERO, paused_until: Duration::ZERO }
+        Self { interval, next: Duration::ZERO, paused_until: Duration::ZERO, free: 0 }
+    }
+
+    /// Lets the next `calls` calls pass without a wait, unless the server asks for a pause.
+    pub fn allow(&mut self, calls: u32) {
+        self.free = calls;
     }
 
     /// Reserves the next free place and returns the time until then.
     pub fn reserve(&mut self, now: Duration) -> Duration {
+        if self.free > 0 && now >= self.paused_until {
+            self.free -= 1;
+            return Duration::ZERO;
+        }
         let place = self.next.max(self.paused_until).max(now);
         self.next = place + self.interval;
         place.saturating_sub(now)
@@ -37,6 +48,7 @@ impl Gate {
 
     /// Admits no call for `delay`; never shortens an earlier pause.
     pub fn pause(&mut self, now: Duration, delay: Duration) {
+        self.free = 0;
         self.paused_until = self.paused_until.max(now + delay.min(LONGEST_PAUSE));
     }
 
@@ -72,6 +84,11 @@ impl Throttle {
         }
     }
 
+    /// See [`Gate::allow`].
+    pub fn allow(&self, calls: u32) {
+        self.with(|gate, _| gate.allow(calls));
+    }
+
     /// Delays all calls as the server asked.
     pub fn pause(&self, delay: Duration) {
         self.with(|gate, now| gate.pause(now, delay));
@@ -95,6 +112,19 @@ mod tests {
         assert_eq!([gate.reserve(now), gate.reserve(now), gate.reserve(now)], [MS(0), MS(100), MS(200)]);
         let later = MS(60_000);
         assert_eq!([gate.reserve(later), gate.reserve(later)], [MS(0), MS(100)]);
+    }
+
+    #[test]
+    fn what_is_allowed_at_once_ends_with_its_number_or_with_a_pause() {
+        let mut gate = Gate::new(10.0);
+        gate.allow(3);
+        let now = MS(1000);
+        let delays: Vec<_> = (0..5).map(|_| gate.reserve(now)).collect();
+        assert_eq!(delays, [MS(0), MS(0), MS(0), MS(0), MS(100)]);
+        gate.allow(3);
+        assert_eq!(gate.reserve(now), MS(0));
+        gate.pause(now, MS(500));
+        assert_eq!([gate.reserve(now), gate.reserve(now)], [MS(500), MS(600)], "the server's word goes first");
     }
 
     #[test]

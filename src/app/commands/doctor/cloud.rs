@@ -8,7 +8,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::{StreamExt as _, stream::FuturesOrdered};
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 
 use super::{
     host, network,
@@ -51,6 +51,9 @@ use crate::{
 
 /// Maximum number of good instances that are listed; above it, only their number is shown.
 const LISTED_ONE_BY_ONE: usize = 20;
+/// Calls that do not wait for each other by the rate limit. Nearly all are of different actions, for each of which the cloud
+/// has a limit of its own.
+const AT_ONCE: u32 = 30;
 /// Transitional states.
 const PASSING: [&str; 4] = ["starting", "stopping", "pending", "rebuilding"];
 
@@ -69,6 +72,7 @@ pub(super) async fn examine(
         Ok(cloud) => cloud,
         Err(error) => return network::unusable(&error, report),
     };
+    cloud.allow_at_once(AT_ONCE);
     network::examine(context, config, &cloud, report);
     let needs = Needs::of(config);
     let reachable = hosts(&cloud, &needs, report).await;
@@ -80,12 +84,15 @@ pub(super) async fn examine(
     if !credentials(context, config, &cloud, reaches(&Product::Sts), now, report).await {
         return report.add(Check::skip("permissions, instances and images", "there are no good credentials"));
     }
-    permissions(&cloud, &needs, probe, report).await;
-    instances(&cloud, config, report).await;
-    if whole {
-        report.add(images(&cloud, config).await);
-    } else {
-        report.add(Check::skip("images", "which lines there are is not known until the configuration is fixed"));
+    let mut parts: FuturesOrdered<BoxFuture<'_, Vec<Check>>> = FuturesOrdered::new();
+    parts.push_back(Box::pin(permissions(&cloud, &needs, probe)));
+    parts.push_back(Box::pin(instances(&cloud, config)));
+    parts.push_back(Box::pin(async {
+        let unknown = "which lines there are is not known until the configuration is fixed";
+        vec![if whole { images(&cloud, config).await } else { Check::skip("images", unknown) }]
+    }));
+    while let Some(checks) = parts.next().await {
+        report.add_all(checks);
     }
 }
 
@@ -229,15 +236,15 @@ fn provide(context: &Context<'_>, config: &Config, api_error: &ApiError) -> Stri
     }
 }
 
-async fn permissions(cloud: &CloudClient, needs: &Needs, probe: bool, report: &mut DoctorReport) {
+async fn permissions(cloud: &CloudClient, needs: &Needs, probe: bool) -> Vec<Check> {
     let (calls, left_out) = ListCall::all(needs);
     let mut calls: FuturesOrdered<_> = calls.into_iter().map(|(call, weight)| call.check(cloud, weight)).collect();
-    let mut found_any = false;
+    let (mut checks, mut found_any) = (Vec::new(), false);
     while let Some((check, found)) = calls.next().await {
         found_any |= found;
-        report.add(check);
+        checks.push(check);
     }
-    report.add_all(left_out);
+    checks.extend(left_out);
 
     let (probes, left_out) = Probe::all(needs);
     if !probe || found_any {
@@ -246,20 +253,20 @@ async fn permissions(cloud: &CloudClient, needs: &Needs, probe: bool, report: &m
         } else {
             "not tried, because of --no-probe"
         };
-        report.add_all(probes.iter().map(|probe| Check::skip(probe.name(), why)));
+        checks.extend(probes.iter().map(|probe| Check::skip(probe.name(), why)));
     } else {
-        let mut probes: FuturesOrdered<_> = probes.into_iter().map(|probe| probe.check(cloud)).collect();
-        while let Some(check) = probes.next().await {
-            report.add(check);
-        }
+        let probes: FuturesOrdered<_> = probes.into_iter().map(|probe| probe.check(cloud)).collect();
+        checks.extend(probes.collect::<Vec<_>>().await);
     }
-    report.add_all(left_out);
+    checks.extend(left_out);
+    checks
 }
 
 /// Instances of one kind and region, each with its schedules.
 type Group<'a> = BTreeMap<InstanceId, Vec<&'a Schedule>>;
 
-async fn instances(cloud: &CloudClient, config: &Config, report: &mut DoctorReport) {
+async fn instances(cloud: &CloudClient, config: &Config) -> Vec<Check> {
+    let mut checks = Vec::new();
     let mut groups: BTreeMap<(&'static str, &str), (InstanceType, Group<'_>)> = BTreeMap::new();
     for schedule in &config.schedules {
         let kind = schedule.settings.instance_type;
@@ -292,22 +299,23 @@ async fn instances(cloud: &CloudClient, config: &Config, report: &mut DoctorRepo
                         *good.entry(state.unwrap_or_default()).or_default() += 1;
                         lines.push(check);
                     } else {
-                        report.add(check);
+                        checks.push(check);
                     }
                 }
             }
             Err(api_error) => {
                 let name = format!("{} {}s in {region}", group.len(), kind_label(kind));
-                report.add(Check::warn(name, format!("not looked up: {api_error}"), &*api_error.advice));
+                checks.push(Check::warn(name, format!("not looked up: {api_error}"), &*api_error.advice));
             }
         }
     }
     if lines.len() <= LISTED_ONE_BY_ONE {
-        report.add_all(lines);
+        checks.extend(lines);
     } else {
         let states: Vec<String> = good.iter().map(|(state, n)| format!("{n} {state}")).collect();
-        report.add(Check::ok(format!("{} instances", lines.len()), format!("found: {}", states.join(", "))));
+        checks.push(Check::ok(format!("{} instances", lines.len()), format!("found: {}", states.join(", "))));
     }
+    checks
 }
 
 /// Existing instances of the group; those of the wrong kind are searched for in the other kind.

@@ -1,9 +1,10 @@
 //! `imagebaked doctor`: checks everything that a bake needs, without a change. [`host`] checks this host, [`service`]
 //! the daemon on it, [`cloud`] the cloud; [`permissions`] probes permissions without using them.
 
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use serde_json::json;
 
-use self::report::{CheckStatus, DoctorReport};
+use self::report::{Check, CheckStatus, DoctorReport};
 use super::{
     context::Context,
     outcome::{CommandOutput, Exit, Failure, Result},
@@ -35,20 +36,30 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     report.add(host::config_permissions(&config));
     report.add(host::credential_permissions(context, &config));
     let config = context.with_running(config).await;
-    let daemon = service::uid_of_daemon(&config, &context.environment).await;
+    let answer = service::ask_status(&config).await;
+    let daemon = service::uid_of_daemon(&answer, &context.environment).await;
     report.add(host::state_permissions(&config.daemon.state_dir, daemon));
     report.add_all(host::control_socket(&config));
     report.add(host::hooks(&config));
     report.add(host::disk(&config.daemon.state_dir));
     report.add(host::time_zones(&zone::release(), SystemClock.now()));
-    report.add(service::database(&config.daemon.state_dir).await);
-    report.add(service::daemon(&config, problems.has_errors(), context.zone()).await);
-    report.add(service::unit(&context.environment).await);
-    report.add_all(backups::folder(&config, &context.environment).await);
     let whole = !problems.has_errors();
-    cloud::examine(context, &config, whole, !args.no_probe, SystemClock.now(), &mut report).await;
+    // Side by side, and printed in this order: none needs the result of another.
+    let mut parts: FuturesOrdered<BoxFuture<'_, Vec<Check>>> = FuturesOrdered::new();
+    parts.push_back(Box::pin(async { vec![service::database(&config.daemon.state_dir).await] }));
+    parts.push_back(Box::pin(async { vec![service::daemon(&config, answer, !whole, context.zone())] }));
+    parts.push_back(Box::pin(async { vec![service::unit(&context.environment).await] }));
+    parts.push_back(Box::pin(async { Vec::from_iter(backups::folder(&config, &context.environment).await) }));
+    parts.push_back(Box::pin(async {
+        let mut of_cloud = DoctorReport::new(false, false);
+        cloud::examine(context, &config, whole, !args.no_probe, SystemClock.now(), &mut of_cloud).await;
+        of_cloud.checks
+    }));
+    while let Some(checks) = parts.next().await {
+        report.add_all(checks);
+    }
 
-    report.flush();
+    report.finish();
     let failures = report.count(CheckStatus::Fail);
     let exit = match (whole, failures) {
         (false, _) => Exit::Usage,

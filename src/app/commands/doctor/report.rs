@@ -63,13 +63,21 @@ pub(super) struct DoctorReport {
     pub(super) checks: Vec<Check>,
     live: bool,
     color: bool,
+    /// Whether what is as it should be is one line at the end: on a terminal, which has no room for all.
+    is_short: bool,
     /// Checks of one kind that were not printed yet.
     alike: Vec<Check>,
+    /// What is as it should be and was not printed.
+    fine: Vec<String>,
 }
+
+/// What is printed in any case: questions that people ask `doctor`.
+const ASKED: [&str; 4] = ["configuration", "daemon", "credentials", "clock"];
 
 impl DoctorReport {
     pub(super) fn new(live: bool, color: bool) -> Self {
-        Self { checks: Vec::new(), live, color, alike: Vec::new() }
+        let is_short = live && terminal_width().is_some();
+        Self { checks: Vec::new(), live, color, is_short, alike: Vec::new(), fine: Vec::new() }
     }
 
     pub(super) fn add(&mut self, check: Check) {
@@ -82,15 +90,35 @@ impl DoctorReport {
         if kind.is_some() {
             self.alike.push(check);
         } else {
-            self.print(&line(&check, self.color));
+            self.show(&check);
+        }
+    }
+
+    /// Prints what is left.
+    pub(super) fn finish(&mut self) {
+        self.flush();
+        if !self.fine.is_empty() {
+            let found = format!("{} are as they should be", self.fine.join(", "));
+            self.print(&line(&Check::ok("all else", found), self.color));
         }
     }
 
     /// Prints the checks of a kind that are left.
-    pub(super) fn flush(&mut self) {
+    fn flush(&mut self) {
         let alike = std::mem::take(&mut self.alike);
         if let Some(sum) = sum(&alike) {
-            self.print(&line(&sum, self.color));
+            self.show(&sum);
+        }
+    }
+
+    /// Prints a check, or keeps its name for the end.
+    fn show(&mut self, check: &Check) {
+        match check.result {
+            CheckStatus::Skip if self.is_short => {}
+            CheckStatus::Ok if self.is_short && !ASKED.contains(&check.name.as_str()) => {
+                self.fine.push(check.name.clone());
+            }
+            _ => self.print(&line(check, self.color)),
         }
     }
 
@@ -171,7 +199,18 @@ mod tests {
         let mut report = DoctorReport::new(false, false);
         report.add_all(three);
         report.add(Check::fail("ecd:D", "refused", "grant it"));
-        report.flush();
+        report.finish();
         assert_eq!(report.checks.len(), 4, "JSON has each of them");
+    }
+
+    #[test]
+    fn a_terminal_has_one_line_for_what_nobody_asked_about_and_is_fine() {
+        let mut report = DoctorReport { is_short: true, ..DoctorReport::new(false, false) };
+        report.add_all(["credentials", "disk", "ecd:A", "ecd:B"].map(|name| Check::ok(name, "fine")));
+        report.add(Check::skip("hooks", "there are none"));
+        report.add(Check::warn("time zones", "old", "update them"));
+        report.finish();
+        assert_eq!(report.fine, ["disk", "permissions"]);
+        assert_eq!(report.checks.len(), 6);
     }
 }

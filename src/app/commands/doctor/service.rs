@@ -16,7 +16,7 @@ use super::report::Check;
 use crate::{
     adapters::{
         config::Config,
-        control::{ControlError, Reply, Request, client, who},
+        control::{ControlError, Reply, Request, client, liveness::Silence, who},
         store::{DATABASE_FILE, Reader, StoreError},
     },
     domain::{calendar::zone::Zone, error::chain, health::Verdict, time::show},
@@ -81,11 +81,16 @@ pub(super) async fn database(state_dir: &Path) -> Check {
     }
 }
 
+/// Asks the daemon for its status.
+pub(super) async fn ask_status(config: &Config) -> Result<Reply, ControlError> {
+    client::ask(&config.daemon.control_socket, &Request::Status { all: false }).await
+}
+
 /// The daemon, by its reply at the socket.
-pub(super) async fn daemon(config: &Config, broken: bool, zone: Zone) -> Check {
+pub(super) fn daemon(config: &Config, answer: Result<Reply, ControlError>, broken: bool, zone: Zone) -> Check {
     let name = "daemon";
     let socket = &config.daemon.control_socket;
-    let status = match client::ask(socket, &Request::Status { all: false }).await {
+    let status = match answer {
         Ok(Reply::Status(status)) => status,
         Ok(Reply::Failed { message }) => return Check::fail(name, message, "see its log: journalctl -t imagebaked"),
         Ok(_) => {
@@ -101,6 +106,10 @@ pub(super) async fn daemon(config: &Config, broken: bool, zone: Zone) -> Check {
         }
         Err(error @ ControlError::OtherVersion { .. }) => {
             return Check::warn(name, error.to_string(), format!("systemctl restart {UNIT}"));
+        }
+        Err(ControlError::Silent { silence: Silence::Stopped { pid }, .. }) => {
+            let found = format!("it (pid {pid}) was stopped by a signal, and bakes nothing");
+            return Check::fail(name, found, format!("kill -CONT {pid}"));
         }
         Err(error) => return Check::fail(name, chain(&error), format!("systemctl restart {UNIT}")),
     };
@@ -128,9 +137,11 @@ pub(super) async fn daemon(config: &Config, broken: bool, zone: Zone) -> Check {
 }
 
 /// The user of the running daemon, otherwise that of its unit, by its number; `None` if neither is known.
-pub(super) async fn uid_of_daemon(config: &Config, environment: &BTreeMap<String, String>) -> Option<u32> {
-    if let Ok(Reply::Status(status)) = client::ask(&config.daemon.control_socket, &Request::Status { all: false }).await
-    {
+pub(super) async fn uid_of_daemon(
+    answer: &Result<Reply, ControlError>,
+    environment: &BTreeMap<String, String>,
+) -> Option<u32> {
+    if let Ok(Reply::Status(status)) = answer {
         // Not the owner of its folder in /proc, which is root for a process without core files.
         let process = std::fs::read_to_string(format!("/proc/{}/status", status.daemon.pid)).ok()?;
         return process.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next()?.parse().ok());
@@ -142,7 +153,8 @@ pub(super) async fn uid_of_daemon(config: &Config, environment: &BTreeMap<String
 /// Whether systemd starts the daemon, now and at boot.
 pub(super) async fn unit(environment: &BTreeMap<String, String>) -> Check {
     let name = "systemd unit";
-    let (enabled, active) = match (ask(environment, &["is-enabled"]).await, ask(environment, &["is-active"]).await) {
+    let answers = tokio::join!(ask(environment, &["is-enabled"]), ask(environment, &["is-active"]));
+    let (enabled, active) = match answers {
         (Ok(enabled), Ok(active)) => (enabled, active),
         (Err(why), _) | (_, Err(why)) => {
             return Check::warn(name, why, "see to it that something starts `imagebaked run`, also after a boot");

@@ -51,12 +51,16 @@ pub struct Mode {
     pub despite_failed_bake: bool,
 }
 
+/// Calls of a pass on request that do not wait for the rate limit.
+const AT_ONCE: u32 = 20;
 /// Time after which an image that was never listed counts as deleted externally.
 const GONE_AFTER: TimeDelta = TimeDelta::hours(24);
 
 /// Runs a pass on request.
 pub async fn asked(shared: &DaemonContext, mode: Mode, who: &str) -> Reply {
     let _one_at_a_time = shared.image_lock.lock().await;
+    // Somebody waits for the report: a scan makes a few calls, each of another action.
+    shared.cloud.allow_at_once(AT_ONCE);
     let passed = pass(shared, &shared.config(), mode, who).await;
     shared.activate();
     match passed {
