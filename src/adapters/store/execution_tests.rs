@@ -445,6 +445,8 @@ async fn events_and_problems(store: &Store) {
     let reader = store.reader();
     assert!(reader.newest_event().await.unwrap() > 0);
     assert!(!reader.events(&EventFilter { limit: 9, ..EventFilter::default() }).await.unwrap().is_empty());
+    let about = EventFilter { subject: Some("golden".to_owned()), limit: 9, ..EventFilter::default() };
+    assert!(!reader.events(&about).await.unwrap().is_empty());
     let subject = Subject::new(SubjectKind::Line, "golden");
     let (code, severity) = (ProblemCode::BakeFailed, Severity::Warning);
     let problem = Problem::new(code, severity, subject, start(), "it failed".to_owned(), None);
@@ -532,7 +534,9 @@ async fn images(store: &Store) {
     };
     store.record_scan(&[seen("golden-1"), seen("golden-2"), seen("golden-4")], &[], None, day(10)).await.unwrap();
     assert!(reader.last_scan().await.unwrap().is_some());
-    assert!(!reader.present_images(None).await.unwrap().is_empty());
+    let present = reader.present_images(None).await.unwrap();
+    let (first, all) = reader.first_present_images(1).await.unwrap();
+    assert_eq!((first.as_slice(), all), (&present[..1], present.len() as u64));
     assert!(!reader.newest_results(&["golden".into()]).await.unwrap().is_empty());
     store.set_users(&"golden-1".into(), &[]).await.unwrap();
     let pin = Pin { until: None, reason: "tests".to_owned(), who: "uid 0".to_owned() };

@@ -52,6 +52,16 @@ pub(super) const PRESENT_IMAGES: &str = images!(
 ORDER BY i.line_id, i.version DESC, i.image_id"
 );
 
+/// The first of them: the beginning of a list that has no room for all.
+pub(super) const FIRST_PRESENT_IMAGES: &str = images!(
+    "WHERE i.deletion_state <> 'deleted'
+ORDER BY i.line_id, i.version DESC, i.image_id LIMIT ?1"
+);
+
+/// Their number.
+pub(super) const COUNT_PRESENT_IMAGES: &str =
+    "SELECT count(*) FROM images INDEXED BY images_present WHERE deletion_state <> 'deleted'";
+
 /// The same of some lines.
 pub(super) const PRESENT_IMAGES_OF: &str = images!(
     "WHERE i.deletion_state <> 'deleted' AND i.line_id IN (SELECT value FROM json_each(?1))
@@ -224,6 +234,27 @@ impl Reader {
             None => sqlx::query_as(PRESENT_IMAGES),
         };
         query.fetch_all(&self.pool).await.map_err(failed("read the images"))
+    }
+
+    /// The first `limit` images that are not deleted, in the order of all, and the number of all.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if a query fails.
+    pub async fn first_present_images(&self, limit: u32) -> Result<(Vec<ImageRow>, u64), StoreError> {
+        let first = sqlx::query_as(FIRST_PRESENT_IMAGES).bind(limit).fetch_all(&self.pool).await;
+        Ok((first.map_err(failed("read the first images"))?, self.count_present_images().await?))
+    }
+
+    /// The number of images that are not deleted.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn count_present_images(&self) -> Result<u64, StoreError> {
+        let count: i64 =
+            sqlx::query_scalar(COUNT_PRESENT_IMAGES).fetch_one(&self.pool).await.map_err(failed("count the images"))?;
+        Ok(count.unsigned_abs())
     }
 
     /// Id and name of present images whose id begins with `prefix`: the newest first, at most `limit`.

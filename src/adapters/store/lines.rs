@@ -9,18 +9,17 @@ use crate::domain::{ids::LineId, plan::forecast::Durations};
 pub(super) const ALL_VERSIONS: &str = "SELECT line_id, last_version FROM lines";
 
 /// How long the last bakes of every line took that succeeded, from the first call that stopped the instance or was to make
-/// the image to the end. Rows that were made from the tags of images know nothing of calls and do not count.
+/// the image to the end: a JSON list for each line. Rows that were made from the tags of images know nothing of calls and do not count.
 pub(super) const LAST_DURATIONS: &str = "
-SELECT l.line_id, max(0, b.finished_at - (SELECT min(a.started_at) FROM attempts a
-                                          WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create'))) AS took
-FROM (SELECT line_id FROM lines WHERE ?2 IS NULL OR line_id IN (SELECT value FROM json_each(?2))) l
-CROSS JOIN json_each((
-    SELECT json_group_array(newest.id) FROM (
-        SELECT g.id FROM bakes g
+SELECT l.line_id, (
+    SELECT json_group_array(max(0, newest.finished_at - newest.begun_at)) FROM (
+        SELECT g.finished_at,
+               (SELECT min(a.started_at) FROM attempts a WHERE a.bake_id = g.id AND a.stage IN ('stop', 'create')) AS begun_at
+        FROM bakes g
         WHERE g.line_id = l.line_id AND g.state = 'succeeded'
           AND EXISTS (SELECT 1 FROM attempts a WHERE a.bake_id = g.id AND a.stage IN ('stop', 'create'))
-        ORDER BY g.version DESC LIMIT ?1) newest)) last
-CROSS JOIN bakes b ON b.id = last.value";
+        ORDER BY g.version DESC LIMIT ?1) newest) AS took
+FROM (SELECT line_id FROM lines WHERE ?2 IS NULL OR line_id IN (SELECT value FROM json_each(?2))) l";
 
 /// The same of one line.
 pub(super) const LAST_DURATIONS_OF: &str = "
@@ -87,14 +86,20 @@ impl Reader {
     }
 
     async fn last_durations(&self, lines: Option<String>) -> Result<Durations, StoreError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as(LAST_DURATIONS)
+        let rows: Vec<(String, String)> = sqlx::query_as(LAST_DURATIONS)
             .bind(LEARNED_FROM)
             .bind(lines)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read how long bakes took"))?;
         // A clock that was set back during a bake gives it an end before its start.
-        let sound = |took| u64::try_from(took).ok().filter(|took| *took > 0).map(Duration::from_millis);
-        Ok(Durations::learn(rows.into_iter().filter_map(|(line, took)| Some((LineId::from(line), sound(took)?)))))
+        let sound = |took: i64| u64::try_from(took).ok().filter(|took| *took > 0).map(Duration::from_millis);
+        let mut samples = Vec::new();
+        for (line, took) in rows {
+            let line = LineId::from(line);
+            let took: Vec<i64> = serde_json::from_str(&took).map_err(StoreError::Encode)?;
+            samples.extend(took.into_iter().filter_map(sound).map(|took| (line.clone(), took)));
+        }
+        Ok(Durations::learn(samples))
     }
 }

@@ -17,6 +17,7 @@ mod clock_steps;
 mod deletions;
 mod distributions;
 mod error;
+mod event_subjects;
 mod fragments;
 mod from_row;
 mod health;

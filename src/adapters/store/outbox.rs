@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Reader, Store, StoreError, failed};
+use super::{Reader, Store, StoreError, event_subjects, failed};
 use crate::domain::{
     event::{ENVELOPE, Event, EventSeverity, EventType},
     history::instants::{instant, maybe_instant},
@@ -111,7 +111,7 @@ pub struct EventFilter {
     pub kinds: Vec<EventType>,
     /// At least this severe.
     pub severity: Option<EventSeverity>,
-    /// About the thing with this id, or with this schedule or instance among the facts.
+    /// About the thing with this id, about what belongs to it, or with it among the facts.
     pub subject: Option<String>,
     /// After this number: oldest first. Otherwise the newest ones are read.
     pub after: Option<i64>,
@@ -226,11 +226,13 @@ impl Reader {
             query.push(")");
         }
         if let Some(subject) = &filter.subject {
-            query.push(" AND ").push_bind(subject.clone());
-            query.push(
-                " IN (subject_id, subject_kind || ':' || subject_id, data ->> 'schedule', data ->> 'instance_id', \
-                 data ->> 'line', data ->> 'image_id')",
-            );
+            let related = event_subjects::related(&self.pool, subject).await?;
+            query.push(" AND (").push_bind(subject.clone()).push(" IN (subject_id, subject_kind || ':' || subject_id)");
+            query.push(" OR subject_kind || ':' || subject_id IN (SELECT value FROM json_each(").push_bind(related);
+            // The text is searched first: to read millions of facts takes long.
+            let quoted = serde_json::to_string(subject).map_err(StoreError::Encode)?;
+            query.push(")) OR instr(data, ").push_bind(quoted).push(") > 0 AND ").push_bind(subject.clone());
+            query.push(" IN (data ->> 'schedule', data ->> 'instance_id', data ->> 'line', data ->> 'image_id'))");
         }
         if let Some(after) = filter.after {
             query.push(" AND id > ").push_bind(after).push(" ORDER BY id LIMIT ");

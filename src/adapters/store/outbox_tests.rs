@@ -76,6 +76,66 @@ async fn events_are_found_by_time_type_severity_and_what_they_are_about() {
     assert_eq!(store.reader().newest_event().await.unwrap(), 3);
 }
 
+/// A schedule `golden` with two instances and another one; each line has a bake, an image and a channel.
+const LINES: [&str; 5] = [
+    "INSERT INTO targets (schedule_id, instance_id, schedule, line_id, timing, processed_until, known_since)
+     VALUES ('g-id', 'ecd-1', 'golden', 'g-1', '{}', 0, 0), ('g-id', 'ecd-2', 'golden', 'g-2', '{}', 0, 0),
+            ('o-id', 'ecd-3', 'other', 'o', '{}', 0, 0)",
+    "INSERT INTO bakes (id, schedule_id, schedule, instance_id, line_id, slot, trigger, first_slot, config_hash, state,
+                        progress, created_at)
+     SELECT rowid_ + 10, schedule_id, schedule, instance_id, line_id, 5, 'slot', 5, 'c', 'succeeded', '{}', 5
+     FROM (SELECT *, row_number() OVER (ORDER BY line_id) AS rowid_ FROM targets)",
+    "INSERT INTO images (image_id, line_id, schedule_id, instance_id, bake_id, version, image_name, slot, available_at)
+     SELECT 'm-' || id, line_id, schedule_id, instance_id, id, 1, 'x', 5, 5 FROM bakes",
+    "INSERT INTO channels (line_id, channel, above, since) SELECT line_id, 'stable', 0, 0 FROM targets",
+    "INSERT INTO failed_images (image_id, line_id, schedule_id, instance_id, image_name, first_seen, last_seen)
+     SELECT 'f-' || line_id, line_id, schedule_id, instance_id, 'x', 0, 0 FROM targets",
+];
+
+#[tokio::test]
+async fn events_about_a_thing_have_those_of_what_belongs_to_it() {
+    let (_dir, store) = store().await;
+    for sql in LINES {
+        sqlx::query(sql).execute(&mut *store.writer.connection().await.unwrap()).await.unwrap();
+    }
+    let subjects = [
+        (SubjectKind::Schedule, "g-id"),
+        (SubjectKind::Instance, "ecd-2"),
+        (SubjectKind::Line, "g-2"),
+        (SubjectKind::Bake, "12"),
+        (SubjectKind::Image, "m-12"),
+        (SubjectKind::Image, "f-g-2"),
+        (SubjectKind::Channel, "g-2/stable"),
+        // Of the schedule's other line.
+        (SubjectKind::Image, "m-11"),
+        // Of the other schedule, and of neither.
+        (SubjectKind::Bake, "13"),
+        (SubjectKind::Instance, "ecd-3"),
+        (SubjectKind::Daemon, ""),
+    ];
+    for (n, (kind, id)) in (1..).zip(subjects) {
+        let event = Event::new(EventType::ProblemStarted, EventSeverity::Info, Subject::new(kind, id), "x".to_owned());
+        store.record_event(at(n), event).await.unwrap();
+    }
+    for (about, wanted) in [
+        ("golden", vec![1, 2, 3, 4, 5, 6, 7, 8]),
+        ("g-id", vec![1, 2, 3, 4, 5, 6, 7, 8]),
+        ("ecd-2", vec![2, 3, 4, 5, 6, 7]),
+        ("g-2", vec![1, 2, 3, 4, 5, 6, 7]),
+        ("m-12", vec![4, 5]),
+        ("12", vec![4, 5]),
+        ("bake:12", vec![4]),
+        ("other", vec![9, 10]),
+        ("none", vec![]),
+    ] {
+        assert_eq!(
+            ids(&store, EventFilter { subject: Some(about.to_owned()), ..EventFilter::default() }).await,
+            wanted,
+            "{about}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn old_events_go_and_the_number_is_bounded() {
     let (_dir, store) = store().await;

@@ -7,8 +7,14 @@ use std::collections::BTreeSet;
 use sqlx::{AssertSqlSafe, Connection as _, Row, SqliteConnection};
 
 use super::{
-    DATABASE_FILE, Store, bake_rows::BAKE_ROW_COLUMNS, clock_steps::NEWEST_WRITE, distributions::REPLICA_REGIONS,
-    images::PRESENT_IMAGES, lineage::IS_EMPTY, rebuilding::RECORDED, statement_list_tests::STATEMENTS,
+    DATABASE_FILE, Store,
+    bake_rows::BAKE_ROW_COLUMNS,
+    clock_steps::NEWEST_WRITE,
+    distributions::REPLICA_REGIONS,
+    images::{COUNT_PRESENT_IMAGES, FIRST_PRESENT_IMAGES, PRESENT_IMAGES},
+    lineage::IS_EMPTY,
+    rebuilding::RECORDED,
+    statement_list_tests::STATEMENTS,
 };
 
 /// Tables that grow with every slot.
@@ -27,9 +33,11 @@ const SMALL_INDEXES: [&str; 8] = [
 ];
 
 /// Statements that read a whole table by their nature.
-const WHOLE: [(&str, &str); 6] = [
+const WHOLE: [(&str, &str); 8] = [
     ("reads whether there is a first row", IS_EMPTY),
     ("retention and `images` list all images that exist", PRESENT_IMAGES),
+    ("the beginning of a list ends the scan", FIRST_PRESENT_IMAGES),
+    ("counts the entries of an index of image ids alone", COUNT_PRESENT_IMAGES),
     ("reconciliation compares every row that has to do with images", RECORDED),
     ("the page of the history adds conditions of its own", BAKE_ROW_COLUMNS),
     ("reads the last row alone", NEWEST_WRITE),

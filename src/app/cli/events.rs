@@ -30,7 +30,7 @@ pub struct EventsArgs {
     /// Which.
     #[command(flatten)]
     pub schedule: OnlySchedule,
-    /// Only events about this: a schedule, an instance, a line, an image, the number of a bake.
+    /// Only events about this and what belongs to it: a schedule, an instance, a line, an image, the number of a bake.
     #[arg(long, value_name = "ID", conflicts_with_all = ["schedule", "schedule_option"])]
     pub about: Option<String>,
     /// At most so many, the newest ones; 0 shows all [default: 50; on a terminal, those that fit on it].

@@ -33,14 +33,15 @@ const AT_ONCE: u32 = 1_000;
 pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
     let config = context.locate_daemon().await?;
     let reader = context.reader(&config).await?;
-    let (now, zone) = (SystemClock.now(), context.zone());
+    let subject = args.about.clone().or_else(|| args.schedule.name().map(str::to_owned));
+    let (now, zone) = (SystemClock.now(), context.zone_of(&config, subject.as_deref()));
     let span = Span::of(args.since, args.until, (zone, now))?;
     let filter = EventFilter {
         since: span.since,
         until: span.until,
         kinds: args.kinds.clone(),
         severity: args.severity,
-        subject: args.about.clone().or_else(|| args.schedule.name().map(str::to_owned)),
+        subject,
         after: args.after,
         limit: args.limit.unwrap_or(LIMIT),
     };

@@ -49,7 +49,15 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
         Some(wanted) => Some(lines_of(&config, &reader, wanted).await?),
         None => None,
     };
-    let rows = reader.present_images(lines.as_deref()).await?;
+    let limit = args.limit.unwrap_or(LIMIT);
+    // What is not shown is only counted.
+    let is_plain = lines.is_none() && args.channel.is_none() && !args.orphans && !context.json;
+    let (rows, in_all) = if is_plain {
+        let (rows, all) = reader.first_present_images(limit).await?;
+        (rows, usize::try_from(all).ok())
+    } else {
+        (reader.present_images(lines.as_deref()).await?, None)
+    };
     let scan = reader.last_scan().await?;
     let mut images = wanted(rows, args, &config, &reader).await?;
     if let (true, Some(schedule)) = (images.is_empty(), args.schedule.name()) {
@@ -66,11 +74,11 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     if images.is_empty() {
         return nothing(args, &config);
     }
-    let all = images.len();
-    images.truncate(usize::try_from(args.limit.unwrap_or(LIMIT)).unwrap_or(usize::MAX));
+    let all = in_all.unwrap_or(images.len());
+    images.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let listed = listed(context, &images, &replicas, &context.zones(&config), now);
     let (mut text, shown) = listed.render_first(room().filter(|_| args.limit.is_none()));
-    let more = all - shown;
+    let more = all.saturating_sub(shown);
     if more > 0 {
         text.push_str(&format!("… and {more} more; name a schedule, or see --limit and --json.\n"));
     }

@@ -67,7 +67,11 @@ pub use self::calls::client;
 use self::context::DaemonContext;
 pub use self::control_server::SocketError;
 pub use self::engine::{Engine, EngineRequest, EngineStatus, PlannedLine, RequestError};
-pub use self::image_tasks::{edit::change_of_images, prune::judgement, strays::failed_images};
+pub use self::image_tasks::{
+    edit::change_of_images,
+    prune::{judgement, judgement_of},
+    strays::failed_images,
+};
 pub use self::planner::StoredTiming;
 pub use self::reconcile::{ReconcileError, compare_history};
 pub use self::schedule_rows::schedule_rows;
