@@ -12,6 +12,7 @@ use super::{
 };
 
 pub mod instants;
+pub mod repeated;
 
 /// One row of the history; the field names are those of `history --json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -64,6 +64,9 @@ pub struct ShowArgs {
     /// The bake's number, as in the history.
     #[arg(value_parser = bake_id, allow_negative_numbers = true)]
     pub bake: BakeId,
+    /// With the settings and each call, however often it was repeated and however long that gets on a terminal.
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// `retry`.

@@ -36,7 +36,7 @@ pub enum Deny {
 /// `plan`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// Only the slots of this time: `tonight` (up to tomorrow noon), `tomorrow`, `2026-11-30`; or of this schedule; or both.
+    /// Only the slots of this time: `tonight` (the night up to the next noon, as on the page), `tomorrow`, `2026-11-30`; or of this schedule; or both.
     #[arg(value_name = "WHEN|SCHEDULE", num_args = 0..=2)]
     pub words: Vec<String>,
     /// Slots after this time (`tomorrow 07:00`, `2d`, `2026-11-30`); default now.
@@ -72,4 +72,7 @@ pub struct WhyArgs {
     /// Only this instance.
     #[arg(long, value_name = "ID")]
     pub instance: Option<String>,
+    /// Each instance and slot, and each call, however often it was repeated and however long that gets on a terminal.
+    #[arg(long)]
+    pub all: bool,
 }

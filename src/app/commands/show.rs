@@ -7,7 +7,7 @@ use super::{
     context::Context,
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, relative},
-    table::wrapped,
+    table::{screen, wrapped},
 };
 use crate::{
     adapters::store::{AttemptRow, BakeRow, CopyRow, Reader},
@@ -15,6 +15,7 @@ use crate::{
     domain::{
         calendar::zone::Zone,
         clock::{Clock, SystemClock},
+        history::repeated::{RepeatedCalls, folded},
         ids::BakeId,
         time::show,
     },
@@ -34,8 +35,23 @@ pub async fn run(context: &Context<'_>, args: &ShowArgs) -> Result {
     if context.json {
         return Ok(CommandOutput::done(format!("{}\n", report.json()?)));
     }
-    Ok(CommandOutput::done(report.text(SystemClock.now(), context.color)))
+    let lines = screen().filter(|_| !args.all);
+    Ok(CommandOutput::done(report.text(SystemClock.now(), context.color, Extent { all: args.all, lines })))
 }
+
+/// How much of a report is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    /// Each call by itself.
+    pub all: bool,
+    /// The lines that there is room for; on a terminal.
+    pub lines: Option<usize>,
+}
+
+/// Facts that a terminal has no room for: they are for support tickets, or follow from others.
+const MINOR: [&str; 6] = ["image version", "task", "recorded", "next poll", "configuration", "attempts"];
+/// Those that an explanation has no room for either.
+const BESIDE: [&str; 2] = ["image name", "version"];
 
 /// A bake with its settings and calls.
 pub struct BakeReport {
@@ -81,22 +97,24 @@ impl BakeReport {
         Ok(report)
     }
 
-    /// Facts, settings, calls.
-    pub fn text(&self, now: DateTime<Utc>, color: bool) -> String {
-        let mut text = listed(&self.row, &facts(&self.row, now, self.zone));
-        if let Some(settings) = self.settings.as_object() {
+    /// Facts, settings, calls; without the settings where the room is limited.
+    pub fn text(&self, now: DateTime<Utc>, color: bool, extent: Extent) -> String {
+        let mut facts = facts(&self.row, now, self.zone);
+        facts.retain(|(name, _)| extent.lines.is_none() || !self.is_minor(name));
+        let mut text = listed(&self.row, &facts);
+        if let (Some(settings), None) = (self.settings.as_object(), extent.lines) {
             text.push_str("\nSettings\n");
             for (name, value) in settings {
                 text.push_str(&wrapped(&format!("  {name:<22} {value}\n"), 25));
             }
         }
-        text.push_str(&self.regions(color));
-        text.push_str(&self.calls(color));
+        text.push_str(&self.regions(color, extent.rest(&text)));
+        text.push_str(&self.calls(color, extent.rest(&text)));
         text
     }
 
     /// Progress of the copies in other regions.
-    fn regions(&self, color: bool) -> String {
+    fn regions(&self, color: bool, extent: Extent) -> String {
         if self.copies.is_empty() {
             return String::new();
         }
@@ -113,40 +131,96 @@ impl BakeReport {
                 copy.reason.clone().unwrap_or_default(),
             ]);
         }
-        format!("\nCopies to other regions\n{}", rows.render())
+        // The calls need room, too.
+        let (mut text, shown) = rows.render_first(extent.lines.map(|lines| (lines / 2).saturating_sub(2)));
+        if shown < self.copies.len() {
+            text.push_str(&format!("… and {} more; {}\n", self.copies.len() - shown, self.hint()));
+        }
+        format!("\nCopies to other regions\n{text}")
     }
 
     /// Calls, and the facts that an explanation does not have; without the settings.
-    pub fn short_text(&self, now: DateTime<Utc>, color: bool) -> String {
+    pub fn short_text(&self, now: DateTime<Utc>, color: bool, extent: Extent) -> String {
         const SAID: [&str; 6] = ["state", "reason", "schedule", "instance", "slot", "configuration"];
         let mut facts = facts(&self.row, now, self.zone);
-        facts.retain(|(name, _)| !SAID.contains(name));
-        format!("{}{}", listed(&self.row, &facts), self.calls(color))
+        facts.retain(|(name, _)| {
+            let has_room = extent.lines.is_none() || !self.is_minor(name) && !BESIDE.contains(name);
+            has_room && !SAID.contains(name)
+        });
+        let text = listed(&self.row, &facts);
+        let calls = self.calls(color, extent.rest(&text));
+        text + &calls
     }
 
-    fn calls(&self, color: bool) -> String {
+    /// Whether a terminal goes without this fact. Who asked for a bake says that it was asked for.
+    fn is_minor(&self, name: &str) -> bool {
+        MINOR.contains(&name) || name == "trigger" && self.row.requested_by.is_some()
+    }
+
+    /// Where the rest is.
+    fn hint(&self) -> String {
+        format!("imagebaked show {} --all", self.row.id)
+    }
+
+    /// The calls, those that repeat each other in one line; where the room is limited, the last ones.
+    fn calls(&self, color: bool, extent: Extent) -> String {
         let mut text = "\nCalls (failures, calls that change something, changes of status)\n".to_owned();
         if self.attempts.is_empty() {
             text.push_str("  none\n");
             return text;
         }
+        let calls = if extent.all {
+            self.attempts.iter().map(|call| RepeatedCalls { first: call, last: call, count: 1 }).collect()
+        } else {
+            folded(&self.attempts)
+        };
         let header = ["AT", "STAGE", "CALL", "OUTCOME", "HTTP", "CODE", "REQUEST ID", "MESSAGE"];
         let mut rows = Rows::new(&header, color).in_blocks(&["AT", "CALL", "OUTCOME"]);
-        let zone = self.zone;
-        for attempt in &self.attempts {
+        for call in &calls {
+            let attempt = call.first;
             rows.row([
-                shown(attempt.started_at, zone),
+                shown(attempt.started_at, self.zone),
                 attempt.stage.clone(),
                 attempt.call.clone(),
                 attempt.outcome.clone(),
                 attempt.http_status.map_or_else(|| NONE.to_owned(), |status| status.to_string()),
                 or_none(attempt.code.as_ref()),
                 or_none(attempt.request_id.as_ref()),
-                attempt.message.clone().unwrap_or_default(),
+                self.message(call),
             ]);
         }
-        text.push_str(&rows.render());
+        // The heading, and the line below.
+        let (table, shown) = rows.render_last(extent.lines.map(|lines| lines.saturating_sub(4)));
+        text.push_str(&table);
+        if shown < calls.len() {
+            text.push_str(&format!("… {} earlier, and the settings: {}\n", calls.len() - shown, self.hint()));
+        } else if extent.lines.is_some() {
+            text.push_str(&format!("… with the settings and each call: {}\n", self.hint()));
+        }
         text
+    }
+
+    /// The message of a call, and how often it was repeated.
+    fn message(&self, call: &RepeatedCalls<'_>) -> String {
+        let message = call.first.message.clone().unwrap_or_default();
+        if call.count == 1 {
+            return message;
+        }
+        let gap = if message.is_empty() { "" } else { " " };
+        let last = call.last.message.as_deref().filter(|last| *last != message);
+        let last = last.map(|last| format!(", the last: {last}")).unwrap_or_default();
+        format!(
+            "{message}{gap}({} more of these until {}{last})",
+            call.count - 1,
+            shown(call.last.started_at, self.zone)
+        )
+    }
+}
+
+impl Extent {
+    /// What is left below a text.
+    fn rest(self, text: &str) -> Self {
+        Self { lines: self.lines.map(|lines| lines.saturating_sub(text.lines().count())), ..self }
     }
 }
 

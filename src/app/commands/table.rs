@@ -28,6 +28,8 @@ const NARROW: usize = 110;
 const NARROWEST: usize = 40;
 /// A terminal counts as at least this high.
 const SHORTEST: usize = 16;
+/// An answer is at most this long, however high the terminal is: it is read at a glance, and an option shows all.
+const LONGEST_ANSWER: usize = 25;
 /// Lines around a list on a terminal: its heading, its end.
 const AROUND: usize = 4;
 /// Minimum width of the last column, which wraps.
@@ -52,7 +54,7 @@ pub(super) fn error_width() -> Option<usize> {
 /// The lines of the terminal that an output may fill, so that its first line stays in sight; `None` for a pipe or a file.
 pub(super) fn screen() -> Option<usize> {
     let size = terminal_size::terminal_size_of(std::io::stdout());
-    size.map(|(_, height)| usize::from(height.0).max(SHORTEST) - 1)
+    size.map(|(_, height)| (usize::from(height.0).max(SHORTEST) - 1).min(LONGEST_ANSWER))
 }
 
 /// How many of them a list may have, beside what stands around it.

@@ -10,8 +10,8 @@ use super::{
     context::{Context, unknown_schedule},
     outcome::{CommandOutput, Exit, Failure, Result},
     output::relative,
-    show::BakeReport,
-    table::wrapped,
+    show::{BakeReport, Extent},
+    table::{screen, wrapped},
 };
 use crate::{
     adapters::{
@@ -34,6 +34,8 @@ use crate::{
 
 /// Maximum number of explained slots of a day.
 const MOST_SLOTS: usize = 10;
+/// Lines of a terminal for the calls of one bake among several.
+const ROOM_OF_CALLS: usize = 12;
 /// Maximum number of considered slots of a day.
 const MOST_CONSIDERED: usize = 2_000;
 
@@ -81,7 +83,7 @@ pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
     if context.json {
         return Ok(CommandOutput::done(format!("{}\n", as_json(&subject, &explanations)?)));
     }
-    let mut text = as_text(&subject, &explanations, now, context.color);
+    let mut text = as_text(&subject, &explanations, now, (context.color, args.all));
     if more > 0 {
         text.push_str(&format!("\n… and {more} more slots of that time; `--at` with a time of day shows one\n"));
     }
@@ -345,26 +347,69 @@ fn as_json(subject: &Subject<'_>, explanations: &[InstanceExplanation]) -> Resul
     }))
 }
 
-fn as_text(subject: &Subject<'_>, explanations: &[InstanceExplanation], now: DateTime<Utc>, color: bool) -> String {
+fn as_text(
+    subject: &Subject<'_>,
+    explanations: &[InstanceExplanation],
+    now: DateTime<Utc>,
+    (color, all): (bool, bool),
+) -> String {
     let zone = subject.timing.zone();
     let rule: Vec<String> = subject.timing.expressions().map(|text| format!("{text:?}")).collect();
-    let mut text = format!("{}: {} in {zone}\n", subject.name, rule.join(", "));
+    let paused =
+        subject.in_file.and_then(|schedule| subject.paused(schedule, shifted(now, TimeDelta::milliseconds(1))));
+    let paused =
+        paused.map_or_else(String::new, |paused| format!("Its slots are skipped from now on: paused {paused}\n"));
+    let head = wrapped(&format!("{}: {} in {zone}\n{paused}", subject.name, rule.join(", ")), 2);
     // Of several the first that is not good is shown call by call; the others by their number.
     let is_bad = |one: &&InstanceExplanation| one.report.as_ref().is_some_and(|report| !report.is_good());
     let whole = explanations.iter().find(is_bad).filter(|_| explanations.len() > 1).or(match explanations {
         [only] => Some(only),
         _ => None,
     });
+    let is_whole = |one: &InstanceExplanation| whole.is_some_and(|whole| std::ptr::eq(whole, one));
+    let mut texts: Vec<(bool, String)> = Vec::new();
     for one in explanations {
         let (at, when) = (show(one.moment.at, zone), relative(one.moment.at, now));
-        text.push_str(&wrapped(&format!("\n{}, {at} ({when})\n  {}\n", one.instance, one.words()), 2));
-        match &one.report {
-            Some(report) if whole.is_some_and(|whole| std::ptr::eq(whole, one)) => {
-                text.push_str(&format!("\n{}", report.short_text(now, color)));
-            }
-            Some(report) => text.push_str(&format!("    imagebaked show {}\n", report.id())),
-            None => {}
+        let mut text = wrapped(&format!("\n{}, {at} ({when})\n  {}\n", one.instance, one.words()), 2);
+        if let Some(report) = one.report.as_ref().filter(|_| !is_whole(one)) {
+            text.push_str(&format!("    imagebaked show {}\n", report.id()));
+        }
+        texts.push((is_whole(one), text));
+    }
+    let lines = screen().filter(|_| !all);
+    let hidden = lines.map_or(0, |lines| shorten(&mut texts, lines.saturating_sub(head.lines().count())));
+    let used = head.lines().count() + texts.iter().map(|(_, text)| text.lines().count()).sum::<usize>();
+    // A blank line before the report, and the line on what is hidden.
+    let extent = Extent { all, lines: lines.map(|lines| lines.saturating_sub(used + 1 + usize::from(hidden > 0))) };
+    let mut text = head;
+    for (is_whole, one) in texts {
+        text.push_str(&one);
+        if let Some(report) = whole.and_then(|whole| whole.report.as_ref()).filter(|_| is_whole) {
+            text.push_str(&format!("\n{}", report.short_text(now, color, extent)));
         }
     }
+    if hidden > 0 {
+        text.push_str(&format!("… and {hidden} more; --all shows each\n"));
+    }
     text
+}
+
+/// Removes explanations that a terminal has no room for, and returns their number. The one that is shown call by call stays,
+/// with room for its calls.
+fn shorten(texts: &mut Vec<(bool, String)>, lines: usize) -> usize {
+    let all = texts.len();
+    let has_whole = texts.iter().any(|(is_whole, _)| *is_whole);
+    let whole: usize = texts.iter().filter(|(is_whole, _)| *is_whole).map(|(_, text)| text.lines().count()).sum();
+    let mut room = lines.saturating_sub(whole + if has_whole && all > 1 { ROOM_OF_CALLS } else { 0 });
+    let mut is_first = !has_whole;
+    texts.retain(|(is_whole, text)| {
+        let needed = text.lines().count();
+        let fits = *is_whole || is_first || needed < room;
+        if !is_whole {
+            room = if fits { room.saturating_sub(needed) } else { 0 };
+        }
+        is_first = false;
+        fits
+    });
+    all - texts.len()
 }
