@@ -141,7 +141,7 @@ fn calls(frame: &Frame, attempts: &[AttemptRow]) -> Markup {
         ("Sent", "short"),
         ("Duration", "number"),
         ("HTTP", "number"),
-        ("Code", "short"),
+        ("Code, request id", "short"),
         ("Message", "words"),
     ];
     table(("calls", "Calls"), columns, rows, "No call was recorded.")

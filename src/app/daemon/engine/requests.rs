@@ -8,7 +8,7 @@ use crate::{
     adapters::{
         config::{self, Config},
         control::{BakeSelection, Reply},
-        store::{ITSELF, ManualBake, NewImage, StoreError},
+        store::{BakeRow, Filter, ITSELF, ManualBake, NewImage, StoreError},
     },
     app::daemon::planner::{NotSelected, Planner},
     domain::{
@@ -24,6 +24,9 @@ use crate::{
         pause::Pause,
     },
 };
+
+/// So many open bakes are named to whoever names a wrong one.
+const NAMED: u32 = 5;
 
 /// Requests of commands and other tasks.
 #[derive(Debug)]
@@ -280,9 +283,17 @@ impl Engine {
     pub(super) async fn cancel(&mut self, id: BakeId, who: &str) -> Result<(), RequestError> {
         let now = self.clock.now();
         // A bake with a call in flight is in memory as of its last commit, like in the database.
-        let Some(bake) = self.store.bake(id).await? else { return Err(no_bake(id)) };
+        let Some(bake) = self.store.bake(id).await? else {
+            let open = self.open_bakes(None).await?;
+            return Err(RequestError::NotFound(format!("there is no bake {id}; {}", which_open(&open))));
+        };
         if let Some(why) = bake.state.cannot_be_cancelled() {
-            return Err(RequestError::Conflict(format!("bake {id} cannot be cancelled: {why}")));
+            let mut message = format!("bake {id} cannot be cancelled: {why}");
+            if bake.state.is_ended() {
+                let open = self.open_bakes(Some(bake.schedule_id.to_string())).await?;
+                message.push_str(&format!("; of {}, {}", bake.schedule, which_open(&open)));
+            }
+            return Err(RequestError::Conflict(message));
         }
         // A later response is ignored. A hook is killed: the end hooks follow.
         if let Some((bake, call)) = self.in_flight.remove(&id) {
@@ -296,6 +307,13 @@ impl Engine {
         self.store.note(&AuditLine { at: now, who, action: Action::Cancel, subject, detail }).await?;
         let step = self.take(bake, Event::Cancelled { by: who.to_owned() }, now);
         Ok(self.commit(vec![step], now).await?)
+    }
+
+    /// The newest open bakes, of one schedule or of all.
+    async fn open_bakes(&self, schedule: Option<String>) -> Result<Vec<BakeRow>, RequestError> {
+        let states = ["queued"].iter().chain(&State::RUNNING_WORDS).map(|&word| word.to_owned()).collect();
+        let filter = Filter { schedule, states, limit: NAMED + 1, ..Filter::default() };
+        Ok(self.store.reader().history(&filter).await?)
     }
 
     pub(super) async fn pause(
@@ -401,6 +419,21 @@ impl EngineRequest {
             | Self::Resume { reply, .. } => drop(reply.send(Err(error))),
             Self::Compared { .. } | Self::ImagesDeleted | Self::Tick => {}
         }
+    }
+}
+
+/// Which bakes can be meant instead.
+fn which_open(open: &[BakeRow]) -> String {
+    let named: Vec<String> = open
+        .iter()
+        .take(NAMED as usize)
+        .map(|row| format!("{} ({}, {}, on {})", row.id, row.schedule, row.state, row.instance_id))
+        .collect();
+    match open.len() {
+        0 => "no bake is open".to_owned(),
+        1 => format!("bake {} is open", named.concat()),
+        n if n > named.len() => format!("bakes {} and others are open", named.join(", ")),
+        _ => format!("bakes {} are open", named.join(", ")),
     }
 }
 

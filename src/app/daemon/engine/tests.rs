@@ -120,6 +120,25 @@ fn good() -> End {
     End::Succeeded { image, reason: "image made".into() }
 }
 
+#[tokio::test]
+async fn who_cancels_a_wrong_bake_is_told_which_ones_are_open() {
+    let mut held = Held::new("").await;
+    let refused = async |held: &mut Held, bake| match held.engine.cancel(BakeId(bake), "ann").await {
+        Err(RequestError::Conflict(message) | RequestError::NotFound(message)) => message,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(&mut held, 9).await, "there is no bake 9; no bake is open");
+    let later = start() + TimeDelta::hours(1);
+    let over = State::Ended { work: Some(work()), end: good() };
+    held.record([(Trigger::Slot, start(), over), (Trigger::Slot, start(), queued(later))]).await;
+    let one = "bake 1 cannot be cancelled: it has ended; of golden, bake 2 (golden, queued, on ecd-1) is open";
+    assert_eq!(refused(&mut held, 1).await, one);
+    held.record([(Trigger::Manual, start() + MINUTE, queued(later))]).await;
+    let two = "bakes 3 (golden, queued, on ecd-0), 2 (golden, queued, on ecd-1) are open";
+    assert_eq!(refused(&mut held, 1).await, format!("bake 1 cannot be cancelled: it has ended; of golden, {two}"));
+    assert_eq!(refused(&mut held, 9).await, format!("there is no bake 9; {two}"));
+}
+
 // One step a turn
 
 #[tokio::test]

@@ -153,8 +153,8 @@ impl Step<'_> {
         if work.rebakes < self.bake.settings.retry.rebakes && !self.past_deadline() {
             return self.rebake(work, image);
         }
-        let reason = "the cloud reports CREATE_FAILED and gives no reason; the request id of the create call is in the \
-                      attempts, for a support ticket";
+        let reason = "the cloud reports CREATE_FAILED and gives no reason; for a support ticket, the bake's calls have the \
+                      request id of its create call";
         self.finish(work, made_in_vain(image, ReasonCode::CreatedFailed, true, reason.to_owned()))
     }
 

@@ -73,7 +73,7 @@ impl Step<'_> {
                 (state, Effect::Wait(next))
             }
             Response::Refused(_) if self.has_come(later(since, self.bake.settings.build_deadline)) => {
-                let reason = format!("{why}; the image could not be searched for either, see the attempts");
+                let reason = format!("{why}; the image could not be searched for either, see the bake's calls");
                 self.finish(work, failed(ReasonCode::Outage, false, reason))
             }
             Response::Refused(api_error) => {
