@@ -21,9 +21,15 @@ use super::{
     calendar::zone::Zone,
     clock::{earlier, later, shifted},
 };
+use length::LengthError;
+
+pub mod length;
+pub mod night;
+
+pub use super::calendar::wall::{after_gap, first_at};
 
 pub use super::clock::show::{
-    rfc3339, rfc3339_seconds, show, show_brief, show_length, show_minute, show_relative, show_utc,
+    rfc3339, rfc3339_seconds, show, show_brief, show_day, show_length, show_minute, show_relative, show_utc,
 };
 
 /// A time as a person wrote it. What it means depends on now, on a zone, and on whether it lies behind or ahead.
@@ -63,7 +69,7 @@ pub enum AskedTime {
         /// Length of what was written.
         length: TimeDelta,
     },
-    /// From now until tomorrow noon.
+    /// The night of that name, see [`night`].
     Tonight,
     /// So long before or after now.
     Distance {
@@ -101,6 +107,9 @@ pub enum TimeError {
          `36h`, or an instant like `2026-11-26T03:00:00+08:00`"
     )]
     Unknown,
+    /// A length that nobody means.
+    #[error("{0}")]
+    Length(LengthError),
     /// The weekday is not that of the date.
     #[error("{date} is a {real}, not a {written}")]
     Weekday {
@@ -130,7 +139,10 @@ impl FromStr for AskedTime {
             _ => None,
         };
         // `3h 30m`, `3 hours ago`, `in 5h 20m`: as they are printed.
-        let asked = asked.or_else(|| distance(&words)).ok_or(TimeError::Unknown)?;
+        let asked = match asked {
+            Some(asked) => asked,
+            None => distance(&words)?,
+        };
         match (weekday, asked.date()) {
             (Some(written), Some(date)) if chrono::Datelike::weekday(&date) != written => {
                 Err(TimeError::Weekday { date, real: chrono::Datelike::weekday(&date), written })
@@ -174,6 +186,11 @@ fn one_word(word: &str) -> Option<AskedTime> {
 }
 
 fn day_and_time(day: &str, time: &str) -> Option<AskedTime> {
+    // `05:10 +1d`, as `plan` writes what is done on a later day.
+    if let Some(days) = time.strip_prefix('+').and_then(|days| days.strip_suffix('d')) {
+        let ((time, length), days) = (clock(day)?, days.parse::<u16>().ok()?);
+        return Some(AskedTime::TimeFromToday { days: i64::from(days), time, length });
+    }
     // `2026-11-26 03:00:00Z`
     if let (Some(day), Some(utc)) = (date(day), time.strip_suffix(['Z', 'z'])) {
         let (time, length) = clock(utc)?;
@@ -232,14 +249,17 @@ fn offset(text: &str) -> Option<FixedOffset> {
     text.parse().ok().filter(|_| text.starts_with(['+', '-']))
 }
 
-fn distance(words: &[&str]) -> Option<AskedTime> {
+fn distance(words: &[&str]) -> Result<AskedTime, TimeError> {
     let (words, facing) = match words {
         ["in", rest @ ..] => (rest, Some(Facing::Future)),
         [rest @ .., "ago"] => (rest, Some(Facing::Past)),
         all => (all, None),
     };
-    let length = humantime::parse_duration(&words.join(" ")).ok()?;
-    Some(AskedTime::Distance { length, facing })
+    match length::length(&words.join(" ")) {
+        Ok(length) => Ok(AskedTime::Distance { length, facing }),
+        Err(LengthError::Unknown) => Err(TimeError::Unknown),
+        Err(error) => Err(TimeError::Length(error)),
+    }
 }
 
 impl AskedTime {
@@ -302,10 +322,9 @@ impl AskedTime {
                 (at, shifted(at, TimeDelta::milliseconds(1)))
             }
             Self::Tonight => {
-                let shown = now.with_timezone(&zone).naive_local();
-                let noon = NaiveTime::MIN + TimeDelta::hours(12);
-                let noon = shown.date().succ_opt().unwrap_or(shown.date()).and_time(noon);
-                (now, first_at(noon, zone))
+                let night::Window { from, to, .. } = night::tonight(zone, now);
+                // What has passed of it is no part of what comes.
+                (if facing == Facing::Future { from.max(now) } else { from }, to)
             }
             _ => match self.wall(zone, now, facing) {
                 None => (now, now),
@@ -327,11 +346,6 @@ impl AskedTime {
     }
 }
 
-/// First instant at which the clock of `zone` shows `wall`, or the first one after a gap.
-pub fn first_at(wall: NaiveDateTime, zone: Zone) -> DateTime<Utc> {
-    zone.from_local_datetime(&wall).earliest().map_or_else(|| after_gap(wall, zone), |at| at.to_utc())
-}
-
 /// First instant after the last pass of what `wall` shows for `length`.
 fn last_at(wall: NaiveDateTime, length: TimeDelta, zone: Zone) -> DateTime<Utc> {
     if length >= TimeDelta::days(1) {
@@ -339,22 +353,6 @@ fn last_at(wall: NaiveDateTime, length: TimeDelta, zone: Zone) -> DateTime<Utc> 
     }
     let last = zone.from_local_datetime(&wall).latest().map_or_else(|| after_gap(wall, zone), |at| at.to_utc());
     shifted(last, length)
-}
-
-/// First instant at which the clock of `zone` shows `wall` or later; `wall` lies in a gap.
-pub fn after_gap(wall: NaiveDateTime, zone: Zone) -> DateTime<Utc> {
-    // No zone is a full day from UTC, and none skips more than a day.
-    let (mut before, mut after) = (wall.and_utc() - TimeDelta::days(2), wall.and_utc() + TimeDelta::days(2));
-    while after - before > TimeDelta::seconds(1) {
-        let middle = before + TimeDelta::seconds((after - before).num_seconds() / 2);
-        if middle.with_timezone(&zone).naive_local() < wall {
-            before = middle;
-        } else {
-            after = middle;
-        }
-    }
-    // `wall` may have fractions of a second, clock changes have none.
-    DateTime::from_timestamp(after.timestamp(), 0).unwrap_or(after)
 }
 
 #[cfg(test)]

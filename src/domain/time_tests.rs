@@ -34,7 +34,7 @@ fn every_form_is_understood() {
         ("Yesterday", "2026-11-24T16:00:00Z"),
         ("yesterday 07:00", "2026-11-24T23:00:00Z"),
         ("tomorrow 07:00", "2026-11-26T23:00:00Z"),
-        ("tonight", "2026-11-26T12:30:00Z"),
+        ("tonight", "2026-11-26T04:00:00Z"),
         ("now", "2026-11-26T12:30:00Z"),
         ("2d", "2026-11-24T12:30:00Z"),
         ("3h 30m", "2026-11-26T09:00:00Z"),
@@ -53,9 +53,25 @@ fn every_form_is_understood() {
         ("tomorrow", "2026-11-27T15:59:59.999Z"),
         ("tonight", "2026-11-27T03:59:59.999Z"),
         ("tomorrow 07:00", "2026-11-26T23:00:00Z"),
+        ("05:10 +1d", "2026-11-26T21:10:00Z"),
     ] {
         let asked: AskedTime = text.parse().unwrap();
         assert_eq!(asked.instant(zone, now, Facing::Future, Edge::End), at(wanted), "{text}");
+    }
+}
+
+#[test]
+fn tonight_is_what_is_left_of_it_ahead_and_all_of_it_behind() {
+    let zone = zone("Asia/Shanghai");
+    let tonight: AskedTime = "tonight".parse().unwrap();
+    // At 02:00, 09:00 and 20:00 in Shanghai.
+    for (now, from, to, left) in [
+        ("2026-11-25T18:00:00Z", "2026-11-25T04:00:00Z", "2026-11-26T04:00:00Z", "2026-11-25T18:00:00Z"),
+        ("2026-11-26T01:00:00Z", "2026-11-26T04:00:00Z", "2026-11-27T04:00:00Z", "2026-11-26T04:00:00Z"),
+        ("2026-11-26T12:00:00Z", "2026-11-26T04:00:00Z", "2026-11-27T04:00:00Z", "2026-11-26T12:00:00Z"),
+    ] {
+        assert_eq!(tonight.span(zone, at(now), Facing::Past), (at(from), at(to)), "{now}");
+        assert_eq!(tonight.span(zone, at(now), Facing::Future), (at(left), at(to)), "{now}");
     }
 }
 
@@ -76,6 +92,14 @@ fn what_is_no_time_is_refused_with_examples() {
     ] {
         let error = text.parse::<AskedTime>().unwrap_err();
         assert!(error.to_string().contains("`tomorrow 07:00`"), "{text}: {error}");
+    }
+    for (text, error) in [
+        ("999999999d", "that is too long; at most 10 years"),
+        ("in 999999999d", "that is too long; at most 10 years"),
+        ("99999999999999999999d ago", "that is too long; at most 10 years"),
+        ("5M", "the `M` would be months; write `m` for minutes, or days"),
+    ] {
+        assert_eq!(text.parse::<AskedTime>().unwrap_err().to_string(), error, "{text}");
     }
     let error = "Fri 2026-11-26 03:00".parse::<AskedTime>().unwrap_err();
     assert_eq!(error.to_string(), "2026-11-26 is a Thu, not a Fri");
@@ -102,6 +126,10 @@ proptest! {
             (show(at, zone), at),
             (show_minute(at, zone), DateTime::from_timestamp(seconds - seconds % 60, 0).unwrap()),
             (rfc3339(at), at),
+            (show_day(at, zone), {
+                let day = at.with_timezone(&zone).date_naive().and_time(NaiveTime::MIN);
+                first_at(day, zone)
+            }),
             (rfc3339_seconds(at), at),
         ] {
             // Some zones had an offset with seconds, which `%:z` does not show.

@@ -246,7 +246,7 @@ mod span {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
         let text = String::deserialize(input)?;
-        humantime::parse_duration(&text).map(Some).map_err(D::Error::custom)
+        crate::domain::time::length::length(&text).map(Some).map_err(D::Error::custom)
     }
 }
 

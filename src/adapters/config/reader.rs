@@ -19,10 +19,13 @@ use super::{
     problem::{find_key_id, is_secret_key},
     suggest::closest,
 };
-use crate::domain::{text::is_hidden, time::show_length};
-
-/// Maximum duration in a configuration: ten years of 365 days.
-const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
+use crate::domain::{
+    text::is_hidden,
+    time::{
+        length::{LengthError, length},
+        show_length,
+    },
+};
 
 /// A value of a file that is about to be read.
 #[derive(Debug, Clone, Copy)]
@@ -231,9 +234,8 @@ impl<'v, 's> Item<'v, 's> {
             };
             return self.wrong_type("a duration", Some(hint), out);
         };
-        match humantime::parse_duration(text) {
-            // Nobody means a month by what differs from a minute in one letter.
-            Ok(_) if text.trim().ends_with('M') => {
+        match length(text) {
+            Err(LengthError::Months) => {
                 let hint = format!("write \"{}\" for minutes, or days", text.replace('M', "m"));
                 out.error(self.mark, "bad-duration", format!("the `M` of `{text}` would be months"), Some(hint));
                 None
@@ -244,7 +246,7 @@ impl<'v, 's> Item<'v, 's> {
                 out.error(self.mark, "out-of-range", message, Some(format!("at least {least}")));
                 None
             }
-            Ok(period) if period > LONGEST => {
+            Err(LengthError::TooLong) => {
                 out.error(
                     self.mark,
                     "out-of-range",
@@ -254,7 +256,7 @@ impl<'v, 's> Item<'v, 's> {
                 None
             }
             Ok(period) => Some(period),
-            Err(_) => {
+            Err(LengthError::Unknown) => {
                 let (message, hint) = mistakes::not_a_duration(text, or_never);
                 out.error(self.mark, "bad-duration", message, Some(hint));
                 None

@@ -50,7 +50,7 @@ pub const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "plan",
         &[
-            ("imagebaked plan tonight", "what runs until tomorrow noon"),
+            ("imagebaked plan tonight", "what runs tonight, and until when"),
             ("imagebaked plan golden", "the next week of one schedule"),
             ("imagebaked plan --diff new.toml", "what another file would change"),
         ],

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::domain::{calendar::zone::Zone, ids::BakeId};
+use crate::domain::{calendar::zone::Zone, ids::BakeId, time::length};
 
 /// How many rows; 0 is all.
 pub(super) fn count(text: &str) -> Result<u32, String> {
@@ -30,7 +30,7 @@ pub(super) fn filled(text: &str) -> Result<String, String> {
 
 /// A length of time.
 pub(super) fn length(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "this is no length of time; give one such as 30s, 5m or 2h".to_owned())
+    length::length(text).map_err(|error| error.to_string())
 }
 
 /// A time zone by its name.

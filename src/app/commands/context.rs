@@ -130,7 +130,7 @@ impl Context<'_> {
     }
 
     /// The daemon of this configuration, wherever it listens: the file may have been edited since its start.
-    async fn running(&self, config: &Config) -> Option<Located> {
+    pub(super) async fn running(&self, config: &Config) -> Option<Located> {
         match client::locate(&config.daemon.control_socket, None).await {
             Err(ControlError::Unreachable { .. }) => {}
             answer => return answer.ok().flatten(),

@@ -1,7 +1,7 @@
 //! Forecast for `plan` and `check`: combines configuration and history, and formats the result.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     path::Path,
 };
 
@@ -17,7 +17,7 @@ use crate::{
     domain::{
         ids::{InstanceId, LineId, ScheduleId},
         pause::Pause,
-        plan::forecast::{ASSUMED, Builders, Coming, Durations, ForecastOutcome, RunningBake, forecast, night},
+        plan::forecast::{ASSUMED, Builders, Coming, Durations, ForecastOutcome, RunningBake, forecast},
         plan::slots::{SlotAhead, slots_ahead},
         schedule::{Instances, Overlap, Schedule},
         time::{show, show_minute},
@@ -67,6 +67,15 @@ impl KnownHistory {
             durations: reader.durations().await?,
             open: reader.open_bakes().await?,
         })
+    }
+
+    /// Number of queued and running bakes of these schedules.
+    pub fn open_bakes(&self, schedules: &[&Schedule]) -> usize {
+        let lines: HashSet<LineId> = schedules
+            .iter()
+            .flat_map(|schedule| schedule.instances.as_slice().iter().map(|instance| schedule.line(instance)))
+            .collect();
+        self.open.iter().filter(|bake| lines.contains(&bake.line)).count()
     }
 
     /// Whether a slot will be skipped because its schedule is paused.
@@ -201,46 +210,6 @@ fn add_open_bakes<'a>(
             }
         }
     }
-}
-
-/// One sentence on the first night of these sorted slots: its end, and the longest wait.
-pub fn tonight(
-    slots: &[(DateTime<Utc>, Expected)],
-    only: Option<&str>,
-    durations: &Durations,
-    (now, zone): (DateTime<Utc>, Zone),
-) -> Option<String> {
-    let times: Vec<_> = slots.iter().map(|(slot, _)| *slot).collect();
-    let slots = &slots[..night(&times)];
-    let (first, _) = slots.first()?;
-    let baked: Vec<_> = slots.iter().filter_map(|(_, expected)| Some((expected.work()?.1, expected.wait()))).collect();
-    let whose = only.map(|name| format!(" of {name}")).unwrap_or_default();
-    let which = if *first - now < TimeDelta::days(1) {
-        format!("tonight's queue{whose}")
-    } else {
-        format!("the queue{whose} on {}", first.with_timezone(&zone).format("%F"))
-    };
-    let basis = if durations.is_empty() {
-        format!("No bakes yet: {} min assumed; ", ASSUMED.as_secs() / 60)
-    } else {
-        "By the durations of former bakes, ".to_owned()
-    };
-    let skipped = match slots.len() - baked.len() {
-        0 => String::new(),
-        n => format!("; {n} more {} expected to be skipped", if n == 1 { "is" } else { "are" }),
-    };
-    let Some(done) = baked.iter().map(|(end, _)| *end).max() else {
-        return Some(format!("{basis}{which} ({}) comes to nothing{skipped}.\n", counted(0)));
-    };
-    let wait = match baked.iter().map(|(_, wait)| *wait).max().and_then(|wait| wait.to_std().ok()) {
-        Some(wait) if !wait.is_zero() => format!("the longest wait is {}", short(wait)),
-        _ => "none is queued".to_owned(),
-    };
-    Some(format!(
-        "{basis}{which} ({}) is done at {}; {wait}{skipped}.\n",
-        counted(baked.len()),
-        show_minute(done, zone)
-    ))
 }
 
 fn counted(n: usize) -> String {

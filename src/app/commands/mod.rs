@@ -45,6 +45,7 @@ mod output;
 mod pause;
 mod pin;
 mod plan;
+mod plan_sum;
 mod prune;
 mod reconcile;
 mod reload;

@@ -1,7 +1,10 @@
 //! `imagebaked plan`: future slots. Needs neither credentials nor a daemon; versions, pauses and durations come from
 //! the history, if there is one.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
@@ -10,17 +13,22 @@ use serde_json::json;
 use super::{
     context::Context,
     diff,
-    forecast::{Expected, KnownHistory, Outlook, Warnings, clock, tonight, warning},
+    forecast::{Expected, KnownHistory, Outlook, Warnings, clock},
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, relative},
+    plan_sum::{Asked, Foreseen, SumSpan, sum},
     prune,
     table::{room, terminal_width, wrapped, wrapped_lines},
     terminal::{print_error, print_text, try_print_text},
 };
 use crate::{
     adapters::{
-        config::{Config, closest, no_schedule},
-        store::Reader,
+        config::{self, Config, closest, no_schedule},
+        control::{
+            Reply, Request,
+            client::{self, Located},
+        },
+        store::{DATABASE_FILE, Reader},
     },
     app::{cli::PlanArgs, daemon},
     domain::{
@@ -28,11 +36,13 @@ use crate::{
         calendar::zone::Zone,
         clock::{Clock, SystemClock, shifted},
         error::chain,
+        health::ProblemCode,
         ids::InstanceId,
         image::{
             judge::Action,
             report::{Judged, RetentionReport},
         },
+        page::main_zone,
         plan::{
             forecast::ForecastOutcome,
             slots::{SlotAhead, count, slots_ahead},
@@ -59,19 +69,6 @@ struct Slot<'a> {
     warning: Option<String>,
 }
 
-/// A slot, and what is expected of it.
-#[derive(Debug, Clone, Copy)]
-struct Foreseen<'a> {
-    slot: SlotAhead<'a>,
-    expected: Option<Expected>,
-}
-
-impl Foreseen<'_> {
-    fn warning(&self) -> Option<String> {
-        warning(self.slot.schedule, self.slot.instance, self.slot.at, self.expected?.outcome)
-    }
-}
-
 /// So many warnings are listed; on a terminal, where the list has to fit.
 const MOST_WARNINGS: usize = 10;
 const FEW_WARNINGS: usize = 2;
@@ -83,15 +80,38 @@ const JSON_LIMIT: usize = 1000;
 /// written as they are computed, without expected times: a rule may fire each second for thousands of instances.
 const CONSIDERED: usize = 20_000;
 
+/// Problems under which nothing is baked, or nothing more than what has begun.
+const BLOCKING: [ProblemCode; 7] = [
+    ProblemCode::CredentialsRejected,
+    ProblemCode::CloudUnreachable,
+    ProblemCode::HistoryUnwritable,
+    ProblemCode::EngineStalled,
+    ProblemCode::ReconcilePending,
+    ProblemCode::BuilderQuotaFull,
+    ProblemCode::ImageQuotaFull,
+];
+/// Characters of such a problem: `status` has all of it.
+const LONGEST_REASON: usize = 160;
+/// Slots of the daemon that are named where the file cannot be planned.
+const NEXT_SLOTS: usize = 5;
+/// So many images are judged for the sum of a plan: more take longer than the plan itself.
+const MOST_JUDGED: u64 = 20_000;
+
 /// Bytes of JSON that are written at once.
 const BLOCK: usize = 1 << 16;
 
 pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
-    let config = context.config()?;
+    let config = match context.config() {
+        Ok(config) => config,
+        Err(failure) => return Err(with_next_slots(context, failure).await),
+    };
     let now = SystemClock.now();
     let (when, schedule) = words(args, &config)?;
-    let zone = context.zone_of(&config, schedule);
+    // Without a schedule the zone of the page: tonight is the same night here and there.
+    let main_zone = || main_zone(config.schedules.iter().map(|schedule| &**schedule));
+    let zone = schedule.map_or_else(main_zone, |schedule| context.zone_of(&config, Some(schedule)));
     let (from, until) = wanted(args, when, zone, now);
+    let asked = asked(args, when, (from, until));
     if when.is_some() && until < now {
         let message = format!(
             "{} has passed; `imagebaked history --since {}` shows what ran",
@@ -119,7 +139,9 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     if let (true, Some(wanted)) = (schedules.is_empty(), schedule) {
         return Err(Failure::new(Exit::NotFound, no_schedule(wanted, config.schedule_words())));
     }
-    let state_dir = context.state_dir(&config).await;
+    let daemon = context.running(&config).await;
+    let state_dir = daemon.as_ref().map_or(&config.daemon.state_dir, |daemon| &daemon.state_dir).clone();
+    let blocked = blocked(&state_dir, daemon.as_ref()).await;
     let history = KnownHistory::read(&state_dir).await.unwrap_or_else(|error| {
         let error = chain(&error);
         print_error(&format!(
@@ -144,13 +166,22 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let more = all.saturating_sub(limit as u64);
     let rest = slots_ahead(schedules.iter().copied(), from, until).take(limit).skip(CONSIDERED);
     let rest = rest.map(|slot| Foreseen { slot, expected: None });
-    let RetentionReport { images: going, brakes, .. } = going(&config, &state_dir, schedule, now).await;
+    let judged = going(&config, &state_dir, (schedule, context.json), now).await;
+    let is_judged = judged.is_some();
+    let RetentionReport { images: going, brakes, .. } = judged.unwrap_or_default();
     if context.json {
-        let head = json!({ "more": more, "images": going, "brakes": brakes });
+        let head = json!({ "more": more, "blocked": blocked, "images": going, "brakes": brakes });
         write_json(&head, shown, rest.map(|slot| maker.row(&slot)))?;
         return Ok(CommandOutput::done(String::new()));
     }
-    let mut text = wrapped(&ahead(&slots, schedule, &history, (zone, now), most.is_some()), 2);
+    let span = SumSpan::of(asked, &slots, (zone, now));
+    let is_cut = slots.len() == CONSIDERED;
+    let mut text = sum(&span, &slots, (&schedules, schedule), &history, (zone, is_cut)).unwrap_or_default();
+    if let Some(why) = blocked {
+        text.push_str(&format!("warning: nothing is baked as long as this lasts: {why}\n"));
+    }
+    text.push_str(&warnings(&slots).render(if most.is_some() { FEW_WARNINGS } else { MOST_WARNINGS }));
+    text = wrapped(&text, 2);
     if !text.is_empty() {
         text.push('\n');
     }
@@ -165,6 +196,11 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         text.push_str("\nImages to delete; `imagebaked pin IMAGE` keeps one, `imagebaked prune --dry-run` shows all\n");
         text.push_str(&prune::table(&context.zones(&config), context.color, &going));
         text.push_str(&prune::held(&brakes));
+    }
+    if !is_judged {
+        text.push_str(
+            "\nImages to delete: `imagebaked prune --dry-run` shows them; there are too many images to judge here\n",
+        );
     }
     write_tables(context, text, rest, &mut maker, now);
     Ok(CommandOutput::done(String::new()))
@@ -264,24 +300,85 @@ fn wanted(args: &PlanArgs, when: Option<AskedTime>, zone: Zone, now: DateTime<Ut
     (from, until.unwrap_or_else(|| shifted(from, TimeDelta::days(7))))
 }
 
+/// Why the plan comes to nothing as things are; known only where the daemon has run.
+async fn blocked(state_dir: &Path, daemon: Option<&Located>) -> Option<String> {
+    let Some(daemon) = daemon else {
+        let has_run = state_dir.join(DATABASE_FILE).exists();
+        return has_run.then(|| "the daemon does not answer (`imagebaked status`)".to_owned());
+    };
+    // Not by the history, which may be what cannot be written.
+    let why = match client::ask(&daemon.socket, &Request::Status { all: false }).await.ok()? {
+        Reply::Status(status) => {
+            let mut problems = status.health.problems.into_iter().map(|one| one.problem);
+            problems.find(|problem| BLOCKING.contains(&problem.code))?.message
+        }
+        Reply::Failed { message } => message,
+        _ => return None,
+    };
+    let short: String = why.chars().take(LONGEST_REASON).collect();
+    let end = if short.len() < why.len() { "…" } else { "" };
+    Some(format!("{short}{end} (`imagebaked status`)"))
+}
+
+/// A file that cannot be planned, and what the daemon does meanwhile: it goes on with the one that it read.
+async fn with_next_slots(context: &Context<'_>, failure: Failure) -> Failure {
+    let Some(config) = config::load_lenient(context.config_path, &context.environment).0 else { return failure };
+    let Some(daemon) = context.running(&config).await else { return failure };
+    let Ok(Reply::Status(status)) = client::ask(&daemon.socket, &Request::Status { all: false }).await else {
+        return failure;
+    };
+    let next: Vec<String> =
+        status.next.iter().take(NEXT_SLOTS).map(|next| format!("{} {}", next.schedule, next.local)).collect();
+    let next = if next.is_empty() { "it has no slot".to_owned() } else { format!("next {}", next.join(", ")) };
+    let message = failure.message.trim_end();
+    Failure { message: format!("{message}\nThe daemon goes on with the configuration in force: {next}."), ..failure }
+}
+
+/// What the first sentence is about.
+fn asked(args: &PlanArgs, when: Option<AskedTime>, (from, until): (DateTime<Utc>, DateTime<Utc>)) -> Asked {
+    match when {
+        Some(AskedTime::Tonight) => Asked::Tonight,
+        Some(when) if when.is_day() => Asked::Day(shifted(from, TimeDelta::milliseconds(1))),
+        Some(_) => Asked::Until(until),
+        None if args.from.is_some() || args.until.is_some() => Asked::Until(until),
+        None => Asked::Nothing,
+    }
+}
+
 /// Images that are marked, or would be by the rules, as of the last inventory scan. None if the history is unreadable,
 /// which was reported already.
-async fn going(config: &Config, state_dir: &Path, only: Option<&str>, now: DateTime<Utc>) -> RetentionReport {
-    let Ok(reader) = Reader::open(state_dir).await else { return RetentionReport::default() };
-    let report = daemon::judgement(&reader, config, false, now).await;
-    reader.close().await;
+/// `None` if there are too many to be judged for a list of something else; a program gets all.
+async fn going(
+    config: &Config,
+    state_dir: &Path,
+    (only, is_json): (Option<&str>, bool),
+    now: DateTime<Utc>,
+) -> Option<RetentionReport> {
+    let Ok(reader) = Reader::open(state_dir).await else { return Some(RetentionReport::default()) };
     let lines: Vec<_> = config
         .schedules
         .iter()
         .filter(|schedule| only.is_none_or(|only| schedule.name.as_str() == only || schedule.id.as_str() == only))
         .flat_map(|schedule| schedule.instances.as_slice().iter().map(|one| schedule.line(one)))
         .collect();
+    let report = if only.is_some() {
+        daemon::judgement_of(&reader, config, &lines, now).await
+    } else {
+        let is_many = !is_json && reader.count_present_images().await.is_ok_and(|count| count > MOST_JUDGED);
+        if is_many {
+            reader.close().await;
+            return None;
+        }
+        daemon::judgement(&reader, config, false, now).await
+    };
+    reader.close().await;
+    let lines: HashSet<_> = lines.into_iter().collect();
     let mut report = report.unwrap_or_default();
     let is_going =
         |judged: &Judged| judged.verdict.goes() || matches!(judged.action, Action::Blocked { .. } | Action::Search);
     report.images.retain(|judged| is_going(judged) && lines.contains(&judged.line));
     report.brakes.retain(|brake| brake.line().is_none_or(|line| lines.contains(line)));
-    report
+    Some(report)
 }
 
 /// Makes the rows of slots, in their order.
@@ -378,25 +475,13 @@ fn table(
     text
 }
 
-/// End of the queue, and deviations from the plan.
-fn ahead(
-    slots: &[Foreseen<'_>],
-    only: Option<&str>,
-    history: &KnownHistory,
-    (zone, now): (Zone, DateTime<Utc>),
-    is_short: bool,
-) -> String {
-    let expected: Vec<_> = slots.iter().filter_map(|one| Some((one.slot.at, one.expected?))).collect();
-    let mut text = String::new();
-    if let Some(sentence) = tonight(&expected, only, &history.durations, (now, zone)) {
-        text.push_str(&sentence);
-    }
+/// Deviations from the plan.
+fn warnings<'a>(slots: &[Foreseen<'a>]) -> Warnings<'a> {
     let mut warnings = Warnings::default();
     for one in slots {
         if let (Some(expected), Some(warning)) = (one.expected, one.warning()) {
             warnings.add(one.slot.schedule.name.as_str(), one.slot.instance.as_str(), expected.outcome, &warning);
         }
     }
-    text.push_str(&warnings.render(if is_short { FEW_WARNINGS } else { MOST_WARNINGS }));
-    text
+    warnings
 }

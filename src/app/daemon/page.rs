@@ -121,7 +121,7 @@ impl DaemonContext {
         }
         let pauses = reader.pauses().await?;
         let is_paused = |schedule: &Schedule| {
-            schedule.paused || pauses.get(&schedule.id).is_some_and(|pause| pause.is_in_force(now))
+            schedule.paused || pauses.get(&schedule.id).is_some_and(|pause| pause.until.is_none())
         };
         let schedules: Vec<_> = config.schedules.iter().filter(|schedule| !is_paused(schedule)).cloned().collect();
         let durations = reader.durations_of(&sampled_lines(&schedules)).await?;
@@ -129,7 +129,7 @@ impl DaemonContext {
             all: config.daemon.max_builders as usize,
             per_region: config.daemon.max_builders_per_region as usize,
         };
-        let facts = Facts { recorded, counted, schedules, durations, builders };
+        let facts = Facts { recorded, counted, schedules, pauses, durations, builders };
         Ok(night::nights(&facts, zone, now))
     }
 

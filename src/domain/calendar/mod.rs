@@ -18,6 +18,7 @@ pub(crate) mod field;
 mod foreign;
 pub mod timing;
 pub(crate) mod utc_offsets;
+pub mod wall;
 pub mod zone;
 
 pub use timing::Timing;

@@ -15,7 +15,12 @@ pub fn show_minute<Z: TimeZone<Offset: Display>>(at: DateTime<Utc>, zone: Z) -> 
     at.with_timezone(&zone).format("%a %F %R %:z").to_string()
 }
 
-/// The same where no zone of a schedule is known.
+/// `Thu 2026-11-26`: a whole day.
+pub fn show_day<Z: TimeZone<Offset: Display>>(at: DateTime<Utc>, zone: Z) -> String {
+    at.with_timezone(&zone).format("%a %F").to_string()
+}
+
+/// An instant where no zone of a schedule is known.
 pub fn show_utc(at: DateTime<Utc>) -> String {
     show(at, Utc)
 }

@@ -8,13 +8,12 @@ pub mod columns;
 mod drawing;
 mod facts;
 mod lanes;
-pub mod name;
 mod plan;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use self::lanes::drawn;
-use crate::domain::{calendar::zone::Zone, clock::shifted};
+use crate::domain::{calendar::zone::Zone, clock::shifted, time::night::windows};
 
 pub use self::{
     bars::{Bar, Beside},
@@ -24,7 +23,7 @@ pub use self::{
 
 /// The last night and the coming or current one, each from noon to noon in `zone`; the current one first while it is on.
 pub fn nights(facts: &Facts, zone: Zone, now: DateTime<Utc>) -> [Night; 2] {
-    let windows = name::windows(zone, now);
+    let windows = windows(zone, now);
     let last = windows.iter().map(|window| window.to).max().unwrap_or(now);
     let (mut bars, mut beside) = of_history(facts, now);
     plan::add(facts, now, last, &mut bars, &mut beside);
@@ -47,7 +46,7 @@ fn taken<T>(all: &mut Vec<T>, is_wanted: impl FnMut(&T) -> bool) -> Vec<T> {
 
 /// Instant from which rows of the history are needed: a bake begins after its slot.
 pub fn needed_from(zone: Zone, now: DateTime<Utc>) -> DateTime<Utc> {
-    let first = name::windows(zone, now).iter().map(|window| window.from).min();
+    let first = windows(zone, now).iter().map(|window| window.from).min();
     shifted(first.unwrap_or(now), -TimeDelta::days(1))
 }
 

@@ -1,10 +1,12 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{columns::Columns, *};
 use crate::domain::{
+    pause::Pause,
     plan::forecast::{Builders, Durations},
     schedule::{self, Schedule},
     schedule_rows::outcome::Outcome,
+    time::night::NightName,
 };
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -46,6 +48,7 @@ fn facts(recorded: Vec<Recorded>, schedules: &[Arc<Schedule>], builders: usize) 
         recorded,
         counted: Vec::new(),
         schedules: schedules.to_vec(),
+        pauses: HashMap::new(),
         durations: Durations::learn([("s1".into(), Duration::from_mins(40))]),
         builders: Builders { all: builders, per_region: builders },
     }
@@ -135,6 +138,21 @@ fn a_crowded_night_is_counted_and_nothing_is_left_out() {
 }
 
 #[test]
+fn a_pause_that_ends_in_the_night_leaves_the_slots_after_it() {
+    let schedules = [Arc::new(schedule::example("s1", &["ecd-1"])), Arc::new(schedule::example("s2", &["ecd-2"]))];
+    let pause = |id: &str, until: &str| {
+        let (reason, who) = ("patch day".to_owned(), "ann".to_owned());
+        let pause = Pause { schedule_id: id.into(), since: now(), until: Some(at(until)), reason, who };
+        (id.into(), pause)
+    };
+    // Both have a slot at 03:00 in Shanghai.
+    let pauses = HashMap::from([pause("s1", "2027-03-03T18:59:00Z"), pause("s2", "2027-03-03T19:00:00Z")]);
+    let [_, tonight] = nights(&Facts { pauses, ..facts(Vec::new(), &schedules, 5) }, zone(), now());
+    let planned: Vec<_> = lanes(&tonight).0.iter().flatten().map(|bar| bar.schedule.as_str()).collect();
+    assert_eq!((planned, tonight.planned), (vec!["s1"], 1));
+}
+
+#[test]
 fn what_the_history_counted_is_added_to_what_is_open_and_planned() {
     let count = |slot: &str, outcome, count| Counted { slot: at(slot), outcome, count, last_end: at(slot) };
     let running = bake(9, "2027-03-02T23:50:00Z", Some(0), None, "building");
@@ -180,7 +198,7 @@ fn a_whole_day_has_a_column_for_every_half_hour() {
 #[test]
 fn a_night_is_from_noon_to_noon_across_a_change_of_the_clock() {
     let zone: Zone = "Europe/Berlin".parse().unwrap();
-    let [last, tonight] = name::windows(zone, at("2027-03-28T06:00:00Z"));
+    let [last, tonight] = windows(zone, at("2027-03-28T06:00:00Z"));
     assert_eq!((last.from, last.to), (at("2027-03-27T11:00:00Z"), at("2027-03-28T10:00:00Z")));
     assert_eq!(tonight.to, at("2027-03-29T10:00:00Z"));
     assert_eq!(needed_from(zone, at("2027-03-28T06:00:00Z")), at("2027-03-26T11:00:00Z"));
@@ -192,7 +210,7 @@ fn a_bake_that_runs_over_midnight_is_one_bar_of_the_current_night() {
     let now = at("2027-03-02T16:30:00Z");
     let running = bake(9, "2027-03-02T15:50:00Z", Some(0), None, "building");
     let [tonight, last] = nights(&facts(vec![running], &[], 1), zone(), now);
-    assert_eq!((tonight.name, last.name), (name::NightName::Tonight, name::NightName::Last));
+    assert_eq!((tonight.name, last.name), (NightName::Tonight, NightName::Last));
     let bar = &lanes(&tonight).0[0][0];
     assert_eq!((bar.begin, bar.end), (at("2027-03-02T15:50:00Z"), Some(now)));
     assert_eq!(last.drawing, Drawing::Nothing);

@@ -23,11 +23,6 @@ use crate::domain::schedule::Overlap;
 /// Assumed duration where no bake has succeeded yet.
 pub const ASSUMED: Duration = Duration::from_mins(30);
 
-/// Maximum distance between two slots of one night.
-const NIGHT_GAP: TimeDelta = TimeDelta::hours(3);
-/// Maximum length of a night.
-const LONGEST_NIGHT: TimeDelta = TimeDelta::hours(24);
-
 /// Durations of former bakes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Durations {
@@ -144,16 +139,6 @@ pub fn forecast(coming: &[Coming<'_>], running_bakes: &[RunningBake<'_>], builde
         queue.admit(now);
     }
     queue.into_outcomes()
-}
-
-/// How many of these sorted slots belong to the first night: those up to the first gap of more than three hours, at
-/// most those of a day.
-pub fn night(slots: &[DateTime<Utc>]) -> usize {
-    let Some(first) = slots.first() else { return 0 };
-    let goes_on = |pair: &&[DateTime<Utc>]| {
-        pair[1] - pair[0] <= NIGHT_GAP && pair[1].signed_duration_since(first) < LONGEST_NIGHT
-    };
-    1 + slots.windows(2).take_while(goes_on).count()
 }
 
 /// Events at an instant, in this order: the end of a bake makes room for a slot of the same instant.

@@ -103,15 +103,6 @@ fn without_builders_everything_is_too_late() {
 }
 
 #[test]
-fn a_night_ends_at_a_gap_or_after_a_day() {
-    assert_eq!(night(&[]), 0);
-    assert_eq!(night(&[at(0)]), 1);
-    assert_eq!(night(&[at(0), at(180), at(361), at(362)]), 2);
-    let hourly: Vec<_> = (0..100).map(|hour| at(hour * 60)).collect();
-    assert_eq!(night(&hourly), 24);
-}
-
-#[test]
 fn durations_are_medians_and_one_outlier_is_nothing() {
     let samples = [("a", 10), ("a", 11), ("a", 600), ("b", 20), ("b", 40)];
     let durations = Durations::learn(samples.map(|(line, took)| (LineId::from(line), minutes(took))));

@@ -1,8 +1,11 @@
 //! A data source whose problems can be set, and whose engine can be stopped.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -135,6 +138,7 @@ impl Source for Fake {
                 recorded,
                 counted: Vec::new(),
                 schedules,
+                pauses: HashMap::new(),
                 durations,
                 builders: Builders { all: 5, per_region: 5 },
             };

@@ -10,8 +10,8 @@ use maud::{Markup, html};
 use self::axis::{Axis, HEAD, WIDTH, n};
 use super::frame::Frame;
 use crate::domain::{
-    page::night::{Drawing, Night, name::NightName},
-    time::show_minute,
+    page::night::{Drawing, Night},
+    time::{night::NightName, show_minute},
 };
 
 /// Both nights, each under its heading.

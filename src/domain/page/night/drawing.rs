@@ -7,9 +7,8 @@ use chrono::{DateTime, Utc};
 use super::{
     bars::{Bar, Beside},
     columns::Columns,
-    name::NightName,
 };
-use crate::domain::{calendar::zone::Zone, schedule_rows::outcome::Outcome};
+use crate::domain::{calendar::zone::Zone, schedule_rows::outcome::Outcome, time::night::NightName};
 
 /// What is drawn of a night.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,12 +1,13 @@
 //! What a night is computed from.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::{
     clock::shifted,
-    ids::{InstanceId, LineId},
+    ids::{InstanceId, LineId, ScheduleId},
+    pause::Pause,
     plan::forecast::{Builders, Durations},
     schedule::Schedule,
     schedule_rows::outcome::Outcome,
@@ -78,8 +79,10 @@ pub struct Facts {
     pub recorded: Vec<Recorded>,
     /// The ended ones among them as numbers, where they are too many to be listed; `recorded` has the open ones only then.
     pub counted: Vec<Counted>,
-    /// Schedules in force that are not paused.
+    /// Schedules in force that are not paused in the file.
     pub schedules: Vec<Arc<Schedule>>,
+    /// Those of them that are paused otherwise: some of their slots may come after the end of the pause.
+    pub pauses: HashMap<ScheduleId, Pause>,
     /// Durations of former bakes.
     pub durations: Durations,
     /// Maximum number of images that are made at once.
@@ -87,6 +90,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Whether a slot to come is skipped because its schedule is paused.
+    pub(super) fn is_paused(&self, schedule: &Schedule, slot: DateTime<Utc>) -> bool {
+        schedule.paused || self.pauses.get(&schedule.id).is_some_and(|pause| pause.covers(slot))
+    }
+
     /// End of a bake of a line that begins then, by the durations of former ones.
     pub(super) fn expected_end(&self, line: &LineId, begin: DateTime<Utc>) -> DateTime<Utc> {
         let takes = TimeDelta::from_std(self.durations.expected(line)).unwrap_or(TimeDelta::zero());

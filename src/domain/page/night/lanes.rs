@@ -9,9 +9,8 @@ use super::{
     columns::Columns,
     drawing::{Drawing, Night},
     facts::Counted,
-    name::Window,
 };
-use crate::domain::{calendar::zone::Zone, clock::shifted, schedule_rows::outcome::Outcome};
+use crate::domain::{calendar::zone::Zone, clock::shifted, schedule_rows::outcome::Outcome, time::night::Window};
 
 /// Maximum number of lanes that are drawn.
 const LANES: usize = 12;

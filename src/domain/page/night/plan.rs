@@ -84,7 +84,8 @@ fn queued(facts: &Facts, now: DateTime<Utc>) -> impl Iterator<Item = (Slot<'_>, 
 }
 
 fn due(facts: &Facts, now: DateTime<Utc>, until: DateTime<Utc>) -> impl Iterator<Item = (Slot<'_>, Coming<'_>)> {
-    slots_ahead(facts.schedules.iter().map(|one| &**one), now, until).take(MOST_PLANNED).map(|slot| {
+    let slots = slots_ahead(facts.schedules.iter().map(|one| &**one), now, until);
+    slots.take(MOST_PLANNED).filter(|slot| !facts.is_paused(slot.schedule, slot.at)).map(|slot| {
         let coming = Coming {
             slot: slot.at,
             not_before: slot.schedule.timing.begin(slot.at, slot.schedule.id.as_str()),

@@ -1,8 +1,9 @@
-//! Which nights are shown at an hour, and what a person calls them then.
+//! What a night is, and what a person calls it at an hour: the one definition of "tonight", for the word on a command line, the
+//! sum of a plan, and the timelines of the page. A night is the time from noon to noon, so that each slot belongs to one.
 
-use chrono::{DateTime, NaiveTime, TimeDelta, Timelike as _, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Timelike as _, Utc};
 
-use crate::domain::{calendar::zone::Zone, time::first_at};
+use crate::domain::calendar::{wall::first_at, zone::Zone};
 
 /// First hour of the morning: the night before it is over for a reader, although it lasts until noon.
 const MORNING: u32 = 6;
@@ -49,22 +50,39 @@ impl Window {
     }
 }
 
+/// The night from noon of this date to the next noon.
+fn from_noon_of(date: NaiveDate, name: NightName, zone: Zone) -> Window {
+    let noon = NaiveTime::MIN + TimeDelta::hours(i64::from(NOON));
+    let next = date.succ_opt().unwrap_or(date);
+    Window { name, from: first_at(date.and_time(noon), zone), to: first_at(next.and_time(noon), zone) }
+}
+
 /// The two nights that are shown: the current one first while it is on, else in their order.
 pub fn windows(zone: Zone, now: DateTime<Utc>) -> [Window; 2] {
     let local = now.with_timezone(&zone);
-    let noon = NaiveTime::MIN + TimeDelta::hours(i64::from(NOON));
     let window = |name, days: i64| {
-        let noon = |days| {
-            let date = local.date_naive().checked_add_signed(TimeDelta::days(days));
-            first_at(date.unwrap_or_else(|| local.date_naive()).and_time(noon), zone)
-        };
-        Window { name, from: noon(days), to: noon(days.saturating_add(1)) }
+        let date = local.date_naive().checked_add_signed(TimeDelta::days(days));
+        from_noon_of(date.unwrap_or_else(|| local.date_naive()), name, zone)
     };
     match local.hour() {
         ..MORNING => [window(NightName::Tonight, -1), window(NightName::Last, -2)],
         MORNING..NOON => [window(NightName::LastAndMorning, -1), window(NightName::Tonight, 0)],
         _ => [window(NightName::Last, -1), window(NightName::Tonight, 0)],
     }
+}
+
+/// The night that is called tonight: the current one until 06:00, later the coming one.
+pub fn tonight(zone: Zone, now: DateTime<Utc>) -> Window {
+    let [first, other] = windows(zone, now);
+    if first.name == NightName::Tonight { first } else { other }
+}
+
+/// First instant after the night that an instant belongs to: the next noon.
+pub fn end_of(zone: Zone, at: DateTime<Utc>) -> DateTime<Utc> {
+    let local = at.with_timezone(&zone);
+    let days = if local.hour() < NOON { -1 } else { 0 };
+    let date = local.date_naive().checked_add_signed(TimeDelta::days(days));
+    from_noon_of(date.unwrap_or_else(|| local.date_naive()), NightName::Tonight, zone).to
 }
 
 #[cfg(test)]
@@ -119,6 +137,9 @@ mod tests {
                 assert_eq!(tonight.has(now), !(MORNING..NOON).contains(&hour), "{now} in {zone}");
                 assert_eq!(last.has(now), last.name == NightName::LastAndMorning, "{now} in {zone}");
                 assert!(last.from < now && now < tonight.to, "{now} in {zone}");
+                assert_eq!(self::tonight(zone, now), tonight, "{now} in {zone}");
+                let own = if last.has(now) { last } else { tonight };
+                assert_eq!(end_of(zone, now), own.to, "{now} in {zone}");
                 let length = tonight.to - tonight.from;
                 assert!((23..=25).contains(&length.num_hours()), "{now} in {zone}: {length}");
             }
