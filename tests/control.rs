@@ -173,6 +173,29 @@ fn a_hung_daemon_is_recognised_within_seconds() {
     eventually("it is well again", || host.run(&["status"]).status.success().then_some(()));
 }
 
+#[test]
+fn a_plan_names_what_is_in_the_way_of_it() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, FILE);
+    assert_eq!(host.json(0, &["plan"])["blocked"], Value::Null, "nothing is known before the daemon has run");
+    host.start();
+    eventually("nothing is in the way", || host.json(0, &["plan"])["blocked"].is_null().then_some(()));
+    let file = fs::read_to_string(host.path("imagebaked.toml")).unwrap();
+    fs::write(host.path("imagebaked.toml"), file.replace("0 3 1 1 *", "0 33 1 1 *")).unwrap();
+    let (_, err) = host.expect(2, &["plan", "tonight"]);
+    let goes_on = "The daemon goes on with the configuration in force: next golden ";
+    assert!(err.contains("bad-cron") && err.contains(goes_on), "{err}");
+    fs::write(host.path("imagebaked.toml"), file).unwrap();
+    host.stop();
+    let (out, _) = host.expect(0, &["plan", "--until", "400d"]);
+    let (sum, blocked) = out.split_once('\n').unwrap();
+    assert!(sum.starts_with("Up to ") && sum.contains("bake"), "{out}");
+    assert!(
+        blocked.starts_with("warning: nothing is baked as long as this lasts: the daemon does not answer"),
+        "{out}"
+    );
+}
+
 /// A false daemon that answers the two requests of a command with these bytes: which daemon it is, and the command's own.
 fn false_daemon(host: &Host, answer: Vec<u8>) -> std::thread::JoinHandle<()> {
     let path = host.path("control.sock");

@@ -9,7 +9,7 @@ pub const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LengthError {
     /// It is none of the known forms.
-    #[error("this is no length of time; give one such as 30s, 5m, 2h or 7d")]
+    #[error("this is no length of time; give one such as 30s, 5m or 2h")]
     Unknown,
     /// Its last unit would be months, which differ from minutes in one letter.
     #[error("the `M` would be months; write `m` for minutes, or days")]

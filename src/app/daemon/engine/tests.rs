@@ -121,7 +121,7 @@ fn good() -> End {
 }
 
 #[tokio::test]
-async fn who_cancels_a_wrong_bake_is_told_which_ones_are_open() {
+async fn who_cancels_a_wrong_bake_gets_the_open_ones() {
     let mut held = Held::new("").await;
     let refused = async |held: &mut Held, bake| match held.engine.cancel(BakeId(bake), "ann").await {
         Err(RequestError::Conflict(message) | RequestError::NotFound(message)) => message,
