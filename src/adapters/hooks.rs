@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::domain::{
     hooks::{HookCommand, HookOutcome, HookResult},
-    text::is_hidden,
+    text::clean_end,
 };
 
 /// The same on every host, whatever the service manager sets.
@@ -180,17 +180,13 @@ impl Tail {
         self.bytes.drain(..surplus);
     }
 
-    /// As printable text: no partial characters, and no control characters.
+    /// As printable text: no partial characters, and control characters as their escapes.
     fn text(&self) -> String {
         let is_inside = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
         let half = if self.cut { self.bytes.iter().take_while(is_inside).count() } else { 0 };
         let text = String::from_utf8_lossy(&self.bytes[half..]);
-        let mut text: String = text.chars().filter(|c| matches!(c, '\n' | '\t') || !is_hidden(*c)).collect();
-        text.truncate(text.trim_end().len());
-        // The replacement of an invalid byte is longer than the byte.
-        let surplus = text.len().saturating_sub(KEPT);
-        text.drain(..text.ceil_char_boundary(surplus));
-        text
+        // Line ends of other systems are line ends. Escapes, and the replacement of an invalid byte, are longer than the byte.
+        clean_end(text.replace("\r\n", "\n").trim_end(), KEPT)
     }
 }
 
@@ -293,11 +289,13 @@ mod tests {
     fn what_is_kept_is_text() {
         let mut tail = Tail::default();
         tail.push(b"\x1b[31mred\x07 \xff \xe6\xa1\x8c\r\n\n");
-        assert_eq!(tail.text(), "[31mred \u{fffd} 桌");
+        assert_eq!(tail.text(), "\\u{1b}[31mred\\u{7} \u{fffd} 桌");
         let mut tail = Tail::default();
         tail.push("桌".repeat(KEPT).as_bytes());
         assert_eq!(tail.text(), "桌".repeat(KEPT / 3));
         tail.push(&[0xff; 2 * KEPT]);
         assert!(tail.text().len() <= KEPT);
+        tail.push(&[0x1b; 2 * KEPT]);
+        assert!(tail.text().len() <= KEPT && tail.text().starts_with(r"\u{1b}"));
     }
 }

@@ -21,6 +21,9 @@ pub const LONGEST_STORED: usize = 65_536;
 /// Maximum length of an error's own text, in characters: an error may quote what it could not read.
 pub const LONGEST_ERROR: usize = 2_000;
 
+/// Length of the beginning of a longer text that an error repeats, in characters.
+pub const LONGEST_EXCERPT: usize = 200;
+
 /// Whether a character is invisible: control characters, marks of the direction of writing, separators of lines, tags, and
 /// characters without width, by which two names differ that look the same. Selectors of variants stay, as emoji have them.
 pub fn is_hidden(c: char) -> bool {
@@ -55,6 +58,31 @@ pub fn clean(text: &str, longest: usize) -> Cow<'_, str> {
 /// The text of at most `longest` characters; line ends and tabs stay.
 pub fn clean_lines(text: &str, longest: usize) -> Cow<'_, str> {
     bounded(text, longest, |c| matches!(c, '\n' | '\t'))
+}
+
+/// The beginning of a text that is longer than `longest` characters, with its length: what an error repeats of its input.
+pub fn excerpt(text: &str, longest: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(longest) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(format!("{}… ({} characters)", &text[..end], text.chars().count())),
+    }
+}
+
+/// The end of a text of several lines, at most `longest` bytes of it; line ends and tabs stay. An escape is kept whole or
+/// left out.
+pub fn clean_end(text: &str, longest: usize) -> String {
+    let mut pieces = Vec::new();
+    let mut length = 0;
+    for c in text.chars().rev() {
+        let piece: String =
+            if is_hidden(c) && !matches!(c, '\n' | '\t') { c.escape_default().collect() } else { c.into() };
+        length += piece.len();
+        if length > longest {
+            break;
+        }
+        pieces.push(piece);
+    }
+    pieces.into_iter().rev().collect()
 }
 
 /// Cleans every string and name of a JSON value in place. Tokens (`NextToken`) keep their length: a shortened one is another.
@@ -158,6 +186,15 @@ mod tests {
             assert_eq!(clean(from, 100), to);
         }
         assert_eq!(clean_lines("a\n\tb\u{1b}", 100), "a\n\tb\\u{1b}");
+        assert_eq!(clean_end("a\n\tb\u{1b}[1mc", 100), "a\n\tb\\u{1b}[1mc");
+        // An escape is kept whole or left out.
+        assert_eq!((clean_end("b\u{1b}c", 7).as_str(), clean_end("b\u{1b}c", 6).as_str()), ("\\u{1b}c", "c"));
+    }
+
+    #[test]
+    fn the_beginning_of_a_long_text_has_its_length() {
+        assert_eq!(excerpt("中文", 2), "中文");
+        assert_eq!(excerpt("中文字", 2), "中文… (3 characters)");
     }
 
     #[test]

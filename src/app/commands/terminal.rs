@@ -16,7 +16,7 @@ use crate::{
     app::cli,
     domain::{
         suggestion::ConfigOption,
-        text::{clean, clean_lines, is_hidden, push_json},
+        text::{LONGEST_EXCERPT, LONGEST_TEXT, clean, clean_lines, excerpt, is_hidden, push_json},
     },
 };
 
@@ -27,6 +27,10 @@ static ARGUMENTS: LazyLock<Vec<(String, String)>> =
 /// The `--config` of this command line: a command that is suggested must find the same daemon.
 static CONFIG_OPTION: LazyLock<ConfigOption> =
     LazyLock::new(|| config_option(&std::env::args_os().collect::<Vec<_>>()));
+
+/// Long arguments, each with its beginning: an error that quotes one is short.
+static LONG_ARGUMENTS: LazyLock<Vec<(String, String)>> =
+    LazyLock::new(|| long(&std::env::args_os().collect::<Vec<_>>()));
 
 /// Reports progress to a terminal; not to programs and logs.
 pub(super) fn progress(step: &str) {
@@ -72,14 +76,16 @@ pub(super) fn write_text(text: &str) -> io::Result<()> {
 
 /// An error or a warning on standard error.
 pub fn print_error(text: &str) {
-    let text = printable(text.trim_end_matches('\n'), &ARGUMENTS);
+    let text = with_short(text.trim_end_matches('\n'), &LONG_ARGUMENTS);
+    let text = printable(&text, &ARGUMENTS);
     let _ = writeln!(io::stderr(), "{}", wrapped_lines(&with_config(&text), error_width()));
 }
 
 /// A question on standard error: without a line end.
 pub(super) fn print_question(question: &str) {
     let mut stderr = io::stderr();
-    let _ = write!(stderr, "{}", printable(question, &ARGUMENTS)).and_then(|()| stderr.flush());
+    let question = with_short(question, &LONG_ARGUMENTS);
+    let _ = write!(stderr, "{}", printable(&question, &ARGUMENTS)).and_then(|()| stderr.flush());
 }
 
 /// Help, the version, or what is wrong with the command line, on the stream that they belong to.
@@ -90,22 +96,27 @@ pub(super) fn print_question(question: &str) {
 pub fn print_usage(error: &clap::Error) -> io::Result<()> {
     let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     if error.use_stderr() {
-        print_error(&usage(error, io::stderr().is_terminal() && !is_plain, &ARGUMENTS));
+        print_error(&usage(error, io::stderr().is_terminal() && !is_plain, &ARGUMENTS, &LONG_ARGUMENTS));
         Ok(())
     } else {
-        write_raw(&usage(error, io::stdout().is_terminal() && !is_plain, &ARGUMENTS))
+        write_raw(&usage(error, io::stdout().is_terminal() && !is_plain, &ARGUMENTS, &LONG_ARGUMENTS))
     }
 }
 
 /// [`print_usage`] as text, for a command line with these arguments.
 pub fn usage_text(error: &clap::Error, color: bool, arguments: &[OsString]) -> String {
-    usage(error, color, &in_one_line(arguments))
+    usage(error, color, &in_one_line(arguments), &long(arguments))
 }
 
-fn usage(error: &clap::Error, color: bool, arguments: &[(String, String)]) -> String {
+fn usage(
+    error: &clap::Error,
+    color: bool,
+    arguments: &[(String, String)],
+    long_arguments: &[(String, String)],
+) -> String {
     // Without colours the library leaves out all that begins like one, also within the arguments, which hides them.
     let text = error.render().ansi().to_string();
-    let text = printable(&text, arguments).into_owned();
+    let text = printable(&with_short(&text, long_arguments), arguments).into_owned();
     if color { text } else { without_colors(&text) }
 }
 
@@ -136,6 +147,32 @@ fn in_one_line(arguments: &[OsString]) -> Vec<(String, String)> {
     }
     found.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
     found
+}
+
+/// The arguments that are too long to be repeated, in each form in which errors quote them, with their beginning.
+fn long(arguments: &[OsString]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for argument in arguments.iter().map(|argument| argument.to_string_lossy()) {
+        let value = argument.split_once('=').map_or("", |(_, value)| value);
+        for text in [&*argument, value].into_iter().filter(|text| text.chars().nth(LONGEST_TEXT).is_some()) {
+            let debug = format!("{text:?}");
+            let forms = [debug.trim_matches('"'), &clean(text, usize::MAX), &clean_lines(text, usize::MAX), text];
+            found.extend(forms.map(|form| (form.to_owned(), excerpt(text, LONGEST_EXCERPT).into_owned())));
+        }
+    }
+    found.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+    found
+}
+
+/// The text with the beginning of each long argument in place of it.
+fn with_short<'a>(text: &'a str, long_arguments: &[(String, String)]) -> Cow<'a, str> {
+    let mut text = Cow::Borrowed(text);
+    for (argument, short) in long_arguments {
+        if text.contains(argument.as_str()) {
+            text = Cow::Owned(text.replace(argument, short));
+        }
+    }
+    text
 }
 
 /// The text with escapes in place of hidden characters, except for line ends, tabs and colours. In JSON they are escapes
@@ -201,5 +238,20 @@ mod tests {
         let arguments = ["--config=a\nbake 7: succeeded", "x\ty", "\n"].map(OsString::from);
         let text = printable("cannot read a\nbake 7: succeeded:\n  x\ty\n", &in_one_line(&arguments)).into_owned();
         assert_eq!(text, "cannot read a\\nbake 7: succeeded:\n  x\\ty\n");
+    }
+    #[test]
+    fn a_long_argument_is_not_repeated() {
+        let (long_one, short) = ("x\u{1b} \n".repeat(30_000), "x".repeat(LONGEST_TEXT));
+        let arguments = ["--config", &long_one, &format!("--reason={long_one}"), &short].map(OsString::from);
+        let found = long(&arguments);
+        for text in [
+            format!("cannot read {long_one}: it is too long"),
+            format!("there is no schedule {long_one:?}"),
+            format!("`{}` and {short}", clean(&long_one, usize::MAX)),
+        ] {
+            let shown = with_short(&text, &found);
+            assert!(shown.len() < 2 * LONGEST_TEXT && shown.contains("… (120000 characters)"), "{} bytes", shown.len());
+            assert!(shown.contains(&short) == text.contains(&short), "{shown}");
+        }
     }
 }
