@@ -11,6 +11,9 @@ use crate::domain::text::{LONGEST_ERROR, clean_lines};
 /// Maximum number of errors, and of warnings, that are kept: ten thousand schedules may have a warning each.
 const MOST_ERRORS: usize = 1_000;
 const MOST_WARNINGS: usize = 20_000;
+/// Maximum number of problems for which a similar name or a first place is searched: each search reads many names, or the
+/// file, and nobody reads so many hints.
+const MOST_SEARCHES: usize = 200;
 
 /// Tables with their keys.
 pub(super) type Homes = &'static [(&'static str, &'static [&'static str])];
@@ -23,6 +26,7 @@ pub(super) struct Diagnostics {
     /// Lines that are not TOML, as source and first byte: what was read of them is not judged.
     unreadable: HashSet<(usize, usize)>,
     errors: usize,
+    searches: usize,
     /// Whether problems were left out.
     cut: bool,
     /// A file has syntax errors, so that missing keys may only be unreadable.
@@ -42,9 +46,20 @@ impl Diagnostics {
         self.add(Severity::Warning, mark, code, &message.into(), hint, None);
     }
 
+    /// Whether another search for a hint may be made; it counts.
+    pub(super) fn may_search(&mut self) -> bool {
+        self.searches += 1;
+        self.searches <= MOST_SEARCHES
+    }
+
+    /// Whether the line is known not to be TOML.
+    pub(super) fn is_unreadable(&self, mark: Mark<'_>) -> bool {
+        self.unreadable.contains(&mark.line())
+    }
+
     /// A line that is not TOML. What the parser reports of it after the first error follows from that one.
     pub(super) fn syntax(&mut self, mark: Mark<'_>, message: &str, hint: Hint) {
-        if !self.unreadable.contains(&mark.line()) {
+        if !self.is_unreadable(mark) {
             self.add(Severity::Error, mark, "syntax", message, hint, None);
             self.unreadable.insert(mark.line());
         }
@@ -111,7 +126,7 @@ impl Diagnostics {
         other: Option<(Mark<'_>, &'static str)>,
     ) {
         let key = (mark.source.index, mark.start);
-        if self.unreadable.contains(&mark.line()) && code != "secret-in-file" {
+        if self.is_unreadable(mark) && code != "secret-in-file" {
             return;
         }
         let room = match severity {

@@ -1,6 +1,11 @@
 //! The texts of a configuration, and ranges in them.
 
-use std::{cell::OnceCell, ops::Range, path::Path, sync::Arc};
+use std::{
+    cell::{OnceCell, RefCell},
+    ops::Range,
+    path::Path,
+    sync::Arc,
+};
 
 use serde::{Serialize, Serializer};
 
@@ -8,6 +13,8 @@ use super::problem::{Place, Spot, mask};
 
 /// Maximum length of a shown line, in bytes. Of a longer one, line and column are shown.
 const LONGEST_LINE: usize = 4_000;
+/// Bytes between two counts of characters.
+const BLOCK: usize = 256;
 
 /// A text that values are read from: a chunk of a file, or the environment as lines of `NAME=value`.
 #[derive(Debug)]
@@ -20,12 +27,18 @@ pub(super) struct Source {
     pub lines_before: usize,
     /// Variables have no types: numbers are parsed from text.
     pub untyped: bool,
+    /// First byte of each line.
     starts: OnceCell<Vec<usize>>,
+    /// Number of characters before each block of [`BLOCK`] bytes: a column far into a long line needs no walk over it.
+    blocks: OnceCell<Vec<usize>>,
+    /// The line that was masked last, by its first byte: many problems of one line share its text.
+    masked: RefCell<Option<(usize, Arc<str>)>>,
 }
 
 impl Source {
     pub(super) fn new(index: usize, file: &Path, text: String, untyped: bool) -> Self {
-        Self { index, file: file.into(), text, lines_before: 0, untyped, starts: OnceCell::new() }
+        let (starts, blocks, masked) = (OnceCell::new(), OnceCell::new(), RefCell::new(None));
+        Self { index, file: file.into(), text, lines_before: 0, untyped, starts, blocks, masked }
     }
 
     pub(super) fn mark(&self, span: Range<usize>) -> Mark<'_> {
@@ -36,6 +49,42 @@ impl Source {
         self.starts.get_or_init(|| {
             std::iter::once(0).chain(self.text.match_indices('\n').map(|(newline, _)| newline + 1)).collect()
         })
+    }
+
+    /// First byte and end of the line that has the byte `at`, and its number from 1.
+    fn line_of(&self, at: usize) -> (Range<usize>, usize) {
+        let starts = self.starts();
+        let line = starts.partition_point(|start| *start <= at).max(1);
+        let end = starts.get(line).map_or(self.text.len(), |next| next - 1);
+        (starts[line - 1]..end, line)
+    }
+
+    /// Number of characters that begin before the byte `at`.
+    fn chars_before(&self, at: usize) -> usize {
+        let bytes = self.text.as_bytes();
+        let begun = |bytes: &[u8]| bytes.iter().filter(|byte| **byte & 0b1100_0000 != 0b1000_0000).count();
+        let blocks = self.blocks.get_or_init(|| {
+            let sums = bytes.chunks(BLOCK).scan(0, |sum, block| {
+                *sum += begun(block);
+                Some(*sum)
+            });
+            std::iter::once(0).chain(sums).collect()
+        });
+        let at = at.min(bytes.len());
+        blocks[at / BLOCK] + begun(&bytes[at / BLOCK * BLOCK..at])
+    }
+
+    /// The line without its secrets.
+    fn masked(&self, first: usize, line: &str) -> Arc<str> {
+        let mut last = self.masked.borrow_mut();
+        if let Some((at, text)) = &*last
+            && *at == first
+        {
+            return Arc::clone(text);
+        }
+        let text: Arc<str> = mask(line).into();
+        *last = Some((first, Arc::clone(&text)));
+        text
     }
 }
 
@@ -55,8 +104,7 @@ impl<'s> Mark<'s> {
 
     /// Its line, as the source and the line's first byte.
     pub(super) fn line(self) -> (usize, usize) {
-        let before = self.source.text.get(..self.start).unwrap_or("");
-        (self.source.index, before.rfind('\n').map_or(0, |newline| newline + 1))
+        (self.source.index, self.source.line_of(self.start).0.start)
     }
 
     /// The text marked.
@@ -80,24 +128,23 @@ impl<'s> Mark<'s> {
 
     /// The range for people; one of several lines is reduced to its first.
     pub(super) fn place(self) -> Place {
-        let text = &self.source.text;
-        let starts = self.source.starts();
-        let line = starts.partition_point(|start| *start <= self.start).max(1);
-        let from = starts[line - 1];
-        let to = starts.get(line).map_or(text.len(), |next| next - 1);
-        let content = text.get(from..to).unwrap_or("");
+        let source = self.source;
+        let (range, line) = source.line_of(self.start);
+        let from = range.start;
+        let content = source.text.get(range).unwrap_or("");
         let content = content.strip_suffix('\r').unwrap_or(content);
-        let column = |at: usize| content.char_indices().take_while(|(byte, _)| from + byte < at).count() + 1;
+        let before = source.chars_before(from);
+        let column = |at: usize| source.chars_before(at.clamp(from, from + content.len())) - before + 1;
         let (start, end) = (column(self.start), column(self.end));
-        let line = line + self.source.lines_before;
-        let text = if content.len() > LONGEST_LINE { String::new() } else { mask(content) }.into();
+        let line = line + source.lines_before;
+        let text = if content.len() > LONGEST_LINE { "".into() } else { source.masked(from, content) };
         let spot = Spot { line, column: start, end_column: end.max(start + 1), text };
         Place { file: Arc::clone(&self.source.file), spot: Some(spot) }
     }
 }
 
 /// A range of bytes of one of the sources, by its index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Span {
     source: usize,
     start: usize,

@@ -25,6 +25,7 @@ mod diagnostics;
 mod endpoint_keys;
 pub mod explain;
 mod files;
+mod free_names;
 mod hash;
 mod key;
 mod layer;
@@ -64,8 +65,11 @@ use toml::{
 pub use self::{
     backup_keys::BackupSettings,
     files::{FileStamps, conf_d, fingerprint, unread},
+    free_names::{FreeNames, is_of_names},
     lints::hook_that_cannot_start,
     problem::{Place, Problem, Problems, Severity, Spot},
+    region_keys::is_region,
+    schedule_keys::is_instance_id,
     settings::{CloudSettings, DaemonSettings},
     source_map::{SourceMap, WarningTarget},
     suggest::{closest, no_image, no_instance, no_schedule},
@@ -297,15 +301,26 @@ fn variables(environment: &BTreeMap<String, String>) -> Source {
 /// Reads a source as far as it is valid. Errors are identified by their place, so that a second reading adds none.
 fn parse<'s>(source: &'s Source, out: &mut Diagnostics) -> DeTable<'s> {
     let (tables, errors) = DeTable::parse_recoverable(&source.text);
+    let end = if errors.is_empty() { 0 } else { source.text.trim_end().len() };
     for error in errors {
         out.broken = true;
-        let end = source.text.trim_end().len();
         let mark = source.mark(error.span().unwrap_or(end..end));
+        // The parser may report each byte of a line.
+        if out.is_unreadable(mark) {
+            continue;
+        }
+        if out.is_full() {
+            break;
+        }
         if !error.message().starts_with("duplicate key") {
             out.syntax(mark, error.message(), syntax::hint(mark));
             continue;
         }
         let code = "duplicate-key";
+        if !out.may_search() {
+            out.error(mark, code, error.message(), Some("keep one of the two".into()));
+            continue;
+        }
         match syntax::first_place(mark) {
             _ if mark.text() == "schedule" => {
                 let hint = "each schedule begins with `[[schedule]]`, in double brackets";

@@ -71,8 +71,9 @@ pub struct Spot {
     pub column: usize,
     /// The column after the last marked character.
     pub end_column: usize,
-    /// The line with its secrets masked, without its line end; empty if it is too long to be shown.
-    pub text: Box<str>,
+    /// The line with its secrets masked, without its line end; empty if it is too long to be shown. Problems of one line
+    /// share it.
+    pub text: Arc<str>,
 }
 
 impl Spot {
@@ -261,8 +262,12 @@ pub(super) fn mask(text: &str) -> String {
         let hidden = hide(&masked[from..]);
         masked.replace_range(from.., &hidden);
     }
-    while let Some(range) = find_key_id(&masked) {
+    // From one key id to the next: a line may have hundreds.
+    let mut from = 0;
+    while let Some(range) = find_key_id(&masked[from..]) {
+        let range = from + range.start..from + range.end;
         let hidden = hide(&masked[range.clone()]);
+        from = range.start + hidden.len();
         masked.replace_range(range, &hidden);
     }
     masked

@@ -25,16 +25,21 @@ pub(super) fn region(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String
     region_at(&text, item.mark, out).then_some(text)
 }
 
+/// Whether a configuration may have this region, known or not: lower-case letters, digits and `-`.
+pub fn is_region(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
 /// Whether the text at `mark` is a region's id.
 pub(super) fn region_at(text: &str, mark: Mark<'_>, out: &mut Diagnostics) -> bool {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+    if !is_region(text) {
         let hint = near_region(text).unwrap_or_else(|| "regions look like `cn-shanghai`".into());
         out.error(mark, "bad-region", format!("`{text}` is not a region"), Some(hint));
         return false;
     }
     if !REGIONS.contains(&text) {
-        let hint = near_region(text).unwrap_or_else(|| suggestion(text, &REGIONS));
-        out.warning(mark, "unknown-region", format!("unknown region `{text}`"), Some(hint));
+        let hint = out.may_search().then(|| near_region(text).unwrap_or_else(|| suggestion(text, &REGIONS)));
+        out.warning(mark, "unknown-region", format!("unknown region `{text}`"), hint);
     }
     true
 }

@@ -9,6 +9,7 @@ use super::{
     key::Kind,
     layer::layer,
     mistakes,
+    problem::find_key_id,
     reader::{At, Diagnostics, Homes, Item, Mark, to_map},
     region_keys::{REGION, filled, region},
     suggest::closest,
@@ -38,6 +39,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Maximum number of the operator's tags: with the five of imagebaked they fit the cloud's 20.
 const TAGS: usize = 15;
+/// Maximum number of expressions of one list: each of them is asked for each slot.
+const MOST_EXPRESSIONS: usize = 200;
 /// Reserved prefixes of their keys: the first is that of imagebaked, the others are the cloud's.
 const RESERVED: [&str; 5] = ["imagebaked:", "aliyun", "acs:", "http://", "https://"];
 /// Keys of a single schedule, which cannot be shared.
@@ -93,7 +96,7 @@ layer! {
         product_type: String = Custom(filled, || Kind::FILLED),
         /// Additional tags of every image, at most 15; keys and values have 1 to 128 characters. Default `{}`.
         tags: std::collections::BTreeMap<String, String> = Custom(tags, || Kind::Named { of: Kind::Text("").into(), max: Some(TAGS) }),
-        /// Times of the slots: a cron expression or a list of them. Required.
+        /// Times of the slots: a cron expression or a list of at most 200. Required.
         cron: Vec<At<'s, String>> = Custom(cron, || Kind::OneOrMore(Kind::FILLED.into())),
         /// Time zone of `cron` and of templates, a name of the IANA database. Default `"UTC"`.
         timezone: Zone = Custom(zone, || Kind::FILLED),
@@ -181,6 +184,12 @@ fn cron<'s>(item: Item<'_, 's>, out: &mut Diagnostics) -> Option<Vec<At<'s, Stri
         out.error(item.mark, "bad-value", "an empty list never fires", Some("write at least one expression".into()));
         return None;
     }
+    if members.len() > MOST_EXPRESSIONS {
+        let message = format!("{} expressions are more than {MOST_EXPRESSIONS}", members.len());
+        let hint = "a field takes a list: `0 3 1,8,15 * *`; or divide them between schedules";
+        out.error(item.mark, "too-many-expressions", message, Some(hint.into()));
+        return None;
+    }
     members.into_iter().map(|item| Some(At { value: item.text(out)?.to_owned(), mark: item.mark })).collect()
 }
 
@@ -195,9 +204,9 @@ fn zone(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Zone> {
             "cst" | "utc+8" | "utc+08:00" | "gmt+8" | "+08:00" | "+8" => Some("Asia/Shanghai"),
             "z" | "utc+0" | "utc+00:00" | "gmt+0" | "+00:00" => Some("UTC"),
             lower if ["beijing", "peking", "china"].iter().any(|name| lower.contains(name)) => Some("Asia/Shanghai"),
-            _ => zone::names().find(city),
+            _ if out.may_search() => zone::names().find(city).or_else(|| closest(text, zone::names())),
+            _ => None,
         };
-        let near = near.or_else(|| closest(text, zone::names()));
         let hint = near.map_or("zones look like `Asia/Shanghai`".into(), |near| format!("did you mean `{near}`?"));
         out.error(item.mark, "bad-zone", format!("unknown time zone `{text}`"), Some(hint));
     }
@@ -238,12 +247,18 @@ fn name(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
     Some(text.to_owned())
 }
 
+/// Whether a configuration may have this id of an instance: 1 to 64 letters, digits, `-` or `_`, and not like a key.
+pub fn is_instance_id(text: &str) -> bool {
+    is_of_instance(text) && find_key_id(text).is_none()
+}
+
+fn is_of_instance(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
 fn instance(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
     let text = item.text(out)?;
-    let sound = !text.is_empty()
-        && text.len() <= 64
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    if !sound {
+    if !is_of_instance(text) {
         let hint = mistakes::instance(text)
             .unwrap_or_else(|| "instances look like `ecd-7w78ozhjcwa3u` or `ws-0cf1d2e3`".to_owned());
         out.error(item.mark, "bad-instance", format!("`{text}` is not an instance's id"), Some(hint));

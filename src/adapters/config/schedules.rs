@@ -62,6 +62,18 @@ impl<'s> ScheduleLayer<'s> {
     }
 }
 
+/// Whether the expressions of a schedule are not too many with those before; if they are, it is not read further.
+fn has_room_for_rules(all: &mut usize, more: usize, header: Mark<'_>, out: &mut Diagnostics) -> bool {
+    let before = *all;
+    *all += more;
+    if before <= MOST_RULES && *all > MOST_RULES {
+        let message = format!("with this schedule there are more than {MOST_RULES} cron expressions");
+        let hint = "those of [defaults] and of profiles count once for each schedule";
+        out.error(header, "too-many-rules", message, Some(hint.into()));
+    }
+    *all <= MOST_RULES
+}
+
 /// How schedules are written.
 pub(super) fn header() -> String {
     "each schedule begins with `[[schedule]]`, in double brackets, and has its `name` in it".to_owned()
@@ -69,6 +81,8 @@ pub(super) fn header() -> String {
 
 /// Maximum number of instances of all schedules: ten times what the benches measure.
 const MOST_TARGETS: usize = 100_000;
+/// Maximum number of cron expressions of all schedules; those of [defaults] and profiles count for each schedule.
+const MOST_RULES: usize = 100_000;
 
 /// Shared tables of all files.
 #[derive(Debug, Default)]
@@ -110,6 +124,8 @@ pub(super) struct Schedules<'a, 's> {
     settings: HashSet<Arc<BakeSettings>>,
     /// Number of instances of all schedules.
     targets: usize,
+    /// Number of cron expressions of all schedules.
+    rules: usize,
     pub done: Vec<Arc<Schedule>>,
     /// Places of the schedules, if requested.
     pub written: Option<Vec<WrittenValue>>,
@@ -133,6 +149,7 @@ impl<'a, 's> Schedules<'a, 's> {
             ids: HashMap::new(),
             settings: HashSet::new(),
             targets: 0,
+            rules: 0,
             done: Vec::new(),
             written: marked.then(Vec::new),
         })
@@ -146,6 +163,10 @@ impl<'a, 's> Schedules<'a, 's> {
         let profile = self.profile(&own, out);
         let profile = profile.unwrap_or(&self.none);
         let layers = ScheduleLayers { own: &own, profile, defaults: &self.shared.defaults };
+        let rules = pick!(layers, cron).map_or(0, |cron| cron.value.len());
+        if !has_room_for_rules(&mut self.rules, rules, item.mark, out) {
+            return;
+        }
         // A present but invalid key has its problem already and is not missing.
         let is_absent = |key: &str| !table.contains_key(key);
 
@@ -205,11 +226,13 @@ impl<'a, 's> Schedules<'a, 's> {
         if let Some((name, _)) = found {
             self.used_profiles.insert(name);
         } else {
-            let known: Vec<&str> = self.shared.profiles.keys().map(String::as_str).collect();
-            let hint = if known.is_empty() {
+            let hint = if self.shared.profiles.is_empty() {
                 Some(format!("there are no profiles; add [profile.{}]", profile.value))
             } else {
-                Some(suggestion(&profile.value, &known))
+                out.may_search().then(|| {
+                    let known: Vec<&str> = self.shared.profiles.keys().map(String::as_str).collect();
+                    suggestion(&profile.value, &known)
+                })
             };
             out.missing(profile.mark, "unknown-profile", format!("unknown profile `{}`", profile.value), hint);
         }

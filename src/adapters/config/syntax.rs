@@ -80,13 +80,15 @@ fn plain_characters(text: &str) -> String {
 }
 
 fn line_at(text: &str, at: usize) -> Option<&str> {
-    let start = text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1);
-    let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
-    // An error at the end of a line points to its line break or after it.
-    match text[start..end].trim() {
-        "" if start > 0 => line_at(text, start - 1),
-        _ => text.get(start..end),
-    }
+    let line = |at: usize| {
+        let start = text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1);
+        let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
+        Some((start, text.get(start..end)?))
+    };
+    let (start, found) = line(at)?;
+    // An error at the end of a line points to its line break or after it; blank lines may be many.
+    let before = text[..start].trim_end();
+    if found.trim().is_empty() && !before.is_empty() { Some(line(before.len())?.1) } else { Some(found) }
 }
 
 /// What to do about a key or a header that is there already.

@@ -16,13 +16,17 @@ pub(super) fn unknown_key(mark: Mark<'_>, key: &str, known: &[&str], out: &mut D
         secret(mark, "a secret does not belong in a configuration file", out);
         return;
     }
+    let hint = out.may_search().then(|| hint(mark, key, known, out));
+    out.error(mark, "unknown-key", format!("unknown key `{key}`"), hint);
+}
+
+fn hint(mark: Mark<'_>, key: &str, known: &[&str], out: &Diagnostics) -> String {
     let value = value_of(mark);
-    let hint = here(key, known, out.inner, value)
+    here(key, known, out.inner, value)
         .or_else(|| elsewhere(key, out.homes))
         .or_else(|| closest(key, known.iter().copied()).map(|near| format!("did you mean `{near}`?")))
         .or_else(|| meant_elsewhere(key, out, value))
-        .unwrap_or_else(|| suggestion(key, known));
-    out.error(mark, "unknown-key", format!("unknown key `{key}`"), Some(hint));
+        .unwrap_or_else(|| suggestion(key, known))
 }
 
 /// What to write for a key outside of any section.
@@ -136,7 +140,7 @@ mod tests {
     const HOMES: Homes =
         &[("daemon", &["state_dir", "max_builders"]), ("defaults", &["cron", "keep", "paused", "retry", "catch_up"])];
 
-    fn hint(line: &str, known: &[&str]) -> String {
+    fn hint_of(line: &str, known: &[&str]) -> String {
         let source = Source::new(0, Path::new("x"), format!("{line}\n"), false);
         let key = line.split(' ').next().unwrap();
         let mut out = Diagnostics::default();
@@ -170,7 +174,7 @@ mod tests {
             ("at = \"03:00\"", schedule, "write the times as `cron = \"0 3 * * *\"`"),
             ("colour = 7", daemon, "known here: state_dir, max_builders"),
         ] {
-            assert_eq!(hint(line, known), wanted, "{line}");
+            assert_eq!(hint_of(line, known), wanted, "{line}");
         }
     }
 }

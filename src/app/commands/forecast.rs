@@ -310,8 +310,7 @@ pub fn outlasting(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -
         }
         let slots: Vec<_> = schedule
             .timing
-            .between(now, until)
-            .take(MOST_CHECKED)
+            .some_between(now, until, MOST_CHECKED)
             .filter(|slot| !history.is_paused(schedule, *slot))
             .collect();
         for (instance, takes) in learned {

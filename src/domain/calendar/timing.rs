@@ -26,6 +26,8 @@ use super::{
 
 /// 2201-01-01 in seconds since 1970: no slot is searched from this instant on.
 const END: i64 = 7_289_654_400;
+/// Number of slots that are compared however many expressions there are.
+const FEW: usize = 10;
 
 /// One or more cron rules in one zone. The slots are the union of the rules' instants, strictly increasing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +132,21 @@ impl Timing {
     pub fn between(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
         std::iter::successors(self.next_after(after), |slot| self.next_after(*slot))
             .take_while(move |slot| *slot <= until)
+    }
+
+    /// The first of them: at most `most` if there is one expression, fewer if there are more, at least ten.
+    pub fn some_between(
+        &self,
+        after: DateTime<Utc>,
+        until: DateTime<Utc>,
+        most: usize,
+    ) -> impl Iterator<Item = DateTime<Utc>> {
+        self.between(after, until).take(self.share_of(most))
+    }
+
+    /// The number of slots whose search costs as much as that of `most` slots of one expression, at least ten.
+    pub(crate) fn share_of(&self, most: usize) -> usize {
+        (most / self.lines.len().max(1)).max(FEW.min(most))
     }
 
     /// Number of slots in (`after`, `until`], without iterating over them.

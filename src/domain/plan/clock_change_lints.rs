@@ -193,7 +193,7 @@ impl Timing {
         let first = self.next_after(now);
         let with_next = |slot: DateTime<Utc>| Some((slot, self.next_after(slot)?));
         iter::successors(first.and_then(with_next), move |(_, next)| with_next(*next).filter(|_| *next <= end))
-            .take(most)
+            .take(self.share_of(most))
             .map(|(slot, next)| (slot, (next - slot).to_std().unwrap_or_default()))
     }
 }

@@ -1,7 +1,7 @@
 //! Several schedules of one instance.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
@@ -21,6 +21,8 @@ use crate::{
 const COMPARED: TimeDelta = TimeDelta::days(7);
 /// Maximum number of compared slots per schedule, so that a slot per second does not cost more.
 const MOST_COMPARED: usize = 500;
+/// Maximum number of instances with the same schedules whose slots are compared: their bakes differ in duration only.
+const MOST_ALIKE: usize = 20;
 
 impl Linter<'_> {
     /// Slots of one instance in several schedules at the same instant, or closer together than the duration of a bake.
@@ -33,10 +35,16 @@ impl Linter<'_> {
         }
         let until = self.now.checked_add_signed(COMPARED).unwrap_or(self.now);
         let mut found = HashSet::new();
+        let mut alike: HashMap<Vec<usize>, usize> = HashMap::new();
         for (instance, indices) in by_instance.into_iter().filter(|(_, indices)| indices.len() > 1) {
+            let compared = alike.entry(indices.clone()).or_default();
+            *compared += 1;
+            if *compared > MOST_ALIKE {
+                continue;
+            }
             let mut slots: Vec<(DateTime<Utc>, usize)> = Vec::new();
             for &index in &indices {
-                let slots_of = config.schedules[index].timing.between(self.now, until).take(MOST_COMPARED);
+                let slots_of = config.schedules[index].timing.some_between(self.now, until, MOST_COMPARED);
                 slots.extend(slots_of.map(|slot| (slot, index)));
             }
             slots.sort_unstable();

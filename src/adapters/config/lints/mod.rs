@@ -10,7 +10,10 @@ mod tags;
 mod times;
 mod waits;
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 
@@ -44,6 +47,7 @@ impl SourceMap {
             now,
             changes: HashMap::new(),
             hooks: HookFiles::default(),
+            judged: HashSet::new(),
         };
         for (schedule, written) in config.schedules.iter().zip(&self.marks.schedules) {
             linter.times(schedule, written);
@@ -73,6 +77,8 @@ struct Linter<'a> {
     /// The next clock changes of each zone.
     changes: HashMap<Zone, Vec<ClockChange>>,
     hooks: HookFiles,
+    /// Shared expressions that were judged: by their place, their zone and its place.
+    judged: HashSet<(Span, Zone, Option<Span>)>,
 }
 
 impl<'a> Linter<'a> {

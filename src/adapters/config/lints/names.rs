@@ -75,7 +75,7 @@ impl Linter<'_> {
         let around = changes.into_iter().map(|at| (shifted_by(at, -AROUND_A_CHANGE), shifted_by(at, AROUND_A_CHANGE)));
         for (from, until) in ahead.into_iter().chain(around) {
             let mut names = HashMap::new();
-            for slot in timing.between(from, until).take(MOST_NAMES) {
+            for slot in timing.some_between(from, until, MOST_NAMES) {
                 let name = template.render(&Values { slot, ..values(schedule, "", slot) });
                 let Some(first) = names.insert(name, slot) else { continue };
                 let name = template.render(&values(schedule, "", slot));
@@ -135,8 +135,8 @@ impl Linter<'_> {
 
     fn share_a_slot(&self, one: &Schedule, other: &Schedule) -> bool {
         let until = shifted_by(self.now, COMPARED);
-        let slots: HashSet<DateTime<Utc>> = one.timing.between(self.now, until).take(MOST_NAMES).collect();
-        other.timing.between(self.now, until).take(MOST_NAMES).any(|slot| slots.contains(&slot))
+        let slots: HashSet<DateTime<Utc>> = one.timing.some_between(self.now, until, MOST_NAMES).collect();
+        other.timing.some_between(self.now, until, MOST_NAMES).any(|slot| slots.contains(&slot))
     }
 }
 

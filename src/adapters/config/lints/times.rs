@@ -21,6 +21,12 @@ use crate::{
 impl Linter<'_> {
     pub(super) fn times(&mut self, schedule: &Schedule, written: &WrittenValue) {
         let zone = schedule.timing.zone();
+        // Expressions of [defaults] or a profile are judged once in each zone, however many schedules have them.
+        if let Some(first) = written.cron.first()
+            && !self.judged.insert((*first, zone, written.own_zone))
+        {
+            return;
+        }
         let mut expressions = HashSet::new();
         for (index, (timing, text)) in schedule.timing.rules_apart().zip(schedule.timing.expressions()).enumerate() {
             let Some(mark) = written.cron.get(index).and_then(|span| span.of(self.sources)) else { continue };
