@@ -10,8 +10,10 @@ use axum::{
     body::{Body, to_bytes},
     extract::{ConnectInfo, Request, State},
     http::{
-        HeaderMap, StatusCode,
+        StatusCode,
         header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue},
+        request::Parts,
+        uri::Authority,
     },
     response::Response,
 };
@@ -25,12 +27,13 @@ use super::{
     cloud::Cloud,
     connection::{Connection, CuttingListener},
     faults::FaultPlan,
+    key_service::KeyRequest,
     reply::{ReplyBody, ReplyKind, SimReply},
     users::{SimUserKind, UserSpec},
     verify::Received,
     world::{ImageSpec, InstanceSpec},
 };
-use crate::domain::{api::endpoint::Endpoint, clock::Clock};
+use crate::domain::{api::host::HostPort, clock::Clock};
 
 /// Maximum size of a request: no documented one is close; larger ones are rejected unread, like by a proxy.
 const LARGEST_BODY: usize = 1 << 20;
@@ -84,15 +87,15 @@ async fn answer(
             if let Some(control) = path.strip_prefix("/_sim/") {
                 if !connection.peer().ip().is_loopback() {
                     json_answer(StatusCode::FORBIDDEN, &json!({"error": "the controls are for this host only"}))
-                } else if !names_this_host(&head.headers) {
-                    // A web page of another name that leads here, which would learn the secret.
-                    json_answer(
-                        StatusCode::MISDIRECTED_REQUEST,
-                        &json!({"error": "the controls answer to localhost only"}),
-                    )
+                } else if !host(&head).is_some_and(|host| host.is_loopback()) {
+                    misdirected("the controls answer to localhost only")
                 } else {
                     controls(head.method.as_str(), control, &body, &shared)
                 }
+            } else if !host(&head).is_some_and(|host| is_expected(&host, path)) {
+                misdirected(
+                    "the simulator answers to an address, to localhost and, where calls are signed, to names below aliyuncs.com",
+                )
             } else {
                 let received = Received {
                     method: head.method.as_str(),
@@ -116,10 +119,24 @@ async fn answer(
     response
 }
 
-/// Whether the Host of a request is localhost or a loopback address, with or without a port.
-fn names_this_host(headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    Endpoint::parse(&format!("http://{host}")).is_ok_and(|endpoint| endpoint.is_loopback())
+/// The host that a request names: its one Host header, or that of its own target, which must be the same.
+fn host(head: &Parts) -> Option<HostPort> {
+    let mut given = head.headers.get_all(HOST).iter();
+    let (Some(host), None) = (given.next(), given.next()) else { return None };
+    let host = HostPort::parse(host.to_str().ok()?)?;
+    let is_same = |target: &Authority| HostPort::parse(target.as_str()).is_some_and(|target| target == host);
+    head.uri.authority().is_none_or(is_same).then_some(host)
+}
+
+/// Whether a call may name this host. Any other name may lead here from a web page, which would be given keys. Names of the
+/// cloud are taken for calls of the API, which a front with their certificates passes on.
+fn is_expected(host: &HostPort, path: &str) -> bool {
+    let is_of_cloud = || host.name().is_some_and(|name| name.ends_with(".aliyuncs.com"));
+    host.is_own() || KeyRequest::of(path).is_none() && is_of_cloud()
+}
+
+fn misdirected(message: &str) -> Response {
+    json_answer(StatusCode::MISDIRECTED_REQUEST, &json!({ "error": message }))
 }
 
 /// Processes a call and stores the change before the response. The write blocks this thread under the lock: calls and

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::request::Product;
-pub use crate::domain::api::endpoint::{Endpoint, EndpointError, is_loopback};
+pub use crate::domain::api::endpoint::{Endpoint, EndpointError};
 
 /// The token service, for accounts of every region.
 const STS_HOST: &str = "sts.aliyuncs.com";

@@ -12,7 +12,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::domain::{api::endpoint::Endpoint, text::clean};
+use crate::domain::{api::host::HostPort, text::clean};
 
 /// Variables that name it; the first one with a value counts.
 const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
@@ -80,10 +80,9 @@ impl ProxySettings {
         if user.as_ref().is_some_and(|user| user.expose_secret().contains(['/', '?', '#', '\\', ' '])) {
             return Err("its user or password has a `/`, `?`, `#`, `\\` or space; write %2F, %3F, %23, %5C or %20");
         }
-        Endpoint::parse(&format!("https://{host}")).map_err(|_| "it has no valid host and port")?;
-        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+        let host = HostPort::parse(host).ok_or("it has no valid host and port")?;
         let port = if encrypted { ":443" } else { ":80" };
-        let host = format!("{host}{}", if has_port { "" } else { port });
+        let host = format!("{host}{}", if host.port().is_some() { "" } else { port });
         Ok(Self { host, encrypted, user, exceptions })
     }
 

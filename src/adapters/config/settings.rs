@@ -17,7 +17,7 @@ use super::{
     value_types::{Bool, Custom, Integer, OneOf, Period, Positive},
 };
 use crate::domain::{
-    api::{credential_source::CredentialSource, mode::Mode},
+    api::{credential_source::CredentialSource, host::HostPort, mode::Mode},
     image::users::UserKind,
 };
 
@@ -262,13 +262,17 @@ fn host_names(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<String>> 
 
 fn host_name(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
     let text = filled(item, out)?;
-    if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)) {
+    let name =
+        HostPort::parse(&text).filter(|host| host.port().is_none()).and_then(|host| host.name().map(str::to_owned));
+    if name.is_none() {
         let hint = Some("a name as in the address bar, without scheme, port and path: `bake.example.com`".into());
         out.error(item.mark, "bad-value", format!("`{text}` is not the name of a host"), hint);
-        return None;
     }
-    Some(text.to_ascii_lowercase())
+    name
 }
+
+/// Maximum number of members of a list without duplicates: each is compared with all others.
+const MOST_MEMBERS: usize = 200;
 
 /// Reads a list without duplicates; a variable has commas between its members.
 fn set<T: PartialEq>(
@@ -280,6 +284,11 @@ fn set<T: PartialEq>(
     let mut members = Vec::new();
     let mut sound = true;
     let mut take = |member: Item<'_, '_>, out: &mut Diagnostics| match read(member, out) {
+        Some(_) if members.len() == MOST_MEMBERS => {
+            let message = format!("this list has more than {MOST_MEMBERS} members");
+            out.error(item.mark, "out-of-range", message, None);
+            sound = false;
+        }
         Some(value) if members.contains(&value) => {
             let text = member.value.as_str().unwrap_or_default();
             out.error(member.mark, "bad-value", format!("`{text}` is listed twice"), None);

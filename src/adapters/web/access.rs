@@ -5,18 +5,18 @@
 use axum::{
     extract::{Request, State},
     http::{
-        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        HeaderName, HeaderValue, StatusCode,
         header::{
             CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
             X_FRAME_OPTIONS,
         },
-        uri::Authority,
     },
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 
 use super::site::WebState;
+use crate::domain::api::host::HostPort;
 
 /// Headers of every response: not stored, not framed, no sniffing, no script, no foreign content. Forms ask this page alone.
 const HEADERS: [(HeaderName, HeaderValue); 7] = [
@@ -36,7 +36,7 @@ const HEADERS: [(HeaderName, HeaderValue); 7] = [
 
 /// Rejects foreign host names and adds [`HEADERS`] to every response.
 pub(super) async fn guard(State(site): WebState, request: Request, next: Next) -> Response {
-    let mut response = if is_for_this_page(request.headers(), &site.hosts) {
+    let mut response = if is_for_this_page(&request, &site.hosts) {
         next.run(request).await
     } else {
         let advice = "This page answers to an IP address, to localhost and to the names of [daemon] page_hosts, not to other names.\n";
@@ -46,20 +46,15 @@ pub(super) async fn guard(State(site): WebState, request: Request, next: Next) -
     response
 }
 
-/// Whether the one Host header is an IP address, a name of the loopback or one of `hosts`. Another party may have pointed any
-/// other name here (DNS rebinding), and its page could then read this one.
-fn is_for_this_page(headers: &HeaderMap, hosts: &[String]) -> bool {
-    let mut given = headers.get_all(HOST).iter();
+/// Whether the one Host header is an IP address, a name of the loopback or one of `hosts`, and so is the host of the
+/// request's own target, if it has one. Another party may have pointed any other name here (DNS rebinding), and its page
+/// could then read this one.
+fn is_for_this_page(request: &Request, hosts: &[String]) -> bool {
+    let mut given = request.headers().get_all(HOST).iter();
     let (Some(host), None) = (given.next(), given.next()) else { return false };
-    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
-    // User information has no place in a Host header and could hide the real name.
-    if authority.as_str().contains('@') {
-        return false;
-    }
-    let name = authority.host().to_ascii_lowercase();
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(&name);
-    name == "localhost"
-        || name.ends_with(".localhost")
-        || bare.parse::<std::net::IpAddr>().is_ok()
-        || hosts.iter().any(|known| known.eq_ignore_ascii_case(&name))
+    let is_known = |host: &str| {
+        let Some(host) = HostPort::parse(host) else { return false };
+        host.is_own() || host.name().is_some_and(|name| hosts.iter().any(|known| known.eq_ignore_ascii_case(name)))
+    };
+    host.to_str().is_ok_and(is_known) && request.uri().authority().is_none_or(|host| is_known(host.as_str()))
 }

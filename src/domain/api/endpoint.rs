@@ -1,39 +1,37 @@
 //! An endpoint as the configuration writes it: the one parser of endpoints.
 
-use core::net::{IpAddr, Ipv6Addr};
+use super::host::HostPort;
+use crate::domain::text::{LONGEST_EXCERPT, excerpt};
 
 /// A scheme, a host and perhaps a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     scheme: &'static str,
+    host: HostPort,
     /// As in the `host` header: without the scheme's default port, because HTTP clients omit it.
     authority: String,
 }
 
 impl Endpoint {
-    /// Parses `https://host[:port]`, a host name, or `http://` on loopback.
+    /// Parses `https://host[:port]`, a host, or `http://` on loopback; each may end in one slash.
     ///
     /// # Errors
     ///
     /// `EndpointError` if an address or the region is invalid.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
-        let refuse = || EndpointError::NotAHost(text.to_owned());
-        let text_lower = text.trim().trim_end_matches('/').to_ascii_lowercase();
-        let (scheme, authority) = text_lower.split_once("://").unwrap_or(("https", &text_lower));
-        let (scheme, own_port) = match scheme {
-            "https" => ("https", ":443"),
-            "http" => ("http", ":80"),
+        let refuse = || EndpointError::NotAHost(excerpt(text, LONGEST_EXCERPT).into_owned());
+        let (scheme, host) = text.split_once("://").unwrap_or(("https", text));
+        let (scheme, usual_port) = match scheme.to_ascii_lowercase().as_str() {
+            "https" => ("https", 443),
+            "http" => ("http", 80),
             _ => return Err(refuse()),
         };
-        let authority = authority.strip_suffix(own_port).unwrap_or(authority).to_owned();
-        let endpoint = Self { scheme, authority };
-        if !endpoint.is_well_formed() {
-            return Err(refuse());
-        }
-        if scheme == "http" && !endpoint.is_loopback() {
+        let host = HostPort::parse(host.strip_suffix('/').unwrap_or(host)).ok_or_else(refuse)?;
+        if scheme == "http" && !host.is_loopback() {
             return Err(EndpointError::NotEncrypted(text.to_owned()));
         }
-        Ok(endpoint)
+        let host = host.without_port(usual_port);
+        Ok(Self { scheme, authority: host.to_string(), host })
     }
 
     /// The value of the `host` header.
@@ -49,36 +47,13 @@ impl Endpoint {
 
     /// Whether the host is this machine.
     pub fn is_loopback(&self) -> bool {
-        is_loopback(self.host())
+        self.host.is_loopback()
     }
 
     /// Whether requests to it are encrypted; if not, it is on this machine.
     pub fn is_encrypted(&self) -> bool {
         self.scheme == "https"
     }
-
-    fn host(&self) -> &str {
-        match self.authority.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => host,
-            _ => &self.authority,
-        }
-    }
-
-    fn is_well_formed(&self) -> bool {
-        let host = self.host();
-        let port = self.authority[host.len()..].strip_prefix(':');
-        let host_is_good = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-            None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-'),
-        };
-        host_is_good && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
-    }
-}
-
-/// `localhost` or a loopback address, IPv6 in brackets or bare.
-pub fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// An invalid endpoint.
@@ -115,6 +90,17 @@ mod tests {
             "http://[127.0.0.1]",
             "[::1",
             "::1",
+            "https://a..b",
+            "https://-a",
+            "https://a.-b.c",
+            "https://a:443:443",
+            "https://a:+443",
+            "https://a//",
+            " https://a",
+            "https://a ",
+            "https://[::1]evil",
+            "https://127.1",
+            "https://https://a",
         ] {
             assert_eq!(Endpoint::parse(text), Err(EndpointError::NotAHost(text.to_owned())));
         }
@@ -122,5 +108,8 @@ mod tests {
             assert_eq!(Endpoint::parse(text), Err(EndpointError::NotEncrypted(text.to_owned())));
         }
         assert_eq!(Endpoint::parse("http://[::1]:80").unwrap().authority(), "[::1]");
+        assert_eq!(Endpoint::parse("HTTPS://A.Example:443/").unwrap().url("x=1"), "https://a.example/?x=1");
+        let long = Endpoint::parse(&"x".repeat(100_000)).unwrap_err().to_string();
+        assert!(long.len() < 500 && long.contains("… (100000 characters)"), "{long}");
     }
 }

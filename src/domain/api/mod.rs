@@ -15,6 +15,7 @@ pub mod codes;
 pub mod credential_source;
 pub mod endpoint;
 pub mod gmt_offset;
+pub mod host;
 pub mod identity;
 pub mod instance_state;
 pub mod mode;

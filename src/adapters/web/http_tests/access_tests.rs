@@ -24,11 +24,25 @@ async fn other_names_are_refused() {
         "localhost.evil.example",
         "notlocalhost",
         "127.0.0.1@evil.example",
+        "[::1]evil",
+        "[::1].evil.example",
+        "[::1]:80:80",
+        "localhost:",
+        "localhost:80x",
+        "localhost:+80",
+        "localhost.",
+        "127.1",
+        "localhost/",
+        "localhost evil.example",
+        "localhost, evil.example",
     ] {
         let reply = served.send(&format!("GET / HTTP/1.1\r\nHost: {host}")).await;
         assert_eq!(reply.code, 421, "{host}");
         assert!(!reply.body.contains("golden"), "{}", reply.body);
     }
+    let absolute = |host| format!("GET http://{host}/ HTTP/1.1\r\nHost: localhost");
+    assert_eq!(served.send(&absolute("127.0.0.1:80")).await.code, 200);
+    assert_eq!(served.send(&absolute("evil.example")).await.code, 421);
     for head in ["GET / HTTP/1.1", "GET / HTTP/1.0", "GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example"] {
         assert_eq!(served.send(head).await.code, 421, "{head}");
     }
