@@ -37,6 +37,10 @@ pub const MAX_REQUEST: u64 = 1 << 20;
 pub const MAX_ANSWER: u64 = 64 << 20;
 /// Maximum number of bakes of one `Follow`: a row takes a few KiB of memory on its way.
 pub const MOST_FOLLOWED: usize = 1000;
+/// Maximum number of images of one `Adopt` by id: each is a call of the cloud.
+pub const MOST_ADOPTED: usize = 1000;
+/// Maximum number of schedules, and of instances, that one `Bake` names.
+pub const MOST_NAMED: usize = 10_000;
 /// Advice for different versions.
 pub const OUTDATED: &str = "after an upgrade, restart the daemon (systemctl restart imagebaked)";
 
@@ -229,7 +233,7 @@ pub struct BakeSelection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wanted {
-    /// By id.
+    /// By id, at most [`MOST_ADOPTED`].
     Images(Vec<ImageId>),
     /// All whose name is this; a `*` matches any text.
     Name(String),
@@ -241,6 +245,14 @@ impl Request {
     /// Whether it changes nothing: then it is irrelevant whether it arrived.
     pub fn only_asks(&self) -> bool {
         matches!(self, Self::Status { .. } | Self::Locate | Self::Follow { .. })
+    }
+
+    /// Until when it holds, if it says so.
+    pub fn until(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Pause { until, .. } | Self::Pin { until, .. } | Self::Acknowledge { until, .. } => *until,
+            _ => None,
+        }
     }
 
     /// Timeout of the reply; `Follow` is answered within half of it. Listing all images of an account, page by page, takes

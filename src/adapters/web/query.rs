@@ -8,6 +8,9 @@ use crate::domain::text::clean;
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// Maximum length of a value; longer ones are cut.
 const LONGEST: usize = 200;
+/// Maximum length of a name, and maximum number of parameters: each link of a page repeats them.
+const LONGEST_NAME: usize = 20;
+const MOST: usize = 10;
 
 /// A text as a part of an address.
 pub(super) fn encode(text: &str) -> String {
@@ -26,9 +29,10 @@ impl Query {
             let value = decode(value);
             let value: String = value.trim().chars().take(LONGEST).collect();
             // The page shows it in the fields of its forms.
-            (!value.is_empty()).then(|| (decode(name), clean(&value, usize::MAX).into_owned()))
+            let is_name = name.len() <= LONGEST_NAME && name.bytes().all(|byte| byte.is_ascii_lowercase());
+            (is_name && !value.is_empty()).then(|| (name.to_owned(), clean(&value, usize::MAX).into_owned()))
         });
-        Self(pairs.collect())
+        Self(pairs.take(MOST).collect())
     }
 
     /// The first value of this name.
@@ -70,5 +74,7 @@ mod tests {
         assert_eq!(Query::parse(Some("q=a%1b[2J%e2%80%ae")).get("q"), Some(r"a\u{1b}[2J\u{202e}"));
         let long = Query::parse(Some(&format!("q={}", "x".repeat(9_999))));
         assert_eq!(long.get("q").unwrap().len(), LONGEST);
+        let many = Query::parse(Some(&format!("{}&{}=x&q=b", "a=%1b&".repeat(10_000), "n".repeat(9_999))));
+        assert!(many.link("./", "page", "2").len() < 500, "{}", many.link("./", "page", "2"));
     }
 }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::Datelike as _;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,8 @@ use crate::{
 const IO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum wait of `Follow` without a change.
 const FOLLOW: Duration = Duration::from_secs(8);
+/// Latest year of a time in a request.
+const LAST_YEAR: i32 = 9999;
 /// Maximum length of the version in a request.
 const LONGEST_VERSION: usize = 50;
 
@@ -191,6 +194,12 @@ fn not_understood(theirs: &str, error: &serde_json::Error) -> String {
 }
 
 async fn answer(request: Request, who: String, shared: &DaemonContext, clients: &Clients) -> Reply {
+    // Later times are beyond what a history and a clock of some zone can have.
+    if request.until().is_some_and(|until| until.year() > LAST_YEAR) {
+        return Reply::Failed {
+            message: format!("a time after the year {LAST_YEAR} is too late; leave it out for no end"),
+        };
+    }
     match request {
         Request::Status { all } => match shared.status(all).await {
             Ok(status) => Reply::Status(Box::new(status)),

@@ -132,6 +132,7 @@ impl From<NotSelected> for RequestError {
         match error {
             NotSelected::Unknown(message) => Self::NotFound(message),
             NotSelected::Ambiguous(message) => Self::Conflict(message),
+            error @ NotSelected::TooMany { .. } => Self::Conflict(error.to_string()),
         }
     }
 }

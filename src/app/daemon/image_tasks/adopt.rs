@@ -1,6 +1,6 @@
 //! Adoption: a person assigns images to a line, own ones that lost their line, or others.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
@@ -9,7 +9,7 @@ use crate::{
     adapters::{
         cloud::actions::{Image, ImageStatus, ListImage},
         config,
-        control::{Reply, Wanted},
+        control::{MOST_ADOPTED, Reply, Wanted},
         store::NewImage,
     },
     app::daemon::{context::DaemonContext, engine::EngineRequest, remote_images::remote_image},
@@ -31,6 +31,15 @@ pub async fn adopt(
     dry_run: bool,
     who: String,
 ) -> Reply {
+    if let Wanted::Images(ids) = wanted
+        && ids.len() > MOST_ADOPTED
+    {
+        let message = format!(
+            "{} images are too many to adopt at once: at most {MOST_ADOPTED}; --name and --tag take any number",
+            ids.len()
+        );
+        return Reply::Failed { message };
+    }
     let target = match target(shared, schedule, instance) {
         Ok(target) => target,
         Err(reply) => return reply,
@@ -108,7 +117,8 @@ async fn find(shared: &DaemonContext, wanted: &Wanted) -> Result<Vec<Image>, Api
     match wanted {
         Wanted::Images(ids) => {
             let mut images = Vec::with_capacity(ids.len());
-            for image_id in ids {
+            let mut asked = HashSet::new();
+            for image_id in ids.iter().filter(|id| asked.insert(*id)) {
                 let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
                 let page = cloud.list_images(&request).await?.value;
                 images.extend(page.images.into_iter().find(|image| image.image_id == *image_id));
@@ -167,14 +177,14 @@ fn obstacle(image: &Image, instance_type: InstanceType) -> Option<String> {
         .then(|| format!("it is for a {}, and the line is of a {}", other.as_str(), instance_type.as_str()))
 }
 
-/// Whether `text` matches `pattern`, in which a `*` matches any text.
+/// Whether `text` matches `pattern`, in which a `*` matches any text. Each part between two stars is taken where it comes
+/// first, which leaves the most text for the others: one walk, however many stars.
 fn fits(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((head, rest)) => text.strip_prefix(head).is_some_and(|left| {
-            left.char_indices().map(|(at, _)| at).chain([left.len()]).any(|at| fits(rest, &left[at..]))
-        }),
-    }
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
+    let (parts, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let Some(inner) = text.strip_prefix(head).and_then(|text| text.strip_suffix(tail)) else { return false };
+    let found = parts.split('*').try_fold(inner, |left, part| left.find(part).map(|at| &left[at + part.len()..]));
+    found.is_some()
 }
 
 #[cfg(test)]
@@ -192,8 +202,20 @@ mod tests {
             ("*", "", true),
             ("桌*", "桌面", true),
             ("g*x", "golden", false),
+            ("a*a", "a", false),
+            ("ab*ba", "aba", false),
+            ("**", "", true),
+            ("*a**b*", "xaxbx", true),
+            ("*b*a*", "ab", false),
+            ("a*b*c", "abbc", true),
         ] {
             assert_eq!(fits(pattern, text), yes, "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn many_stars_are_one_walk() {
+        // Trying each place of each star would not end.
+        assert!(!fits(&format!("{}b", "*a".repeat(499)), &"a".repeat(1000)));
     }
 }

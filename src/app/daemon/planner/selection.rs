@@ -1,13 +1,24 @@
 //! Which schedules and instances a person asks to bake.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 
 use super::{Planner, target::PlannedTarget};
 use crate::{
-    adapters::{config, control::BakeSelection, store::NewRow},
-    domain::bake::{State, Trigger},
+    adapters::{
+        config,
+        control::{BakeSelection, MOST_NAMED},
+        store::NewRow,
+    },
+    domain::{
+        bake::{State, Trigger},
+        ids::InstanceId,
+        text::{LONGEST_EXCERPT, excerpt},
+    },
 };
 
 /// Why nothing is baked.
@@ -19,25 +30,43 @@ pub enum NotSelected {
     /// It is not clear which schedule is meant.
     #[error("{0}")]
     Ambiguous(String),
+    /// More words than one request may have.
+    #[error("{named} schedules or instances are too many for one request: at most {MOST_NAMED}")]
+    TooMany {
+        /// How many there are.
+        named: usize,
+    },
+}
+
+/// Name and id of the schedule.
+fn words(entry: &PlannedTarget) -> [&str; 2] {
+    [entry.schedule.name.as_str(), entry.schedule.id.as_str()]
 }
 
 impl Planner {
     /// Rows for bakes of these schedules and instances, now. All of them, or an error that names what is not known.
     pub fn manual(&self, selection: &BakeSelection, now: DateTime<Utc>) -> Result<Vec<NewRow>, NotSelected> {
         let BakeSelection { schedules, instances, all } = selection;
-        let is = |entry: &PlannedTarget, text: &str| {
-            entry.schedule.name.as_str() == text || entry.schedule.id.as_str() == text
-        };
-        let is_named = |entry: &PlannedTarget| *all || schedules.iter().any(|text| is(entry, text));
+        let most = schedules.len().max(instances.len());
+        if most > MOST_NAMED {
+            return Err(NotSelected::TooMany { named: most });
+        }
         let not_found = |message: String| Err(NotSelected::Unknown(message));
-        if let Some(unknown) = schedules.iter().find(|text| !self.entries.iter().any(|entry| is(entry, text))) {
+        let known: HashSet<&str> = self.entries.iter().flat_map(words).collect();
+        if let Some(unknown) = schedules.iter().find(|text| !known.contains(text.as_str())) {
             return not_found(config::no_schedule(unknown, self.schedule_words()));
+        }
+        let named: HashSet<&str> = schedules.iter().map(String::as_str).collect();
+        let is_named = |entry: &PlannedTarget| *all || words(entry).iter().any(|word| named.contains(word));
+        let mut by_instance: HashMap<&InstanceId, Vec<&PlannedTarget>> = HashMap::new();
+        for entry in self.entries.iter().filter(|_| !instances.is_empty()) {
+            by_instance.entry(&entry.instance).or_default().push(entry);
         }
         let mut chosen: Vec<&PlannedTarget> = Vec::new();
         for wanted in instances {
-            let with_it =
-                |entry: &&PlannedTarget| entry.instance == *wanted && (schedules.is_empty() || is_named(entry));
-            let found: Vec<&PlannedTarget> = self.entries.iter().filter(with_it).collect();
+            let with_it = by_instance.get(wanted).map_or(&[][..], Vec::as_slice);
+            let found: Vec<&PlannedTarget> =
+                with_it.iter().copied().filter(|entry| schedules.is_empty() || is_named(entry)).collect();
             if let [one, other, ..] = found.as_slice()
                 && schedules.is_empty()
             {
@@ -49,7 +78,8 @@ impl Planner {
             if found.is_empty() {
                 let known = self.entries.iter().filter(|entry| schedules.is_empty() || is_named(entry));
                 let whose = if schedules.is_empty() { "the configuration".to_owned() } else { schedules.join(", ") };
-                if let Some(owner) = self.entries.iter().find(|entry| entry.instance == *wanted) {
+                let whose = excerpt(&whose, LONGEST_EXCERPT);
+                if let Some(owner) = with_it.first() {
                     let owner = &owner.schedule.name;
                     return not_found(format!("{whose} has no instance \"{wanted}\"; it is one of {owner}"));
                 }
@@ -126,5 +156,11 @@ mod tests {
         assert_eq!(chosen(&["farm"], &["ecd-3"], false), "farm has no instance \"ecd-3\"; did you mean \"ecd-1\"?");
         assert_eq!(chosen(&["farm"], &["ws-9"], false), "farm has no instance \"ws-9\"; it is one of golden");
         assert_eq!(chosen(&[], &[], false), "no schedule is named");
+        let many = vec!["farm"; MOST_NAMED + 1];
+        assert_eq!(
+            chosen(&many, &[], false),
+            "10001 schedules or instances are too many for one request: at most 10000"
+        );
+        assert_eq!(chosen(&many[1..], &["ecd-2"], false), "farm ecd-2");
     }
 }
