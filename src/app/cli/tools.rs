@@ -48,7 +48,7 @@ pub struct SimArgs {
     #[arg(long, value_name = "N")]
     pub images: Option<u32>,
     /// Throttle each action to so many requests a second.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub requests_per_second: Option<u32>,
     /// Add an instance (`ecd-…` or `ws-…`); may be given often.
     #[arg(long, value_name = "ID")]
@@ -68,7 +68,7 @@ pub struct SimArgs {
     #[arg(long)]
     pub lenient: bool,
     /// Show `GmtCreate` in a zone so many minutes ahead of UTC.
-    #[arg(long, value_name = "MINUTES", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "MINUTES", default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1440..=1440))]
     pub gmt_zone: i32,
 }
 

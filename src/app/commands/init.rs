@@ -1,6 +1,7 @@
 //! `imagebaked init`: writes a first configuration, with one schedule per instance of the account.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashSet},
     fmt::Write as _,
     fs,
@@ -26,7 +27,7 @@ use super::{
 };
 use crate::{
     adapters::{
-        config::{self, CloudSettings, Severity},
+        config::{self, CloudSettings, FreeNames, Severity, is_of_names},
         files::AtomicFile,
     },
     app::{cli::InitArgs, daemon},
@@ -37,6 +38,7 @@ use crate::{
         error::chain,
         ids::InstanceId,
         suggestion::ConfigOption,
+        text::{LONGEST_EXCERPT, LONGEST_TEXT, clean},
     },
 };
 
@@ -82,6 +84,11 @@ pub async fn run(context: &Context<'_>, args: &InitArgs) -> Result {
     if machines.is_empty() {
         let message = "the account has no workstation, and no cloud desktop in these regions; name others with \
                        --desktop-region. Nothing was written.";
+        return Err(Failure::new(Exit::NotFound, message));
+    }
+    let machines = without_invalid(machines);
+    if machines.is_empty() {
+        let message = "the cloud lists no instance that a configuration may have. Nothing was written.";
         return Err(Failure::new(Exit::NotFound, message));
     }
     let planned = plan(&machines, zone, now);
@@ -206,13 +213,30 @@ async fn machines(context: &Context<'_>, args: &InitArgs, settings: &config::Con
     Ok(machines)
 }
 
+/// Leaves out instances whose id or region no configuration may have, with a warning.
+fn without_invalid(machines: Vec<Machine>) -> Vec<Machine> {
+    let (sound, invalid): (Vec<_>, Vec<_>) = machines
+        .into_iter()
+        .partition(|machine| config::is_instance_id(machine.id.as_str()) && config::is_region(&machine.region));
+    for machine in invalid {
+        let (id, region) = (shown(machine.id.as_str()), shown(&machine.region));
+        print_error(&format!("warning: the cloud lists {id} in {region}: not an id and a region; it is left out"));
+    }
+    sound
+}
+
+/// A text of the cloud in one line of a comment or a message.
+fn shown(text: &str) -> Cow<'_, str> {
+    clean(text, LONGEST_EXCERPT)
+}
+
 fn plan(machines: &[Machine], zone: Zone, now: DateTime<Utc>) -> Vec<Planned> {
     let weekly = machines.len() > MOST_A_NIGHT;
-    let mut names = HashSet::new();
+    let mut names = FreeNames::default();
     machines
         .iter()
         .map(|machine| Planned {
-            schedule: unique(&slug(machine), &mut names),
+            schedule: names.take(&slug(machine)),
             instance_id: machine.id.clone(),
             instance_type: machine.kind,
             region: machine.region.clone(),
@@ -227,7 +251,7 @@ fn plan(machines: &[Machine], zone: Zone, now: DateTime<Utc>) -> Vec<Planned> {
 /// The instance's name as the name of a schedule; images are named by it, so it begins with a letter.
 fn slug(machine: &Machine) -> String {
     let name = machine.name.as_deref().unwrap_or_default().to_lowercase();
-    let name = name.replace(|c: char| !(c.is_alphanumeric() || "-_".contains(c)), "-");
+    let name = name.replace(|c: char| !is_of_names(c), "-");
     let mut slug = String::new();
     for part in name.split('-').filter(|part| !part.is_empty()) {
         if !slug.is_empty() {
@@ -236,20 +260,12 @@ fn slug(machine: &Machine) -> String {
         slug.push_str(part);
     }
     if !slug.contains(char::is_alphanumeric) {
-        machine.id.as_str().clone_into(&mut slug);
+        slug = machine.id.as_str().chars().filter(|c| is_of_names(*c)).collect();
     }
     if !slug.starts_with(char::is_alphabetic) {
         slug.insert_str(0, "machine-");
     }
     slug.chars().take(LONGEST_NAME).collect::<String>().trim_end_matches(['-', '.']).to_owned()
-}
-
-fn unique(slug: &str, names: &mut HashSet<String>) -> String {
-    let numbered = (2..).map(|n: u32| format!("{slug}-{n}"));
-    let name = std::iter::once(slug.to_owned()).chain(numbered).find(|name| !names.contains(name));
-    let name = name.unwrap_or_default();
-    names.insert(name.clone());
-    name
 }
 
 /// A stable time of the instance in the default hours that every night has exactly once: times that a clock change
@@ -367,7 +383,7 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
         let parts = [one.called.as_deref().unwrap_or_default(), kind_label(one.instance_type), &one.status, &session];
         let parts: Vec<&str> = parts.into_iter().filter(|word| !word.trim().is_empty()).collect();
         // Whatever the name contains, the comment stays on its line.
-        let _ = writeln!(text, "\n# {}.", parts.join(", ").replace(char::is_control, " "));
+        let _ = writeln!(text, "\n# {}.", shown(&parts.join(", ")));
         let _ = writeln!(text, "[[schedule]]");
         let _ = writeln!(text, "name = {}", quoted(&one.schedule));
         let _ = writeln!(text, "instance_id = {}", quoted(one.instance_id.as_str()));
@@ -379,7 +395,7 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
             // Which one is meant, only a person knows. Until then its bakes fail, and nothing is stopped.
             text.push_str("# It has several sessions; its bakes fail until one is chosen:\n");
             for session in &one.sessions {
-                let _ = writeln!(text, "# sub_instance_id = {}", quoted(session));
+                let _ = writeln!(text, "# sub_instance_id = {}", quoted(&clean(session, LONGEST_TEXT)));
             }
         }
         let _ = writeln!(text, "cron = {}", quoted(&one.cron));
@@ -407,8 +423,10 @@ fn write(path: &Path, text: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::adapters::cloud::actions::MachineStatus;
+    use crate::{adapters::cloud::actions::MachineStatus, domain::text::is_hidden};
 
     fn machine(id: &str, name: &str) -> Machine {
         Machine {
@@ -437,6 +455,39 @@ mod tests {
         let same = [machine("ecd-1", "a"), machine("ecd-2", "A"), machine("ecd-3", "a-2")];
         let names: Vec<_> = plan(&same, Zone::UTC, now()).into_iter().map(|planned| planned.schedule).collect();
         assert_eq!(names, ["a", "a-2", "a-2-2"]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// Whatever the cloud lists, with and without the choices that it offers.
+        #[test]
+        fn what_is_written_is_valid(
+            texts in proptest::collection::vec(("[a-z\"'\\]\\[#=\n\r\u{202e}\\\\ -]{0,12}|.{0,90}|LTAI[A-Z0-9]{12}|\\[|\"\"\"", ".{0,70}|[#\n\r\"'\\]=a-]{0,9}|\u{3164}{1,3}|[0-9]{1,3}", ".{0,9}|cn-shanghai", ".{0,9}"), 1..6),
+            kind: bool,
+        ) {
+            let machines = texts.into_iter().enumerate().map(|(n, (id, name, region, other))| Machine {
+                id: if n == 0 { "ecd-1".into() } else { format!("ecd-{n}{id}").into() },
+                kind: if kind { InstanceType::CloudDesktop } else { InstanceType::WuyingServer },
+                name: Some(name.clone()),
+                region: if n == 0 { "cn-shanghai".to_owned() } else { region },
+                status: MachineStatus::Other(other.clone()),
+                in_maintenance: false,
+                sessions: vec![other, name],
+            });
+            let machines = without_invalid(machines.collect());
+            let planned = plan(&machines, Zone::UTC, now());
+            let text = file(&CloudSettings::default(), Zone::UTC, &planned, now());
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("imagebaked.toml");
+            fs::write(&path, &text).unwrap();
+            let loaded = config::load(&path, &std::collections::BTreeMap::new());
+            let loaded = loaded.map_err(|problems| TestCaseError::fail(format!("{}\n{text}", problems.render(false))))?;
+            let ids: Vec<_> = loaded.config.schedules.iter().map(|one| one.instances.as_slice()[0].clone()).collect();
+            let wanted: Vec<_> = machines.iter().map(|machine| machine.id.clone()).collect();
+            prop_assert_eq!(ids, wanted);
+            prop_assert!(!text.contains(|c: char| is_hidden(c) && c != '\n'));
+        }
     }
 
     #[test]

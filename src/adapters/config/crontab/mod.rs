@@ -6,16 +6,22 @@ mod options;
 mod shell;
 mod texts;
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use serde::Serialize;
 
 pub use self::options::NotKept;
 use self::texts::{instances, without_secrets};
-use crate::domain::calendar::{Timing, zone::Zone};
+use super::{FreeNames, is_of_names};
+use crate::domain::{
+    calendar::{Timing, zone::Zone},
+    text::{LONGEST_EXCERPT, clean_lines, excerpt},
+};
 
 /// Maximum length of a name in a configuration.
 const LONGEST_NAME: usize = 64;
+/// Maximum length of a line, in bytes. Vixie cron takes 1,000 of a command.
+const LONGEST_LINE: usize = 8_192;
 /// Words before a command that do not belong to it.
 const WRAPPERS: [&str; 7] = ["sudo", "nice", "ionice", "env", "exec", "timeout", "flock"];
 
@@ -72,7 +78,9 @@ pub struct LeftOut {
 /// Converts a crontab. `zone` is the host's; `system` selects the format of /etc/crontab, with a user before each
 /// command.
 pub fn read(text: &str, zone: Zone, system: bool) -> Vec<Entry> {
-    let mut crontab = Crontab { host: zone, cron_tz: None, tz: None, names: HashSet::new(), system };
+    let mut crontab = Crontab { host: zone, cron_tz: None, tz: None, names: FreeNames::default(), system };
+    // Some editors begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     text.lines().enumerate().flat_map(|(index, line)| crontab.line(index + 1, line)).collect()
 }
 
@@ -111,10 +119,16 @@ pub fn toml(entries: &[Entry]) -> String {
 /// The keys that each schedule has.
 fn head(name: &str, instance_ids: &[String], cron: &str, timezone: &str) -> String {
     let instances = match instance_ids {
-        [one] => format!("instance_id = {one:?}"),
-        many => format!("instance_ids = {many:?}"),
+        [one] => format!("instance_id = {}", quoted(one)),
+        many => format!("instance_ids = [{}]", many.iter().map(|id| quoted(id)).collect::<Vec<_>>().join(", ")),
     };
-    format!("[[schedule]]\nname = {name:?}\n{instances}\ncron = {cron:?}\ntimezone = {timezone:?}\n")
+    let (name, cron, timezone) = (quoted(name), quoted(cron), quoted(timezone));
+    format!("[[schedule]]\nname = {name}\n{instances}\ncron = {cron}\ntimezone = {timezone}\n")
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
 }
 
 /// Variables of the preceding lines.
@@ -122,14 +136,20 @@ struct Crontab {
     host: Zone,
     cron_tz: Option<String>,
     tz: Option<String>,
-    names: HashSet<String>,
+    names: FreeNames,
     system: bool,
 }
 
 impl Crontab {
     fn line(&mut self, number: usize, line: &str) -> Vec<Entry> {
-        // A comment in TOML has no control characters except the tab.
-        let line: String = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
+        if line.len() > LONGEST_LINE {
+            let reason = format!("it has {} bytes; no cron takes more than a few thousand", line.len());
+            let text = excerpt(line.trim_start(), LONGEST_EXCERPT);
+            let text = without_secrets(&clean_lines(&text, LONGEST_LINE));
+            return vec![Entry::LeftOut(LeftOut { line: number, text, reason })];
+        }
+        // A comment in TOML has no control characters except the tab; others act on the text around them.
+        let line = clean_lines(line, LONGEST_LINE);
         let line = line.trim();
         let left_out =
             |reason: String| vec![Entry::LeftOut(LeftOut { line: number, text: without_secrets(line), reason })];
@@ -219,14 +239,8 @@ impl Crontab {
             ([first, ..], word) if ["for", "while", "if", "crontab"].contains(&word.as_str()) => first.clone(),
             (_, word) => word,
         };
-        let base: String = base.chars().take(LONGEST_NAME - 5).collect();
-        let mut name = base.clone();
-        let mut n = 1;
-        while !self.names.insert(name.clone()) {
-            n += 1;
-            name = format!("{base}-{n}");
-        }
-        name
+        let base: String = base.chars().take(LONGEST_NAME - 7).collect();
+        self.names.take(&base)
     }
 }
 
@@ -262,8 +276,13 @@ fn program(command: &str) -> String {
     let words = command.split_whitespace().filter(|word| !word.contains('=') && !word.starts_with('-'));
     let word = words.map(base).find(|word| !WRAPPERS.contains(&word.as_str())).unwrap_or_default();
     let stem = word.split('.').next().unwrap_or_default();
-    let name: String = stem.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect();
-    if name.is_empty() { "crontab".to_owned() } else { name }
+    let name: String = stem.chars().filter(|c| is_of_names(*c)).collect();
+    match name.chars().next() {
+        None => "crontab".to_owned(),
+        // Images are named by it, and their names begin with a letter.
+        Some(first) if !first.is_alphabetic() => format!("job-{name}"),
+        Some(_) => name,
+    }
 }
 
 #[cfg(test)]
@@ -348,6 +367,20 @@ mod tests {
         let system = read("0 3 * * * root bake ecd-1\n@daily bake ecd-1", Zone::UTC, true);
         assert!(matches!(&system[0], Entry::Schedule(found) if found.command == "bake ecd-1"), "{system:?}");
         assert!(matches!(&system[1], Entry::Schedule(found) if found.command == "ecd-1"), "{system:?}");
+    }
+
+    #[test]
+    fn hidden_characters_and_long_lines_do_not_act() {
+        let text = toml(&shanghai("\u{feff}# a\u{202e}b\u{1b}[2J\n0 3 * * * /opt/ba\u{3164}ke ecd-1 ecd-2\n"));
+        assert!(text.starts_with("# a\\u{202e}b\\u{1b}[2J\n") && !text.contains(is_hidden_here), "{text}");
+        assert!(text.contains("name = \"bau3164ke\""), "{text}");
+        assert_eq!(found("0 3 * * * /opt/7z.sh ecd-1 ecd-2").name, "job-7z");
+        let long = reason(&format!("0 3 * * * bake {}", "ecd-1 ".repeat(100_000)));
+        assert!(long.starts_with("it has 600015 bytes"), "{long}");
+    }
+
+    fn is_hidden_here(c: char) -> bool {
+        crate::domain::text::is_hidden(c) && c != '\n'
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use crate::adapters::config::problem::{is_secret_key, mask};
 
+/// Maximum length of an id in a configuration.
+const LONGEST_ID: usize = 64;
+
 /// Instances that a command names, without duplicates.
 pub(super) fn instances(command: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
@@ -12,7 +15,7 @@ pub(super) fn instances(command: &str) -> Vec<String> {
         let plain = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         // Words such as `ws-proxy` are no ids; ids have digits.
         let known = kind == "ecd" || (kind == "ws" && rest.bytes().any(|byte| byte.is_ascii_digit()));
-        if plain && known && !found.iter().any(|other| other == id) {
+        if plain && known && id.len() <= LONGEST_ID && !found.iter().any(|other| other == id) {
             found.push(id.to_owned());
         }
     }
