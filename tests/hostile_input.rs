@@ -7,6 +7,8 @@
 mod json_mutations;
 #[path = "../fuzz/src/targets.rs"]
 mod targets;
+#[path = "../fuzz/src/worst_cases.rs"]
+mod worst_cases;
 
 mod support;
 
@@ -126,6 +128,36 @@ fn no_bytes_break_what_reads_messages() {
     run("control_message", limit(), targets::control_message);
     run("cloud_answer", limit(), targets::cloud_answer);
     run("import_document", limit(), targets::import_document);
+}
+
+/// The work of each parser grows with its input, not with the square of it: 64 KiB take less than a second on a quiet
+/// machine, and took minutes where problems were looked up in all of the file. The bound is for a busy one.
+#[test]
+fn no_input_takes_long() {
+    const SIZE: usize = 64 << 10;
+    const LONGEST: Duration = Duration::from_secs(15);
+    let targets: [(&str, fn(&[u8])); 7] = [
+        ("config", targets::config),
+        ("cron", targets::cron),
+        ("crontab", targets::crontab),
+        ("template", targets::template),
+        ("control_message", targets::control_message),
+        ("cloud_answer", targets::cloud_answer),
+        ("import_document", targets::import_document),
+    ];
+    let cases: Vec<_> = targets
+        .into_iter()
+        .flat_map(|(name, target)| worst_cases::of(name, SIZE).into_iter().map(move |input| (name, target, input)))
+        .collect();
+    support::in_parallel(2, &cases, |(name, target, input)| {
+        let begun = Instant::now();
+        target(input);
+        let (took, head) = (begun.elapsed(), String::from_utf8_lossy(&input[..100.min(input.len())]).into_owned());
+        if took > Duration::from_millis(300) {
+            println!("{name}: {took:?} for {head:?}");
+        }
+        assert!(took < LONGEST, "{name}: {took:?} for {head:?}");
+    });
 }
 
 const SCHEDULE: &str =
@@ -329,8 +361,8 @@ fn a_small_request_makes_no_large_reply() {
     let mut host = Host::new(cloud.addr, SCHEDULE);
     host.start();
     host.bake("golden");
-    let ask = |bakes: Vec<i64>| -> Value {
-        let message = json!({ "protocol": 1, "version": "x", "body": { "ask": "follow", "bakes": bakes, "seen": 0 } });
+    let ask = |body: Value| -> Value {
+        let message = json!({ "protocol": 1, "version": "x", "body": body });
         let mut stream = UnixStream::connect(host.path("control.sock")).unwrap();
         stream.set_read_timeout(Some(BOUND)).unwrap();
         stream.write_all(format!("{message}\n").as_bytes()).unwrap();
@@ -338,10 +370,25 @@ fn a_small_request_makes_no_large_reply() {
         stream.read_to_string(&mut answer).unwrap();
         serde_json::from_str(&answer).unwrap()
     };
-    let same = ask(vec![1; 170_000]);
+    let follow = |bakes: Vec<i64>| ask(json!({ "ask": "follow", "bakes": bakes, "seen": 0 }));
+    let same = follow(vec![1; 170_000]);
     assert_eq!(same["body"]["rows"].as_array().unwrap().len(), 1, "{same}");
-    let many = ask((1..=1001).collect());
+    let many = follow((1..=1001).collect());
     assert_eq!(many["body"]["message"], "1001 bakes are too many to follow at once: at most 1000");
+    let adopt = |wanted: Value| {
+        ask(json!({ "ask": "adopt", "schedule": "golden", "instance": null, "wanted": wanted, "dry_run": true }))
+    };
+    let ids: Vec<String> = (0..60_000).map(|n| format!("imgc-{n}")).collect();
+    let message = adopt(json!({ "images": ids }))["body"]["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("60000 images are too many to adopt at once: at most 1000"), "{message}");
+    assert_eq!(adopt(json!({ "name": "*a".repeat(400) }))["body"]["message"], "the cloud has no such image");
+    let names: Vec<String> = (0..100_000).map(|n| format!("s{n}")).collect();
+    let bake = ask(json!({ "ask": "bake", "schedules": names, "instances": [], "all": false }));
+    let message = "100000 schedules or instances are too many for one request: at most 10000";
+    assert_eq!(bake["body"]["message"], message);
+    let until = "+262142-12-31T23:59:59Z";
+    let pause = ask(json!({ "ask": "pause", "schedule": "golden", "until": until, "reason": "x" }));
+    assert!(pause["body"]["message"].as_str().unwrap().contains("after the year 9999"), "{pause}");
 }
 
 /// Problems of a configuration with this text.
