@@ -327,8 +327,10 @@ async fn with_next_slots(context: &Context<'_>, failure: Failure) -> Failure {
     let Ok(Reply::Status(status)) = client::ask(&daemon.socket, &Request::Status { all: false }).await else {
         return failure;
     };
-    let next: Vec<String> =
-        status.next.iter().take(NEXT_SLOTS).map(|next| format!("{} {}", next.schedule, next.local)).collect();
+    let mut next: Vec<String> = status.next.iter().map(|next| format!("{} {}", next.schedule, next.local)).collect();
+    // Instances of one schedule have the same slot.
+    next.dedup();
+    next.truncate(NEXT_SLOTS);
     let next = if next.is_empty() { "it has no slot".to_owned() } else { format!("next {}", next.join(", ")) };
     let message = failure.message.trim_end();
     Failure { message: format!("{message}\nThe daemon goes on with the configuration in force: {next}."), ..failure }
