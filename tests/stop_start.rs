@@ -482,6 +482,7 @@ fn a_workstation_is_imaged_with_its_session_and_never_stopped_without_a_choice()
         schedule("one", "ws-one", ""),
         schedule("several", "ws-several", stop),
         schedule("chosen", "ws-several", &format!("{stop}\nsub_instance_id = 'p-2'")),
+        schedule("gone", "ws-several", &format!("{stop}\nsub_instance_id = 'p-3'")),
     ];
     let mut host = Host::new(cloud.addr, &schedules.concat());
     host.start();
@@ -496,11 +497,20 @@ fn a_workstation_is_imaged_with_its_session_and_never_stopped_without_a_choice()
     assert_eq!((&bake["state"], &bake["reason_code"], reason(&bake)), (&"failed".into(), &"refused".into(), why));
     assert!(cloud.calls("StopWuyingServer", None).is_empty() && cloud.images("ws-several").is_empty());
 
+    let bake = host.bake("gone");
+    let why = "ws-several has no session p-3, which sub_instance_id names: set it to one of p-1, p-2";
+    assert_eq!((&bake["state"], &bake["reason_code"], reason(&bake)), (&"failed".into(), &"refused".into(), why));
+    assert!(cloud.calls("StopWuyingServer", None).is_empty() && cloud.images("ws-several").is_empty());
+
     assert_eq!(host.bake("chosen")["state"], "succeeded");
     assert_eq!(session("ws-several"), "p-2");
 
     let (text, _) = host.expect(2, &["check", "--sessions"]);
-    for row in ["ws-one       one       p-one    yes", "ws-several   several   p-1      no"] {
+    for row in [
+        "ws-one       one       p-one    yes",
+        "ws-several   several   p-1      no",
+        "ws-several   gone      p-1      no",
+    ] {
         assert!(text.contains(row), "{text}");
     }
     assert!(text.contains("ws-several (several): set sub_instance_id to one of its sessions"), "{text}");

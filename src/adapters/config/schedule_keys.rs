@@ -82,7 +82,7 @@ layer! {
         /// Region of the instances. Default: `region` of [cloud].
         instance_region: String = Custom(region, || Kind::Text(REGION)),
         /// Workstations only: the persistent session (`p-…`) that is imaged. Default: its only session. A bake of a
-        /// workstation with several sessions fails without this key.
+        /// workstation with several sessions fails without this key, and with one that the cloud does not list.
         sub_instance_id: String = Custom(filled, || Kind::FILLED),
         /// Disks in the image: `"ALL"`, or `"SYSTEM"` for the system disk only. Default `"ALL"`.
         disk_type: DiskType = OneOf(&[("ALL", DiskType::All), ("SYSTEM", DiskType::System)]),

@@ -241,7 +241,7 @@ fn plan(machines: &[Machine], zone: Zone, now: DateTime<Utc>) -> Vec<Planned> {
             instance_type: machine.kind,
             region: machine.region.clone(),
             status: machine.status.as_str().to_owned(),
-            sessions: machine.sessions.clone(),
+            sessions: machine.sessions.clone().unwrap_or_default(),
             cron: cron(&machine.id, weekly, zone, now),
             called: machine.name.clone(),
         })
@@ -436,7 +436,7 @@ mod tests {
             region: "cn-shanghai".to_owned(),
             status: MachineStatus::Running,
             in_maintenance: false,
-            sessions: Vec::new(),
+            sessions: None,
         }
     }
 

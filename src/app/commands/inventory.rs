@@ -28,8 +28,8 @@ pub struct Machine {
     pub status: MachineStatus,
     /// Whether nobody can connect to a cloud desktop.
     pub in_maintenance: bool,
-    /// Sessions of a workstation.
-    pub sessions: Vec<String>,
+    /// Sessions of a workstation; `None`: it is listed without them.
+    pub sessions: Option<Vec<String>>,
 }
 
 impl Machine {
@@ -53,7 +53,7 @@ impl Machine {
             name: desktop.name,
             region: region.to_owned(),
             status: desktop.status,
-            sessions: Vec::new(),
+            sessions: None,
         }
     }
 

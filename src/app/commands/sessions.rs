@@ -25,7 +25,8 @@ use crate::{
 /// The sessions of one instance, and those that its schedules name.
 #[derive(Debug)]
 pub struct SessionChoice<'a> {
-    sessions: &'a [String],
+    /// `None`: the cloud lists the workstation without them.
+    sessions: Option<&'a [String]>,
     /// Named by `sub_instance_id`.
     named: Vec<&'a str>,
     /// Whether a schedule names none.
@@ -40,12 +41,12 @@ impl<'a> SessionChoice<'a> {
         named.sort_unstable();
         named.dedup();
         let asks = schedules.iter().any(|schedule| schedule.settings.sub_instance_id.is_none());
-        Self { sessions: &machine.sessions, named, asks: asks && is_workstation }
+        Self { sessions: machine.sessions.as_deref(), named, asks: asks && is_workstation }
     }
 
     /// Of a desktop, nothing.
     pub fn label(&self) -> String {
-        match self.sessions {
+        match self.listed() {
             [] => String::new(),
             [one] => format!(", session {one}"),
             several => format!(", sessions {}", several.join(", ")),
@@ -54,24 +55,34 @@ impl<'a> SessionChoice<'a> {
 
     /// Whether bakes fail for it.
     pub fn fails(&self) -> bool {
-        let names_another = self.unlisted().is_some() && !self.sessions.is_empty();
-        names_another || self.asks && self.sessions.len() != 1
+        self.unlisted().is_some() || self.asks && self.listed().len() != 1
+    }
+
+    fn listed(&self) -> &'a [String] {
+        self.sessions.unwrap_or_default()
     }
 
     /// A session that a schedule names and that the cloud does not list.
     fn unlisted(&self) -> Option<&str> {
-        self.named.iter().copied().find(|named| !self.sessions.iter().any(|session| session == named))
+        let sessions = self.sessions?;
+        self.named.iter().copied().find(|named| !sessions.iter().any(|session| session == named))
     }
 
     /// What a person does about it.
     pub fn advice(&self) -> Option<String> {
-        if self.asks && self.sessions.len() > 1 {
+        if self.asks && self.listed().len() > 1 {
             return Some("set sub_instance_id to one of its sessions: its bakes fail without a choice".to_owned());
         }
-        if self.asks && self.sessions.is_empty() {
-            return Some("the cloud lists no session of it: set sub_instance_id".to_owned());
+        if self.asks && self.sessions.is_none() {
+            return Some("the cloud does not list its sessions: set sub_instance_id".to_owned());
         }
-        Some(format!("the cloud lists no session {}: check sub_instance_id", self.unlisted()?))
+        if self.asks && self.listed().is_empty() {
+            return Some("the cloud lists no session of it: its bakes fail until it has one".to_owned());
+        }
+        let unlisted = self.unlisted()?;
+        Some(format!(
+            "the cloud lists no session {unlisted}: its bakes fail until sub_instance_id names one that it has"
+        ))
     }
 }
 
@@ -115,7 +126,7 @@ impl SessionReport {
             SessionRow {
                 instance: instance.clone(),
                 schedule: schedule.name.to_string(),
-                sessions: machine.map(|machine| machine.sessions.clone()).unwrap_or_default(),
+                sessions: machine.and_then(|machine| machine.sessions.clone()).unwrap_or_default(),
                 named: schedule.settings.sub_instance_id.clone(),
                 advice,
                 fails: choice.is_none_or(|choice| choice.fails()),
@@ -185,7 +196,7 @@ mod tests {
             region: "cn-shanghai".to_owned(),
             status: MachineStatus::Running,
             in_maintenance: false,
-            sessions: sessions.iter().map(|id| (*id).to_owned()).collect(),
+            sessions: Some(sessions.iter().map(|id| (*id).to_owned()).collect()),
         }
     }
 
@@ -205,6 +216,7 @@ mod tests {
             ("", &[], "", true, Some("lists no session of it")),
             ("sub_instance_id = 'p-2'", &["p-1", "p-2"], ", sessions p-1, p-2", false, None),
             ("sub_instance_id = 'p-3'", &["p-1"], ", session p-1", true, Some("lists no session p-3")),
+            ("sub_instance_id = 'p-3'", &[], "", true, Some("lists no session p-3")),
         ] {
             let (config, machine) = (configured(keys), machine(sessions));
             let choice = SessionChoice::of(&machine, &[&config.schedules[0]]);
@@ -212,6 +224,11 @@ mod tests {
             let found = choice.advice();
             assert_eq!(found.is_some(), advice.is_some(), "{found:?}");
             assert!(found.unwrap_or_default().contains(advice.unwrap_or_default()));
+        }
+        for (keys, fails) in [("", true), ("sub_instance_id = 'p-3'", false)] {
+            let (config, machine) = (configured(keys), Machine { sessions: None, ..machine(&[]) });
+            let choice = SessionChoice::of(&machine, &[&config.schedules[0]]);
+            assert_eq!((choice.fails(), choice.advice().is_some()), (fails, fails), "{keys}");
         }
         let config = configured("");
         let desktop = Machine { kind: InstanceType::CloudDesktop, ..machine(&[]) };

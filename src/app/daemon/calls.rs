@@ -108,7 +108,7 @@ pub struct Caller<'a> {
     pub instance: &'a InstanceId,
     /// How.
     pub settings: &'a BakeSettings,
-    /// Session of its workstation, if the configuration names none.
+    /// Session of its workstation, once it is known.
     pub session: Option<String>,
     /// Identity of its image.
     pub description: Option<String>,
@@ -195,6 +195,7 @@ impl Finished {
             Response::Instance(Some(power)) => ("ok", Some(power_label(power).into_owned())),
             Response::Instance(None) | Response::Sessions(None) => ("ok", Some("no such instance".to_owned())),
             Response::Sessions(Some(sessions)) => ("ok", Some(session_label(sessions))),
+            Response::SessionsNotListed => ("ok", Some("no list of its sessions".to_owned())),
             Response::Maintenance(found) => ("ok", Some(maintenance_label(*found).to_owned())),
             Response::Hook(outcome) => (hook_label(outcome, before), self.hook_message(outcome)),
         };
@@ -351,7 +352,7 @@ impl Caller<'_> {
             image_name: identity.image_name.clone(),
             description: self.description.clone(),
             instance_id: self.instance.clone(),
-            sub_instance_id: settings.sub_instance_id.clone().or_else(|| self.session.clone()),
+            sub_instance_id: self.session.clone().or_else(|| settings.sub_instance_id.clone()),
             instance_type: settings.instance_type,
             auto_clean_userdata: settings.auto_clean_userdata,
             copy_profile: settings.copy_profile,
@@ -473,7 +474,11 @@ impl Caller<'_> {
         let response = self.cloud.list_servers(&request).await?;
         Ok(LoggedResponse::of(response, |servers| {
             let found = servers.iter().find(|server| server.id == *self.instance);
-            Response::Sessions(found.map(Server::session_ids))
+            match found.map(Server::session_ids) {
+                None => Response::Sessions(None),
+                Some(None) => Response::SessionsNotListed,
+                Some(listed) => Response::Sessions(listed),
+            }
         }))
     }
 

@@ -199,6 +199,8 @@ pub enum Response {
     Instance(Option<PowerState>),
     /// To `ListSessions`: their ids; `None`: a valid response does not list the workstation.
     Sessions(Option<Vec<String>>),
+    /// To `ListSessions`: the workstation is listed, without a list of its sessions.
+    SessionsNotListed,
     /// To `DescribeMaintenance`; `None`: a valid response does not list the desktop.
     Maintenance(Option<bool>),
     /// To `StopInstance`, `StartInstance`, `EnterMaintenance` and `LeaveMaintenance`: the cloud has accepted the task.

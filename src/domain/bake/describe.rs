@@ -68,7 +68,7 @@ impl Bake {
             }
             State::Queued { .. } => None,
             _ if waits => None,
-            State::Preparing { work, .. } if work.session.is_none() && self.settings.asks_for_session() => {
+            State::Preparing { work, .. } if self.needs_session(work) => {
                 Some("lists the sessions of its workstation".to_owned())
             }
             State::Stopping { work, .. } if work.maintenance.is_entering() => {

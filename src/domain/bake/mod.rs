@@ -36,6 +36,7 @@ pub mod transition;
 pub mod waiting;
 
 pub use self::settings::BakeSettings;
+use self::state::BakeWork;
 pub use self::state::State;
 
 /// The work for one slot of one instance, or for one manual request.
@@ -79,6 +80,14 @@ impl Bake {
     pub fn only_restarts(&self, now: DateTime<Utc>, unproven: TimeDelta) -> bool {
         let State::Ready { work, .. } = &self.state else { return false };
         work.downtime_end(self.settings.max_downtime, now).is_some_and(|end| shifted(now, -unproven) >= end)
+    }
+
+    /// Whether the sessions of its workstation are listed before anything else. A row of an older version that has begun goes
+    /// on with the session that the configuration names.
+    fn needs_session(&self, work: &BakeWork) -> bool {
+        let has_begun = work.end_hooks_pending || work.downtime.stops > 0 || work.evidence.first_sent.is_some();
+        let settings = &self.settings;
+        work.session.is_none() && (settings.asks_for_session() || settings.has_sessions() && !has_begun)
     }
 
     /// Whether nothing may be begun any more at `now`. Of the time until then, `unproven` may not have passed: a clock that

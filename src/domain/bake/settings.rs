@@ -79,9 +79,14 @@ pub struct BakeSettings {
 }
 
 impl BakeSettings {
-    /// Whether the create call needs the id of a session that the configuration does not name.
+    /// Whether the create call needs the id of a session.
+    pub fn has_sessions(&self) -> bool {
+        self.instance_type == InstanceType::WuyingServer
+    }
+
+    /// Whether that is one which the configuration does not name.
     pub fn asks_for_session(&self) -> bool {
-        self.instance_type == InstanceType::WuyingServer && self.sub_instance_id.is_none()
+        self.has_sessions() && self.sub_instance_id.is_none()
     }
 
     /// Whether a maintenance keeps users out around the stop.

@@ -165,7 +165,7 @@ pub struct BakeWork {
     pub version: u32,
     /// Name of the image.
     pub image_name: String,
-    /// Session of the workstation, if the configuration names none: resolved before the first stop and the intent.
+    /// Session of the workstation: found in the list, or taken from the configuration, before the first stop and the intent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
     /// Create calls that count against `retry.attempts`, see

@@ -110,7 +110,7 @@ impl Step<'_> {
             (State::Preparing { work, hook: None, .. }, Event::Due) => self.poll_instance(work),
             // The process of the hook is gone, and the hook may not have finished.
             (State::Preparing { work, hook: Some(hook), .. }, Event::Due) => self.prepare(work, hook),
-            (State::Preparing { work, hook: None, .. }, Event::Answered(answer)) if self.needs_session(&work) => {
+            (State::Preparing { work, hook: None, .. }, Event::Answered(answer)) if self.bake.needs_session(&work) => {
                 self.sessions_listed(work, answer)
             }
             (State::Preparing { work, hook: None, .. }, Event::Answered(answer)) => self.instance_polled(work, answer),

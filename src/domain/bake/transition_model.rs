@@ -4,7 +4,9 @@
 //! accepted and not executed, or rejected with every class, by the cloud or by a proxy, and its response may name
 //! another image. An instance runs one image task at a time, and is in a transitional or final state now and then. A
 //! new image may be listed late, fail, never finish, vanish or have an undocumented status. Others own images with the
-//! names that a bake uses, and lists may omit tags. The process crashes between commit and call and between call and
+//! names that a bake uses, and lists may omit tags. As in the simulator a stop needs a running instance, a start a stopped
+//! one, and a create call a session that exists; a second begin or end of a maintenance may be rejected. The right to list
+//! sessions may be missing. The process crashes between commit and call and between call and
 //! response, and the wall clock is stepped. Users connect and leave, and hooks return anything.
 //!
 //! The machine can promise only what it can observe: a case in which something stays hidden longer than the look-up
@@ -73,8 +75,8 @@ struct Setting {
     /// `not_after`, in seconds after the slot.
     not_after: Option<i64>,
     machine: Machine,
-    /// Number of sessions of a workstation; `None`: a cloud desktop.
-    sessions: Option<usize>,
+    /// Of a workstation; `None`: a cloud desktop.
+    sessions: Option<Sessions>,
     maintenance: Kept,
     /// End of another image task on the instance.
     foreign_task_until: i64,
@@ -91,6 +93,36 @@ struct Setting {
     seed: u64,
 }
 
+/// Sessions of a workstation.
+#[derive(Debug, Clone, Copy)]
+struct Sessions {
+    count: usize,
+    /// The one that the configuration names; from `count` on it does not exist.
+    named: Option<usize>,
+    listing: SessionListing,
+}
+
+/// What the cloud says of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum SessionListing {
+    Whole,
+    /// The account may not list them.
+    Refused,
+    /// The workstation is listed without them.
+    LeftOut,
+}
+
+impl Sessions {
+    fn named(self) -> Option<String> {
+        self.named.map(|n| format!("p-{n}"))
+    }
+
+    /// Whether the cloud can make an image with the session that is named, or the only one.
+    fn can_create(self) -> bool {
+        self.named.map_or(self.count == 1, |named| named < self.count)
+    }
+}
+
 /// Maintenance of the desktop.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one thing that is so or not")]
@@ -103,6 +135,8 @@ struct Kept {
     allowed: bool,
     /// Whether the cloud rejects starts during one.
     refuses_starts: bool,
+    /// How it rejects the begin of one that has begun, and the end of one that is over; `None`: nothing changes.
+    refuses_again: Option<ErrorClass>,
 }
 
 /// One event, and the call that follows from it.
@@ -303,6 +337,9 @@ fn gmt(made_at: i64) -> NaiveDateTime {
 #[expect(clippy::struct_excessive_bools, reason = "each is one thing that is so or not")]
 struct World {
     sessions: Vec<String>,
+    session_listing: SessionListing,
+    /// In the create call of the bake.
+    session: Option<String>,
     in_maintenance: bool,
     kept: Kept,
     /// Earliest wall time since the last begin of a maintenance was committed.
@@ -392,18 +429,19 @@ impl World {
             (_, Machine::Gone) => return Err(ErrorClass::Permanent),
             (_, Machine::Away { .. }) => return Err(ErrorClass::Busy),
             (Deed::Enter | Deed::Leave, _) if !self.kept.allowed => return Err(ErrorClass::Permanent),
-            (Deed::Leave, _) if !self.in_maintenance => return Err(ErrorClass::Permanent),
-            (Deed::Enter, _) => self.in_maintenance = true,
-            (Deed::Leave, _) => self.in_maintenance = false,
+            (deed @ (Deed::Enter | Deed::Leave), _) => {
+                let enters = matches!(deed, Deed::Enter);
+                if let Some(class) = self.kept.refuses_again.filter(|_| self.in_maintenance == enters) {
+                    return Err(class);
+                }
+                self.in_maintenance = enters;
+            }
             (Deed::Start, _) if self.in_maintenance && self.kept.refuses_starts => return Err(ErrorClass::Busy),
-            (Deed::Stop, Machine::Running | Machine::Rising { .. }) => {
-                self.machine = Machine::Falling { until: at + 50 }
-            }
-            (Deed::Start, Machine::Stopped | Machine::Falling { .. }) => {
-                self.machine = Machine::Rising { until: at + 70 }
-            }
-            (Deed::Stop | Deed::Start, _) => {}
+            (Deed::Stop, Machine::Running) => self.machine = Machine::Falling { until: at + 50 },
+            (Deed::Start, Machine::Stopped) => self.machine = Machine::Rising { until: at + 70 },
+            (Deed::Stop | Deed::Start, _) => return Err(ErrorClass::Busy),
             (Deed::Create(..), _) if self.task_exists(at) => return Err(ErrorClass::Busy),
+            (Deed::Create(..), _) if self.lacks_session() => return Err(ErrorClass::Permanent),
             (Deed::Create(identity, luck), _) => self.images.push(Image {
                 id: format!("imgc-{}", self.images.len()).into(),
                 name: identity.image_name.clone(),
@@ -415,6 +453,10 @@ impl World {
             }),
         }
         Ok(())
+    }
+
+    fn lacks_session(&self) -> bool {
+        self.settings.has_sessions() && !self.session.as_ref().is_some_and(|session| self.sessions.contains(session))
     }
 
     /// Executes `call` as `luck` determines.
@@ -452,6 +494,9 @@ impl World {
             }
             _ => {}
         }
+        if matches!(call, Call::ListSessions) && self.session_listing == SessionListing::Refused {
+            refused = refused.or(Some(ErrorClass::Permanent));
+        }
         self.settle();
         if let Some(class) = refused {
             let mut error = error(class, if luck.refused.is_some() { luck.code(class) } else { "ItsCode" });
@@ -470,6 +515,9 @@ impl World {
                 Machine::Away { away: Away::Expired, .. } => Some(PowerState::Final("Expired".into())),
                 Machine::Gone => None,
             }),
+            Call::ListSessions if self.session_listing == SessionListing::LeftOut && self.machine != Machine::Gone => {
+                Response::SessionsNotListed
+            }
             Call::ListSessions => {
                 Response::Sessions(Some(self.sessions.clone()).filter(|_| self.machine != Machine::Gone))
             }
@@ -565,7 +613,13 @@ struct Case {
     rng: Rng,
     world: World,
     call: Option<Call>,
+    /// Also while its answer is taken.
+    last_call: Option<Call>,
     stops: usize,
+    /// The cloud has not let the sessions be listed, for good.
+    sessions_unproven: bool,
+    session_lists: usize,
+    sessions: Option<Sessions>,
     /// Begun by the bake.
     maintenances: usize,
     /// Stops and create calls when the bake last returned to the queue with its instance started again.
@@ -596,6 +650,7 @@ impl Case {
             } else {
                 InstanceType::CloudDesktop
             },
+            sub_instance_id: setting.sessions.and_then(Sessions::named),
             maintenance: setting.maintenance.wanted,
             stop_instance: setting.stop,
             if_connected: setting.if_connected,
@@ -623,7 +678,9 @@ impl Case {
             },
             rng: Rng::with_seed(setting.seed),
             world: World {
-                sessions: (0..setting.sessions.unwrap_or_default()).map(|n| format!("p-{n}")).collect(),
+                sessions: (0..setting.sessions.map_or(0, |it| it.count)).map(|n| format!("p-{n}")).collect(),
+                session_listing: setting.sessions.map_or(SessionListing::Whole, |it| it.listing),
+                session: None,
                 in_maintenance: setting.maintenance.found,
                 kept: setting.maintenance,
                 enter_since: 0,
@@ -642,7 +699,11 @@ impl Case {
                 beyond_bounds: false,
             },
             call: None,
+            last_call: None,
             stops: 0,
+            sessions_unproven: false,
+            session_lists: 0,
+            sessions: setting.sessions,
             maintenances: 0,
             before_restart: (0, 0),
             restarts: 0,
@@ -748,6 +809,7 @@ impl Case {
             Effect::Call(call) => Some(call),
             Effect::Wait(_) | Effect::Done => None,
         };
+        self.last_call.clone_from(&self.call);
         Ok(())
     }
 
@@ -834,12 +896,27 @@ impl Case {
             );
         }
         prop_assert!(!before.is_ended() || state == before, "an end is the end");
+        self.sessions_unproven |= matches!(event, Event::Answered(Response::SessionsNotListed))
+            || matches!((event, &self.last_call), (Event::Answered(Response::Refused(error)), Some(Call::ListSessions))
+                if error.class == ErrorClass::Permanent);
+        if matches!(effect, Effect::Call(Call::ListSessions)) {
+            prop_assert!(state.work().is_some_and(|work| work.session.is_none()), "listed again");
+            self.session_lists += 1;
+        }
         if let Effect::Call(Call::StopInstance | Call::CreateImage(_)) = effect
-            && self.bake.settings.asks_for_session()
+            && let Some(sessions) = self.sessions
         {
             let session = state.work().and_then(|work| work.session.clone());
             prop_assert!(session.is_some(), "stopped or made without its session");
-            prop_assert_eq!(session.as_slice(), self.world.sessions.as_slice(), "chosen without being asked");
+            match sessions.named() {
+                Some(named) => prop_assert_eq!(session.as_ref(), Some(&named), "another than the named one"),
+                None => {
+                    prop_assert_eq!(session.as_slice(), self.world.sessions.as_slice(), "chosen without being asked");
+                }
+            }
+            // No stop for a bake that cannot be created, as far as the cloud lets it be known.
+            prop_assert!(sessions.can_create() || self.sessions_unproven, "{effect:?} in vain: {sessions:?}");
+            self.world.session = session;
         }
         match effect {
             Effect::Call(Call::CreateImage(_)) => {
@@ -1059,6 +1136,17 @@ fn iteration() -> impl Strategy<Value = Iteration> {
     )
 }
 
+fn sessions() -> impl Strategy<Value = Sessions> {
+    let count = prop_oneof![4 => Just(1usize), 1 => Just(0), 1 => Just(2)];
+    let named = proptest::option::weighted(0.5, 0..3usize);
+    let listing = prop_oneof![
+        6 => Just(SessionListing::Whole),
+        1 => Just(SessionListing::Refused),
+        1 => Just(SessionListing::LeftOut)
+    ];
+    (count, named, listing).prop_map(|(count, named, listing)| Sessions { count, named, listing })
+}
+
 fn cases() -> impl Strategy<Value = (Setting, Vec<Iteration>)> {
     let stop = prop_oneof![Just(StopInstance::Never), Just(StopInstance::IfRunning), Just(StopInstance::Required)];
     let machine = prop_oneof![
@@ -1070,16 +1158,17 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Iteration>)> {
         1 => Just(Machine::Away { away: Away::Expired, until: 9000, runs: false }),
         1 => Just(Machine::Gone)
     ];
-    let sessions = prop_oneof![4 => Just(None), 3 => Just(Some(1)), 1 => Just(Some(0)), 1 => Just(Some(2))];
     let kept = (any::<bool>(), proptest::bool::weighted(0.2), proptest::bool::weighted(0.8), any::<bool>());
-    let kept = kept.prop_map(|(wanted, found, allowed, refuses_starts)| Kept {
+    let again = prop_oneof![Just(None), Just(Some(ErrorClass::Permanent)), Just(Some(ErrorClass::Busy))];
+    let kept = (kept, again).prop_map(|((wanted, found, allowed, refuses_starts), refuses_again)| Kept {
         wanted,
         found,
         allowed,
+        refuses_again,
         // A desktop that others keep in maintenance could not be started at all.
         refuses_starts: refuses_starts && !found,
     });
-    let machine = (machine, sessions, kept);
+    let machine = (machine, proptest::option::weighted(0.5, sessions()), kept);
     let foreign_task_until = prop_oneof![3 => Just(0), 1 => 0..4000i64];
     let if_connected =
         prop_oneof![3 => Just(IfConnected::Wait), 1 => Just(IfConnected::Skip), 1 => Just(IfConnected::Proceed)];
@@ -1158,11 +1247,15 @@ fn the_worlds_reach_every_state() {
     let mut runner = TestRunner::deterministic();
     let (mut words, mut set_aside, mut restarted, mut rebaked) = (BTreeSet::new(), 0, 0, 0);
     let (mut kept_out, mut left) = (0, 0);
+    let (mut refused_first, mut unproven) = (0, 0);
     for _ in 0..CASES {
         let (setting, iterations) = cases().new_tree(&mut runner).expect("a case").current();
         let mut case = Case::new(&setting);
         case.run(&iterations).expect("it holds");
         words.extend(case.words);
+        let in_vain = case.sessions.is_some_and(|sessions| !sessions.can_create());
+        refused_first += usize::from(in_vain && case.session_lists > 0 && !case.sessions_unproven);
+        unproven += usize::from(case.sessions_unproven && case.stops > 0);
         kept_out += usize::from(case.maintenances > 0);
         left += usize::from(case.maintenances > case.stops);
         restarted += usize::from(case.restarts > 0);
@@ -1172,6 +1265,8 @@ fn the_worlds_reach_every_state() {
     assert_eq!(words, State::WORDS.into());
     assert!(rebaked > 0, "no image is created again");
     assert!(kept_out > 0 && left > 0, "no case begins a maintenance and waits for users after it");
+    assert!(refused_first > 0, "no case has a session that is missing");
+    assert!(unproven > 0, "no case stops its instance for a session that could not be listed");
     assert!(restarted > 0, "no case comes to max_downtime");
     assert!(set_aside < CASES / 5, "{set_aside} of {CASES} cases prove nothing");
 }

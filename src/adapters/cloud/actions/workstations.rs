@@ -48,8 +48,8 @@ pub struct Server {
     #[serde(default, deserialize_with = "lenient::text")]
     pub image_name: Option<String>,
     /// Its machines.
-    #[serde(default, rename = "InstanceInfoList", deserialize_with = "lenient::list")]
-    pub machines: Vec<ServerMachine>,
+    #[serde(default, rename = "InstanceInfoList")]
+    pub machines: Option<Vec<ServerMachine>>,
     /// Status of its sessions together; the values are not documented.
     #[serde(default, rename = "ResourceSessionStatus", deserialize_with = "lenient::text")]
     pub session_status: Option<String>,
@@ -59,11 +59,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// The persistent sessions (`p-…`), one of which the create call names, each once, in order.
-    pub fn session_ids(&self) -> Vec<String> {
+    /// The persistent sessions (`p-…`), one of which the create call names, each once, in order. `None`: they are not
+    /// listed, or machines without their ids.
+    pub fn session_ids(&self) -> Option<Vec<String>> {
+        let machines = self.machines.as_ref()?;
         let ids: std::collections::BTreeSet<&str> =
-            self.machines.iter().filter_map(|machine| machine.instance_id.as_deref()).map(str::trim).collect();
-        ids.into_iter().filter(|id| !id.is_empty()).map(str::to_owned).collect()
+            machines.iter().filter_map(|machine| machine.instance_id.as_deref()).map(str::trim).collect();
+        let ids: Vec<String> = ids.into_iter().filter(|id| !id.is_empty()).map(str::to_owned).collect();
+        (machines.is_empty() || !ids.is_empty()).then_some(ids)
     }
 }
 

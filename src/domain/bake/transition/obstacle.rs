@@ -14,6 +14,8 @@ pub(super) enum Obstacle {
     Absent,
     /// The cloud lists the workstation without a session.
     NoSession,
+    /// The cloud lists the workstation and not its sessions.
+    SessionsNotListed,
     Refused(ApiError),
 }
 
@@ -29,6 +31,10 @@ impl Obstacle {
             Self::NoSession => {
                 (WaitReason::Absent, "waits for the session of its workstation: the cloud lists none".to_owned())
             }
+            Self::SessionsNotListed => (
+                WaitReason::Absent,
+                "waits for the sessions of its workstation, which the cloud does not list".to_owned(),
+            ),
             Self::Refused(api_error) => return Wait::for_cloud(before, api_error, now),
         };
         Wait::go_on(before, on, why, now)

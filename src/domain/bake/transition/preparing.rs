@@ -22,7 +22,7 @@ use crate::domain::{
 
 impl Step<'_> {
     pub(super) fn poll_instance(&self, work: BakeWork) -> (State, Effect) {
-        if self.needs_session(&work) {
+        if self.bake.needs_session(&work) {
             return self.list_sessions(work);
         }
         (State::Preparing { work, hook: None, next: self.now }, Effect::Call(Call::DescribeInstance))

@@ -44,7 +44,7 @@ impl Step<'_> {
     }
 
     pub(super) fn resume(&mut self, suspended: Suspended) -> (State, Effect) {
-        if self.needs_session(&suspended.work) {
+        if self.bake.needs_session(&suspended.work) {
             return self.list_sessions(suspended.work);
         }
         match suspended.resume {
@@ -72,7 +72,7 @@ impl Step<'_> {
             }
         };
         let work = BakeWork { version, image_name: template.render(&values(bake, version)), ..BakeWork::default() };
-        if self.needs_session(&work) { self.list_sessions(work) } else { self.first_step(work) }
+        if self.bake.needs_session(&work) { self.list_sessions(work) } else { self.first_step(work) }
     }
 
     /// The first step of a bake that knows the session of its workstation.

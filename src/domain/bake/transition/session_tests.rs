@@ -2,7 +2,9 @@
 
 use super::super::{
     ABSENT_AFTER,
-    tests::{Fixture, POLL, POLL_INSTANCE, STOP, commands, is_create, is_poll, made, powered, program, settings},
+    tests::{
+        Fixture, POLL, POLL_INSTANCE, STOP, commands, error, is_create, is_poll, made, powered, program, settings,
+    },
 };
 use crate::domain::{
     api::{
@@ -58,14 +60,91 @@ fn the_only_session_is_stored_before_the_first_stop_and_the_intent() {
     }
 }
 
+/// Named, and nevertheless listed: a create call with a session that does not exist would come after a stop in vain.
+fn named(stop_instance: StopInstance) -> BakeSettings {
+    BakeSettings { sub_instance_id: Some("p-9".into()), ..workstation(stop_instance) }
+}
+
 #[test]
-fn a_session_that_the_configuration_names_is_not_asked_for_nor_one_of_a_desktop() {
-    let named = BakeSettings { sub_instance_id: Some("p-9".into()), ..workstation(StopInstance::Never) };
-    for settings in [named, settings()] {
-        let mut bake = Fixture::new(settings);
-        assert!(is_create(&bake.admit()));
-        assert_eq!(session(&bake), None);
+fn the_sessions_are_listed_once_also_where_one_is_named_and_never_of_a_desktop() {
+    let mut desktop = Fixture::new(settings());
+    assert!(is_create(&desktop.admit()));
+    assert_eq!(session(&desktop), None);
+
+    let mut bake = Fixture::new(named(StopInstance::Required));
+    assert_eq!(bake.admit(), LIST);
+    assert_eq!(bake.answer(listed(&["p-1", "p-9"])), POLL_INSTANCE);
+    assert_eq!(session(&bake), Some("p-9"));
+    // Back in the queue, and after a crash there.
+    bake.answer(powered(PowerState::Transitioning("Updating".into())));
+    assert_eq!(bake.state(), "queued");
+    bake.crash();
+    assert_eq!(bake.admit(), POLL_INSTANCE);
+
+    let mut bake = Fixture::new(named(StopInstance::Never));
+    assert_eq!(bake.admit(), LIST);
+    assert!(is_create(&bake.answer(listed(&["p-9"]))));
+}
+
+#[test]
+fn a_named_session_that_is_not_listed_fails_the_bake_before_a_stop_or_a_hook() {
+    let hooks = Hooks { before: commands(&["/b1"]), after: commands(&["/a1"]), ..Hooks::default() };
+    for (sessions, choice) in [(&["p-1"][..], "set it to p-1"), (&["p-1", "p-2"], "set it to one of p-1, p-2")] {
+        for stop in [StopInstance::Never, StopInstance::IfRunning, StopInstance::Required] {
+            let mut bake = Fixture::new(BakeSettings { hooks: hooks.clone(), ..named(stop) });
+            assert_eq!(bake.admit(), LIST);
+            assert_eq!(bake.answer(listed(sessions)), Effect::Done);
+            assert_eq!((bake.state(), bake.code()), ("failed", Some(ReasonCode::Refused)));
+            assert_eq!(bake.bake.state.cause(), Some(Cause::Operator));
+            let reason = format!("ecd-1 has no session p-9, which sub_instance_id names: {choice}");
+            assert_eq!(bake.reason(), reason);
+        }
     }
+}
+
+#[test]
+fn without_a_list_the_named_session_is_taken_and_this_is_said_once() {
+    let error = |code: &str| Response::Refused(error(ErrorClass::Permanent, code));
+    let because = "the session p-9 of sub_instance_id was taken unchecked, because ";
+    for (answer, why) in [
+        (error("NoPermission"), "its sessions could not be listed: NoPermission: the cloud's words"),
+        (
+            error("InvalidAction.NotFound"),
+            "its sessions could not be listed: InvalidAction.NotFound: the cloud's words",
+        ),
+        (Response::SessionsNotListed, "the cloud does not list its sessions"),
+    ] {
+        let mut bake = Fixture::new(named(StopInstance::Required));
+        assert_eq!(bake.admit(), LIST);
+        assert_eq!(bake.answer(answer), POLL_INSTANCE, "{why}");
+        assert_eq!(session(&bake), Some("p-9"));
+        assert_eq!(bake.bake.state.work().unwrap().notes, [format!("{because}{why}")]);
+        bake.answer(powered(PowerState::Transitioning("Updating".into())));
+        assert_eq!(bake.admit(), POLL_INSTANCE, "asked once");
+    }
+    // The cloud has no such workstation.
+    let mut bake = Fixture::new(named(StopInstance::Required));
+    bake.admit();
+    assert_eq!(bake.answer(error("Instance.NotFound")), Effect::Done);
+    assert_eq!((bake.state(), bake.bake.state.cause()), ("failed", Some(Cause::Instance)));
+}
+
+/// Its hooks have begun, or its create call was sent: it goes on with the session of its settings.
+#[test]
+fn a_row_of_an_older_version_with_a_named_session_goes_on_as_it_began() {
+    let mut work = BakeWork { version: 7, image_name: "golden".into(), ..BakeWork::default() };
+    work.end_hooks_pending = true;
+    let mut bake = Fixture::new(named(StopInstance::Required));
+    let suspended = Suspended { work: work.clone(), resume: Resume::Instance };
+    bake.bake.state = State::Queued { not_before: bake.now, suspended: Some(suspended) };
+    assert_eq!(bake.admit(), POLL_INSTANCE);
+
+    work.end_hooks_pending = false;
+    work.evidence.first_sent = Some(bake.now);
+    let suspended = Suspended { work, resume: Resume::Create };
+    let mut bake = Fixture::new(named(StopInstance::Never));
+    bake.bake.state = State::Queued { not_before: bake.now, suspended: Some(suspended) };
+    assert_ne!(bake.admit(), LIST);
 }
 
 #[test]
@@ -98,11 +177,30 @@ fn hooks_run_only_once_the_session_is_known() {
 
 #[test]
 fn a_workstation_without_a_session_is_asked_several_times() {
-    for (answer, code, reason) in [
-        (listed(&[]), ReasonCode::Refused, "the cloud lists no session of ecd-1: set sub_instance_id"),
-        (Response::Sessions(None), ReasonCode::InstanceState, "the cloud does not know the instance ecd-1"),
+    for (answer, named, code, reason) in [
+        (listed(&[]), None, ReasonCode::Refused, "the cloud lists no session of ecd-1"),
+        (
+            listed(&[]),
+            Some("p-9"),
+            ReasonCode::Refused,
+            "the cloud lists no session of ecd-1, and sub_instance_id names p-9",
+        ),
+        (
+            Response::SessionsNotListed,
+            None,
+            ReasonCode::Refused,
+            "the cloud does not list the sessions of ecd-1: set sub_instance_id",
+        ),
+        (Response::Sessions(None), None, ReasonCode::InstanceState, "the cloud does not know the instance ecd-1"),
+        (
+            Response::Sessions(None),
+            Some("p-9"),
+            ReasonCode::InstanceState,
+            "the cloud does not know the instance ecd-1",
+        ),
     ] {
-        let mut bake = Fixture::new(workstation(StopInstance::Required));
+        let settings = workstation(StopInstance::Required);
+        let mut bake = Fixture::new(BakeSettings { sub_instance_id: named.map(Into::into), ..settings });
         bake.admit();
         for _ in 1..ABSENT_AFTER {
             assert_eq!(bake.answer(answer.clone()), bake.wait(POLL));

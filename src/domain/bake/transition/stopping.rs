@@ -108,6 +108,7 @@ impl Step<'_> {
             },
             Response::Accepted
             | Response::Sessions(_)
+            | Response::SessionsNotListed
             | Response::Maintenance(_)
             | Response::Created(_)
             | Response::Found(_)
@@ -147,7 +148,7 @@ impl Step<'_> {
         }
         let poll = self.pace.poll_interval;
         let pause = match obstacle {
-            Obstacle::Users(_) | Obstacle::Absent | Obstacle::NoSession => poll,
+            Obstacle::Users(_) | Obstacle::Absent | Obstacle::NoSession | Obstacle::SessionsNotListed => poll,
             Obstacle::State(_) => retry::poll_delay(poll, times / STEADY_POLLS + 1, self.longest_pause(), self.rng),
             Obstacle::Refused(api_error) => self.pause_after(api_error, times).max(poll),
         };
