@@ -121,6 +121,44 @@ fn one_region_fails_for_good_and_is_tried_again_by_hand() {
     host.expect(0, &["status"]);
 }
 
+/// He corrects the file, reloads, and tries again; what he removed is no problem any more.
+#[test]
+fn a_mistyped_region_is_corrected_in_the_file_and_tried_again() {
+    let cloud = Cloud::start();
+    let mistyped = TWO_REGIONS.replace("cn-hangzhou", "cn-hangzou");
+    let mut host = Host::new(cloud.addr, &mistyped);
+    host.start();
+    let (warning, _) = host.expect(0, &["check"]);
+    assert!(warning.contains("unknown region `cn-hangzou`"), "{warning}");
+    assert!(warning.contains("did you mean `cn-hangzhou`?"), "{warning}");
+    let bake = host.bake("golden");
+    let before = ended(&host, &bake);
+    assert_eq!(states(&before), [("cn-beijing", "done"), ("cn-hangzou", "failed")]);
+    let why = before["cn-hangzou"]["reason"].as_str().unwrap();
+    let advice = "cn-hangzou is no region that is known here, perhaps cn-hangzhou: correct `regions` of golden";
+    assert!(why.contains(advice), "{why}");
+    let report = reasons(&host, 5);
+    assert!(report.contains(advice) && report.contains("imagebaked retry 1 --stage distribute"), "{report}");
+
+    host.configure(cloud.addr, TWO_REGIONS);
+    host.expect(0, &["reload"]);
+    eventually("the problem has ended", || {
+        let events = host.json(0, &["events", "--limit", "0"]);
+        let events = events["events"].as_array().unwrap().clone();
+        events.iter().any(|event| event["type"] == "problem_ended" && event["subject"]["id"] == "1").then_some(())
+    });
+    host.expect(0, &["status"]);
+    let reply = host.json(0, &["retry", "1", "--stage", "distribute"]);
+    let reply = reply["done"].as_str().unwrap();
+    assert!(reply.contains("is copied to cn-hangzhou, new in `regions` of golden"), "{reply}");
+    assert!(reply.contains("Not to cn-hangzou: `regions` of golden does not have it any more"), "{reply}");
+    let after = ended(&host, &bake);
+    assert_eq!(states(&after), [("cn-beijing", "done"), ("cn-hangzhou", "done"), ("cn-hangzou", "failed")]);
+    assert_eq!(regions(&cloud, &bake), ["cn-beijing", "cn-hangzhou"]);
+    let (_, err) = host.expect(1, &["retry", "1", "--stage", "distribute"]);
+    assert!(err.contains("is not copied to cn-hangzou any more") && err.contains("reload"), "{err}");
+}
+
 #[test]
 fn a_lost_answer_is_polled_for_and_a_repeated_request_is_success() {
     let cloud = Cloud::start();

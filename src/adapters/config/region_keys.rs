@@ -1,10 +1,7 @@
 //! Regions, and strings that may not be empty.
 
-use super::{
-    reader::{Diagnostics, Item, Mark},
-    suggest::suggestion,
-};
-use crate::domain::api::regions::REGIONS;
+use super::reader::{Diagnostics, Item, Mark};
+use crate::domain::api::regions::{REGIONS, nearest_region};
 
 /// Pattern of [`region`].
 pub(super) const REGION: &str = "^[a-z0-9-]+$";
@@ -33,22 +30,20 @@ pub fn is_region(text: &str) -> bool {
 /// Whether the text at `mark` is a region's id.
 pub(super) fn region_at(text: &str, mark: Mark<'_>, out: &mut Diagnostics) -> bool {
     if !is_region(text) {
-        let hint = near_region(text).unwrap_or_else(|| "regions look like `cn-shanghai`".into());
+        let hint = did_you_mean(text).unwrap_or_else(|| "regions look like `cn-shanghai`".into());
         out.error(mark, "bad-region", format!("`{text}` is not a region"), Some(hint));
         return false;
     }
     if !REGIONS.contains(&text) {
-        let hint = out.may_search().then(|| near_region(text).unwrap_or_else(|| suggestion(text, &REGIONS)));
-        out.warning(mark, "unknown-region", format!("unknown region `{text}`"), hint);
+        let hint = out
+            .may_search()
+            .then(|| did_you_mean(text).unwrap_or_else(|| format!("known here: {}", REGIONS.join(", "))));
+        let what = format!("unknown region `{text}`: if the cloud does not have it, every call for it fails");
+        out.warning(mark, "unknown-region", what, hint);
     }
     true
 }
 
-/// The known region that ends with this city, in any spelling.
-fn near_region(text: &str) -> Option<String> {
-    let plain = text.trim().to_ascii_lowercase().replace(['_', ' '], "-");
-    let near = REGIONS.iter().find(|region| **region == plain).or_else(|| {
-        REGIONS.iter().find(|region| region.strip_suffix(plain.as_str()).is_some_and(|front| front.ends_with('-')))
-    })?;
-    Some(format!("did you mean `{near}`?"))
+fn did_you_mean(text: &str) -> Option<String> {
+    nearest_region(text).map(|near| format!("did you mean `{near}`?"))
 }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{
@@ -60,12 +60,20 @@ WHERE distributions.image_id = entry.value ->> 'image_id' AND distributions.regi
   AND (status IS NOT coalesce(entry.value ->> 'status', status)
        OR progress IS NOT coalesce(entry.value ->> 'progress', progress))";
 
-/// Failed copies of a bake's image are queued again, unless the image is deleted or being deleted.
+/// Failed copies of a bake's image to these regions are queued again, unless the image is deleted or being deleted.
 pub(super) const REOPEN_COPIES: &str = "
 UPDATE distributions
 SET state = 'pending', copy_state = NULL, tries = 0, wake_at = ?2, status = NULL, progress = NULL, reason = NULL, finished_at = NULL
-WHERE bake_id = ?1 AND state = 'failed'
+WHERE bake_id = ?1 AND state = 'failed' AND region IN (SELECT value FROM json_each(?3))
   AND EXISTS (SELECT 1 FROM images i WHERE i.image_id = distributions.image_id AND i.deletion_state NOT IN ('deleting', 'deleted'))";
+
+/// Regions that the image of a bake is to be copied to besides, unless it is deleted or being deleted.
+pub(super) const ADD_COPIES: &str = "
+INSERT INTO distributions (image_id, region, bake_id, state, wake_at, created_at)
+SELECT i.image_id, region.value, b.id, 'pending', ?2, ?2
+FROM bakes b CROSS JOIN images i ON i.image_id = b.image_id CROSS JOIN json_each(?3) AS region
+WHERE b.id = ?1 AND b.state = 'succeeded' AND i.deletion_state NOT IN ('deleting', 'deleted')
+ON CONFLICT (image_id, region) DO NOTHING";
 
 /// The copies of a bake's image.
 pub(super) const COPIES_OF: &str = "
@@ -77,7 +85,8 @@ pub(super) const REPLICA_REGIONS: &str = "SELECT DISTINCT region FROM distributi
 
 /// Bakes whose image could not be copied everywhere and is still there.
 pub(super) const FAILED_COPIES: &str = "
-SELECT b.id, b.schedule, json_group_array(d.region) AS regions, min(d.reason) AS reason, min(d.finished_at) AS since
+SELECT b.id, b.schedule, b.schedule_id,
+       json_group_array(json_object('region', d.region, 'reason', coalesce(d.reason, ''), 'at', coalesce(d.finished_at, 0))) AS copies
 FROM distributions d INDEXED BY distributions_failed CROSS JOIN bakes b ON b.id = d.bake_id
      CROSS JOIN images i ON i.image_id = d.image_id
 WHERE d.state = 'failed' AND i.deletion_state <> 'deleted' AND i.missing_since IS NULL
@@ -156,12 +165,28 @@ pub struct FailedCopies {
     pub bake: BakeId,
     /// The schedule's name.
     pub schedule: String,
+    /// Its id.
+    pub schedule_id: String,
+    /// The copies, at least one.
+    pub copies: Vec<FailedCopy>,
+}
+
+/// A copy that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct FailedCopy {
     /// Where the image is missing.
-    pub regions: Vec<String>,
-    /// Why, of one of them.
+    pub region: String,
+    /// Why.
     pub reason: String,
-    /// When the first of them failed.
-    pub since: DateTime<Utc>,
+    #[serde(rename = "at")]
+    failed_at: i64,
+}
+
+impl FailedCopy {
+    /// When it failed.
+    pub fn failed_at(&self) -> DateTime<Utc> {
+        super::instant(self.failed_at)
+    }
 }
 
 impl Reader {
@@ -193,7 +218,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn failed_copies(&self, limit: u32) -> Result<Vec<FailedCopies>, StoreError> {
-        type Columns = (i64, String, String, Option<String>, Option<i64>);
+        type Columns = (i64, String, String, String);
         let rows: Vec<Columns> = sqlx::query_as(FAILED_COPIES)
             .bind(limit)
             .fetch_all(&self.pool)
@@ -201,12 +226,11 @@ impl Reader {
             .map_err(failed("read which copies failed"))?;
         Ok(rows
             .into_iter()
-            .map(|(bake, schedule, regions, reason, since)| FailedCopies {
+            .map(|(bake, schedule, schedule_id, copies)| FailedCopies {
                 bake: BakeId(bake),
                 schedule,
-                regions: serde_json::from_str(&regions).unwrap_or_default(),
-                reason: reason.unwrap_or_default(),
-                since: super::instant(since.unwrap_or_default()),
+                schedule_id,
+                copies: serde_json::from_str(&copies).unwrap_or_default(),
             })
             .collect())
     }
@@ -296,31 +320,44 @@ impl Store {
         Ok(())
     }
 
-    /// Wants the copies of a bake's image anew that failed; how many there are.
+    /// Wants the failed copies of a bake's image to the regions `again` anew, and copies to the regions `new`; how many there
+    /// are.
     ///
     /// # Errors
     ///
     /// `StoreError` if the transaction fails; nothing is written then.
-    pub async fn reopen_copies(&self, bake: BakeId, who: &str, now: DateTime<Utc>) -> Result<u64, StoreError> {
+    pub async fn reopen_copies(
+        &self,
+        bake: BakeId,
+        again: &[String],
+        new: &[String],
+        who: &str,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query(REOPEN_COPIES)
-            .bind(bake.0)
-            .bind(now.timestamp_millis())
-            .execute(&mut *tx)
-            .await
-            .map_err(failed("want copies anew"))?;
-        if done.rows_affected() > 0 {
+        let mut changed = 0;
+        for (sql, regions) in [(REOPEN_COPIES, again), (ADD_COPIES, new)] {
+            let done = sqlx::query(sql)
+                .bind(bake.0)
+                .bind(now.timestamp_millis())
+                .bind(serde_json::to_string(regions).map_err(StoreError::Encode)?)
+                .execute(&mut *tx)
+                .await
+                .map_err(failed("want copies anew"))?;
+            changed += done.rows_affected();
+        }
+        if changed > 0 {
             let line = AuditLine {
                 at: now,
                 who,
                 action: Action::RetryDistribute,
                 subject: Subject::new(SubjectKind::Bake, bake.to_string()),
-                detail: format!("bake {bake}"),
+                detail: format!("bake {bake} to {}", [again, new].concat().join(", ")),
             };
             audit(&mut tx, &line).await?;
         }
         tx.commit().await.map_err(failed("commit a retry of copies"))?;
-        Ok(done.rows_affected())
+        Ok(changed)
     }
 }
 

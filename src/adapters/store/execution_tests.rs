@@ -489,7 +489,11 @@ async fn copies(store: &Store) {
     let replicas = store.reader().copies_of_images(&[&"golden-4".into()]).await.unwrap()["golden-4"].clone();
     let known: Vec<_> = replicas.iter().map(|copy| (copy.status.as_deref(), copy.progress.as_deref())).collect();
     assert_eq!(known, [(Some("AVAILABLE"), Some("100%")), (Some("CREATE_FAILED"), Some("40%"))]);
-    assert_eq!(store.reopen_copies(bake, "uid 0", day(4)).await.unwrap(), 2);
+    let again: Vec<_> = copies.iter().map(|copy| copy.region.clone()).collect();
+    let new = ["cn-nanjing".to_owned()];
+    assert_eq!(store.reopen_copies(bake, &again[..1], &[], "uid 0", day(4)).await.unwrap(), 1);
+    assert_eq!(store.reopen_copies(bake, &again, &new, "uid 0", day(4)).await.unwrap(), 2, "one failed, one is new");
+    assert_eq!(store.reopen_copies(bake, &again, &new, "uid 0", day(4)).await.unwrap(), 0, "all are wanted");
     // What is left would keep images from being deleted.
     store.execute("UPDATE distributions SET state = 'done', wake_at = NULL, finished_at = 1").await;
 }

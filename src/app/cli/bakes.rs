@@ -78,7 +78,8 @@ pub struct RetryArgs {
     /// Stay until the new bake is over and its image is verified; exits with 1 unless it is good.
     #[arg(long)]
     pub wait: bool,
-    /// What is done again: the whole `bake`, or what failed when its image was copied to other regions (`distribute`).
+    /// What is done again: the whole `bake`, or the copies of its image that failed (`distribute`), to the regions that its
+    /// schedule has now.
     #[arg(long, value_name = "STAGE", default_value = "bake")]
     pub stage: RetryStage,
 }

@@ -246,7 +246,7 @@ async fn answer(request: Request, who: String, shared: &DaemonContext, clients: 
         Request::Adopt { schedule, instance, wanted, dry_run } => {
             image_tasks::adopt::adopt(shared, &schedule, instance.as_ref(), &wanted, dry_run, who).await
         }
-        Request::RetryCopies { bake } => image_tasks::distribute::retry(shared, bake, &who).await,
+        Request::RetryCopies { bake } => image_tasks::retry_copies::retry(shared, bake, &who).await,
         Request::Promote { image, channel, force, reason } => {
             image_tasks::channels::promote(shared, image, channel, force, reason, &who).await
         }

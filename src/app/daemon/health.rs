@@ -18,7 +18,7 @@ use super::{
     reload::{Files, applies},
 };
 use crate::{
-    adapters::store::{FailedCopies, PendingRestart, Reader, RefusedMaintenance, StoreError},
+    adapters::store::{FailedCopies, FailedCopy, PendingRestart, Reader, RefusedMaintenance, StoreError},
     domain::{
         api::{cause::Cause, codes},
         bake::State,
@@ -77,7 +77,7 @@ impl DaemonContext {
         problems.extend(self.maintenances_refused(reader).await?);
         problems.extend(images_late(reader, now).await?);
         problems.extend(scan_failed(reader, now).await?);
-        problems.extend(replicas_failed(reader).await?);
+        problems.extend(self.replicas_failed(reader).await?);
         problems.extend(super::image_tasks::prune::list_problems(reader).await?);
         problems.extend(super::image_tasks::strays::list_problems(reader).await?);
         let (of_lines, no_image_yet) = judge_lines(reader, engine, now).await?;
@@ -93,6 +93,24 @@ impl DaemonContext {
             kept.flat_map(|schedule| schedule.instances.as_slice().iter().cloned()).collect();
         let refused = reader.refused_maintenances(&instances.into_iter().collect::<Vec<_>>()).await?;
         Ok(refused.into_iter().filter_map(maintenance_refused).collect())
+    }
+
+    /// Images that lack in a region which their schedule has. One that was removed from the file, or the whole schedule, is not
+    /// wanted any more.
+    async fn replicas_failed(&self, reader: &Reader) -> Result<Vec<Problem>, StoreError> {
+        let failed = reader.failed_copies(MOST_COPIES).await?.into_iter();
+        let problem = |failed: FailedCopies| {
+            let wanted = self.regions_of(&failed.schedule_id)?;
+            replica_failed(failed, &wanted)
+        };
+        Ok(failed.filter_map(problem).collect())
+    }
+
+    /// The regions that a schedule of the configuration in force copies its images to.
+    pub(super) fn regions_of(&self, schedule_id: &str) -> Option<Vec<String>> {
+        let config = self.config();
+        let schedule = config.schedules.iter().find(|schedule| schedule.id.as_str() == schedule_id)?;
+        Some(schedule.settings.regions.clone())
     }
 
     /// Keys that a reload does not apply.
@@ -257,23 +275,21 @@ async fn scan_failed(reader: &Reader, now: DateTime<Utc>) -> Result<Option<Probl
     Ok(reader.last_scan().await?.and_then(|scan| scan_problem(&scan, now)))
 }
 
-async fn replicas_failed(reader: &Reader) -> Result<Vec<Problem>, StoreError> {
-    let problem = |failed: FailedCopies| {
-        let FailedCopies { bake, schedule, regions, reason, since } = failed;
-        Problem::new(
-            ProblemCode::ReplicaFailed,
-            Severity::Warning,
-            Subject::new(SubjectKind::Bake, bake.to_string()),
-            since,
-            format!(
-                "the image of bake {bake} of {schedule} was not copied to {}: {}",
-                regions.join(", "),
-                one_line(&reason)
-            ),
-            Some(format!("imagebaked retry {bake} --stage distribute")),
-        )
-    };
-    Ok(reader.failed_copies(MOST_COPIES).await?.into_iter().map(problem).collect())
+/// `None` if no region is left that its schedule still has.
+fn replica_failed(failed: FailedCopies, wanted: &[String]) -> Option<Problem> {
+    let FailedCopies { bake, schedule, mut copies, .. } = failed;
+    copies.retain(|copy| wanted.contains(&copy.region));
+    let since = copies.iter().map(FailedCopy::failed_at).min()?;
+    let regions = copies.iter().map(|copy| copy.region.as_str()).collect::<Vec<_>>().join(", ");
+    let reason = one_line(&copies.first()?.reason);
+    Some(Problem::new(
+        ProblemCode::ReplicaFailed,
+        Severity::Warning,
+        Subject::new(SubjectKind::Bake, bake.to_string()),
+        since,
+        format!("the image of bake {bake} of {schedule} was not copied to {regions}: {reason}"),
+        Some(format!("imagebaked retry {bake} --stage distribute")),
+    ))
 }
 
 /// Lines of schedules that are in force and not paused. Also returns the number of those without an image.

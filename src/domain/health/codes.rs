@@ -56,8 +56,8 @@ codes! {
         "The newest image did not pass its `verify` hook and is vetoed.",
         "`imagebaked show BAKE` has the hook's output; `imagebaked unveto IMAGE` allows its use nevertheless.";
     ReplicaFailed = "replica_failed":
-        "An image was not copied to every region.",
-        "`imagebaked retry BAKE --stage distribute`.";
+        "An image was not copied to every region that its schedule has.",
+        "Correct a mistyped region in the file and `imagebaked reload`; then `imagebaked retry BAKE --stage distribute`. A region that left the file ends it.";
     InstanceNotRunning = "instance_not_running":
         "An instance that was stopped for its image does not run again: the cloud rejects its start, or the start takes too long. The start is tried without a time limit.",
         "Read the cloud's message; start it in the console if it cannot wait.";

@@ -6,10 +6,7 @@ use chrono::{DateTime, Utc};
 use fastrand::Rng;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 
-use super::{
-    pins::to_reply,
-    task_driver::{ImageTask, TaskRun},
-};
+use super::task_driver::{ImageTask, TaskRun};
 use crate::{
     adapters::{
         cloud::{
@@ -17,7 +14,6 @@ use crate::{
             actions::{Distribution, Image, ListImage, StartTaskForDistributeImage},
         },
         config::Config,
-        control::Reply,
         failpoint,
         store::{Attempt, Copy, CopyStep, ListedReplica, ReplicaObservation, StoreError},
     },
@@ -26,8 +22,9 @@ use crate::{
         api::{
             call::{ApiError, ErrorClass},
             identity::ImageStatus,
+            regions::{REGIONS, nearest_region},
         },
-        ids::{BakeId, ImageId},
+        ids::ImageId,
         image::distribution::{CopyTimeouts, Effect, Event, Observation, REPEATED, State, step},
     },
 };
@@ -94,39 +91,6 @@ async fn copy_due(shared: &DaemonContext, rng: &mut Rng) -> Result<Option<DateTi
             }
         }
     }
-}
-
-/// Repeats the failed copies of a bake's image on request.
-pub async fn retry(shared: &DaemonContext, bake: BakeId, who: &str) -> Reply {
-    to_reply(try_retry(shared, bake, who).await)
-}
-
-async fn try_retry(shared: &DaemonContext, bake: BakeId, who: &str) -> Result<Reply, StoreError> {
-    let reader = shared.store.reader();
-    let Some(row) = reader.bake(bake).await? else {
-        return Ok(Reply::NotFound { message: format!("there is no bake {bake}; see `imagebaked history`") });
-    };
-    let copies = reader.copies(bake).await?;
-    let failed: Vec<&str> =
-        copies.iter().filter(|copy| copy.state == "failed").map(|copy| copy.region.as_str()).collect();
-    let message = if row.state != "succeeded" {
-        format!("bake {bake} has no image to copy: it is {}", row.state)
-    } else if copies.is_empty() {
-        format!("the image of bake {bake} was to be copied nowhere: {} had no `regions` then", row.schedule)
-    } else if failed.is_empty() {
-        let response = copies.iter().map(|copy| format!("{} is {}", copy.region, copy.state)).collect::<Vec<_>>();
-        format!("no copy of the image of bake {bake} failed: {}", response.join(", "))
-    } else if shared.store.reopen_copies(bake, who, shared.clock.now()).await? > 0 {
-        return Ok(Reply::CommandOutput {
-            sentences: vec![format!(
-                "The image of bake {bake} is copied to {} again; `imagebaked show {bake}` shows its progress.",
-                failed.join(", ")
-            )],
-        });
-    } else {
-        format!("the image of bake {bake} is deleted, or about to be")
-    };
-    Ok(Reply::Failed { message })
 }
 
 /// One image and its copies.
@@ -212,8 +176,15 @@ impl ReplicaWork<'_> {
             retry: copy.settings.retry,
             deadline: copy.settings.build_deadline,
         };
+        let is_gone = matches!(event, Event::Gone(_));
         let (state, effect) = step(&copy.state, event, now, &pace, &mut self.rng);
         copy.state = state;
+        if let State::Failed { reason } = &mut copy.state
+            && !is_gone
+            && let Some(advice) = unknown_region(&copy.region, &copy.schedule)
+        {
+            *reason = format!("{advice}; answer of the cloud: {reason}");
+        }
         effect
     }
 
@@ -291,6 +262,18 @@ impl<T> TimedResponse<T> {
             },
         }
     }
+}
+
+/// What a person does about a copy to a region that may be mistyped.
+fn unknown_region(region: &str, schedule: &str) -> Option<String> {
+    if REGIONS.contains(&region) {
+        return None;
+    }
+    let near = nearest_region(region).map(|near| format!(", perhaps {near}")).unwrap_or_default();
+    Some(format!(
+        "{region} is no region that is known here{near}: correct `regions` of {schedule} and `imagebaked reload`, then retry \
+         the copy"
+    ))
 }
 
 /// Observation of a copy from the rows of an image. An image may be listed once per version.

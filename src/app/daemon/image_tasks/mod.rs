@@ -23,6 +23,7 @@ pub(super) mod pins;
 mod policies;
 pub mod prune;
 mod retention;
+pub(super) mod retry_copies;
 pub(super) mod strays;
 mod task_driver;
 pub(super) mod users;
