@@ -87,6 +87,12 @@ pub enum BackupError {
         /// The first of them.
         what: String,
     },
+    /// A history that no restore would take.
+    #[error("the history has rows that `imagebaked restore` refuses: {what}")]
+    NotRestorable {
+        /// The first of them.
+        what: String,
+    },
     /// The copy is incomplete or damaged.
     #[error("the database {} is damaged: {what}", path.display())]
     Damaged {
@@ -123,16 +129,25 @@ impl Reader {
         copy(&mut connection, into, progress).await
     }
 
-    /// Compares the schema of a copy with what the migrations create.
+    /// Like [`Self::copy`], and examines the copy as [`restore`] does: a file that it would refuse is no backup.
     ///
     /// # Errors
     ///
-    /// [`BackupError`] if the copy cannot be read, or its schema differs.
-    pub(super) async fn compare_schema(copy: &Path, migration: i64) -> Result<(), BackupError> {
-        let reader = Self::connect(copy).await?;
-        let compared = check_schema(&reader, copy, migration).await;
+    /// As of [`Self::copy`]; also if its schema differs from that of a history, or a row cannot be of one.
+    pub async fn back_up(&self, into: &Path, progress: Progress<'_>) -> Result<Sound, BackupError> {
+        let sound = self.copy(into, progress).await?;
+        let reader = Self::connect(into).await?;
+        let compared = check_schema(&reader, into, sound.migration).await;
         reader.close().await;
-        compared
+        compared?;
+        progress("checking its rows");
+        let mut connection = open_to_clean(into).await?;
+        border::check_rows(&mut connection).await.map_err(|error| match error {
+            BorderError::Store(error) => BackupError::Store(error),
+            error @ BorderError::Value { .. } => BackupError::NotRestorable { what: shown(&error) },
+        })?;
+        connection.close().await.map_err(failed("be closed"))?;
+        Ok(sound)
     }
 }
 
@@ -246,15 +261,11 @@ pub async fn restore(
     let copied = reader.copy(&incoming.path(), progress).await;
     reader.close().await;
     copied?;
-    let options = SqliteConnectOptions::new().filename(incoming.path());
-    let options = options.foreign_keys(false);
-    let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed("be opened"))?;
+    let mut connection = open_to_clean(&incoming.path()).await?;
     progress("cleaning its rows");
     let changed = border::clean_rows(&mut connection).await.map_err(|error| match error {
         BorderError::Store(error) => BackupError::Store(error),
-        error @ BorderError::Value { .. } => {
-            BackupError::Rows { path: backup.to_owned(), what: clean(&error.to_string(), LONGEST_TEXT).into_owned() }
-        }
+        error @ BorderError::Value { .. } => BackupError::Rows { path: backup.to_owned(), what: shown(&error) },
     })?;
     let hidden = match changed {
         0 => String::new(),
@@ -277,6 +288,16 @@ pub async fn restore(
     let history = verify_history(&incoming.path()).await?;
     let kept = incoming.take_over("restore", now)?;
     Ok(Restored { history, kept })
+}
+
+/// Opens a copy whose rows are cleaned, or examined as if they were.
+async fn open_to_clean(path: &Path) -> Result<SqliteConnection, StoreError> {
+    let options = SqliteConnectOptions::new().filename(path).foreign_keys(false);
+    SqliteConnection::connect_with(&options).await.map_err(failed("be opened"))
+}
+
+fn shown(error: &BorderError) -> String {
+    clean(&error.to_string(), LONGEST_TEXT).into_owned()
 }
 
 /// Fails if a database differs from what the migrations create.

@@ -104,7 +104,7 @@ impl BackupFolder {
         Ok(self.list()?.into_iter().rfind(|file| file.at <= now))
     }
 
-    /// Copies the history as it is at `now`, verifies the copy and compares its schema. A file that has the name of a
+    /// Copies the history as it is at `now`, and verifies the copy as a restore does. A file that has the name of a
     /// backup is complete and verified, whatever happens meanwhile.
     ///
     /// # Errors
@@ -116,10 +116,8 @@ impl BackupFolder {
         let file = blocking(&self.path, move || folder.begin(&target)).await?;
         let part = file.part();
         // Boxed: the compiler cannot show otherwise that the future of a caller may change its thread.
-        let copied: BoxFuture<'_, _> = Box::pin(reader.copy(&part, &silent));
+        let copied: BoxFuture<'_, _> = Box::pin(reader.back_up(&part, &silent));
         let sound = copied.await?;
-        let compared: BoxFuture<'_, _> = Box::pin(Reader::compare_schema(&part, sound.migration));
-        compared.await?;
         let target = self.path.join(&name);
         blocking(&self.path, move || file.finish().map_err(unwritten(&target))).await?;
         let at = self.instant(&name).unwrap_or(now);

@@ -17,8 +17,8 @@ use super::{
     tables::{self, Kind, Table},
 };
 use crate::domain::{
-    bake::State,
-    text::{LONGEST_STORED, clean_lines, clean_stored_json, is_hidden},
+    bake::{BakeSettings, State},
+    text::{LONGEST_STORED, clean, clean_lines, clean_stored_json, is_hidden},
 };
 
 /// All triggers with the statements that make them.
@@ -26,6 +26,11 @@ pub(super) const TRIGGERS: &str = "SELECT name, sql FROM sqlite_schema WHERE typ
 
 /// The last number that was given to a row of a table whose numbers are never given twice.
 pub(super) const LAST_NUMBER: &str = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence";
+
+/// Bakes that are not over, with what each needs to go on.
+pub(super) const UNFINISHED: &str = "
+SELECT b.id, b.schedule, b.state, b.progress, (SELECT s.json FROM settings s WHERE s.hash = b.settings) AS settings
+FROM bakes b WHERE b.finished_at IS NULL";
 
 /// Tables that no export has, and a copy has.
 const OWN: [&str; 2] = ["channels_due", "lineage"];
@@ -36,6 +41,8 @@ const LAST_INSTANT: i64 = 253_402_300_799_999;
 /// Bound of a version: what is added to it stays a version.
 const LAST_VERSION: i64 = 1_000_000_000;
 const STEP: &str = "clean its rows";
+/// Longest key of a row in a message.
+const LONGEST_KEY: usize = 80;
 
 /// Why rows are refused.
 #[derive(Debug, thiserror::Error)]
@@ -123,23 +130,73 @@ pub(super) fn text_fault(table: &str, column: &str, text: &str) -> Option<String
 /// `BorderError` if a value cannot be of a history, or two rows have one key when they are clean.
 pub(super) async fn clean_rows(connection: &mut SqliteConnection) -> Result<u64, BorderError> {
     let mut transaction = connection.begin().await.map_err(failed(STEP))?;
+    let changed = clean_all(&mut transaction).await?;
+    transaction.commit().await.map_err(failed(STEP))?;
+    Ok(changed)
+}
+
+/// Whether [`clean_rows`] would take all rows; none is changed.
+///
+/// # Errors
+///
+/// As of [`clean_rows`].
+pub(super) async fn check_rows(connection: &mut SqliteConnection) -> Result<(), BorderError> {
+    let mut transaction = connection.begin().await.map_err(failed(STEP))?;
+    clean_all(&mut transaction).await?;
+    transaction.rollback().await.map_err(failed(STEP))?;
+    Ok(())
+}
+
+async fn clean_all(transaction: &mut SqliteConnection) -> Result<u64, BorderError> {
     // They would refuse changes of what is only added to, and move channels.
     let triggers: Vec<(String, String)> =
         sqlx::query_as(TRIGGERS).fetch_all(&mut *transaction).await.map_err(failed(STEP))?;
     for (name, _) in &triggers {
-        execute(&mut transaction, format!("DROP TRIGGER \"{name}\"")).await?;
+        execute(transaction, format!("DROP TRIGGER \"{name}\"")).await?;
     }
     let mut changed = 0;
     let own = OWN.map(|name| Table { name, kind: Kind::State });
-    for table in tables::present(&mut transaction).await?.into_iter().chain(own) {
-        changed += clean_table(&mut transaction, table).await?;
+    for table in tables::present(transaction).await?.into_iter().chain(own) {
+        changed += clean_table(transaction, table).await?;
     }
-    check_last_number(&mut transaction).await?;
+    check_last_number(transaction).await?;
+    check_unfinished(transaction).await?;
     for (_, sql) in triggers {
-        execute(&mut transaction, sql).await?;
+        execute(transaction, sql).await?;
     }
-    transaction.commit().await.map_err(failed(STEP))?;
     Ok(changed)
+}
+
+/// A bake that is not over goes on from its row: its state and its settings must be such as this version knows. The daemon
+/// would leave any other alone for ever, and its instance perhaps stopped.
+///
+/// # Errors
+///
+/// `BorderError` for the first one that cannot go on.
+pub(super) async fn check_unfinished(connection: &mut SqliteConnection) -> Result<(), BorderError> {
+    let mut bakes: Vec<(i64, String, String, String, Option<String>)> =
+        sqlx::query_as(UNFINISHED).fetch_all(connection).await.map_err(failed(STEP))?;
+    bakes.sort_unstable_by_key(|(id, ..)| *id);
+    for (id, schedule, state, progress, settings) in bakes {
+        if let Some(what) = unfinished_fault(&state, &progress, settings.as_deref()) {
+            let what = format!("bake {id} of {} is not over, and {what}", clean(&schedule, LONGEST_KEY));
+            return Err(BorderError::Value { table: "bakes", what });
+        }
+    }
+    Ok(())
+}
+
+fn unfinished_fault(state: &str, progress: &str, settings: Option<&str>) -> Option<String> {
+    match serde_json::from_str::<State>(progress) {
+        Err(_) => return Some("its progress is no state that this version knows".to_owned()),
+        Ok(known) if known.is_ended() => return Some("its progress is an end".to_owned()),
+        Ok(known) if known.as_str() != state => {
+            return Some(format!("its progress is that of a bake which is {}, not {state}", known.as_str()));
+        }
+        Ok(_) => {}
+    }
+    let is_known = settings.is_some_and(|json| serde_json::from_str::<BakeSettings>(json).is_ok());
+    (!is_known).then(|| "its settings are not those of a bake".to_owned())
 }
 
 /// After the largest number SQLite would give none any more.
@@ -187,7 +244,7 @@ async fn clean_table(connection: &mut SqliteConnection, table: Table) -> Result<
         for row in &page {
             let row = cells(row)?;
             after = of_key(&row);
-            let changes = changes(table, &columns, &row)?;
+            let changes = changes(table, &columns, &row).map_err(|error| in_row(error, &after))?;
             if !changes.is_empty() {
                 update(connection, table, &key, &after, changes).await?;
                 changed += 1;
@@ -197,6 +254,18 @@ async fn clean_table(connection: &mut SqliteConnection, table: Table) -> Result<
             return Ok(changed);
         }
     }
+}
+
+/// Names the row by its key.
+fn in_row(error: BorderError, key: &[Cell]) -> BorderError {
+    let BorderError::Value { table, what } = error else { return error };
+    let shown = key.iter().map(|cell| match cell {
+        Cell::Number(number) => number.to_string(),
+        Cell::Text(text) => clean(&String::from_utf8_lossy(text), LONGEST_KEY).into_owned(),
+        Cell::Null | Cell::Other => "?".to_owned(),
+    });
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    BorderError::Value { table, what: format!("{what}, in row {shown}") }
 }
 
 /// The new texts of a row, each with its column.
@@ -298,6 +367,27 @@ mod tests {
         assert_eq!(clean("研发 – ✓"), "研发 – ✓");
         assert_eq!(cleaned(b"a\xff\0b").unwrap(), "a\u{fffd}\\u{0}b");
         assert_eq!(cleaned(b"a\xff").unwrap(), "a\u{fffd}");
+    }
+
+    #[test]
+    fn a_bake_that_is_not_over_needs_a_state_and_settings_that_are_known() {
+        let settings = serde_json::to_string(&crate::domain::bake::settings::example()).unwrap();
+        let queued = r#"{"state":"queued","not_before":"2027-01-01T03:00:00Z"}"#;
+        let fault = |state, progress, settings: Option<&str>| unfinished_fault(state, progress, settings);
+        assert_eq!(fault("queued", queued, Some(&settings)), None);
+        let end = r#"{"state":"ended","work":null,"end":{"end":"cancelled","reason":"x"}}"#;
+        for (state, progress, settings, wanted) in [
+            ("queued", "{}", Some(settings.as_str()), "no state that this version knows"),
+            ("queued", r#"{"state":"levitating"}"#, Some(&settings), "no state that this version knows"),
+            ("queued", "7", Some(&settings), "no state that this version knows"),
+            ("queued", end, Some(&settings), "its progress is an end"),
+            ("building", queued, Some(&settings), "is queued, not building"),
+            ("queued", queued, Some("{}"), "its settings are not those of a bake"),
+            ("queued", queued, None, "its settings are not those of a bake"),
+        ] {
+            let found = fault(state, progress, settings).unwrap();
+            assert!(found.contains(wanted), "{found}");
+        }
     }
 
     #[test]

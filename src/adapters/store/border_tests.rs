@@ -4,7 +4,7 @@ use std::{io::Cursor, path::Path};
 
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{BackupError, DATABASE_FILE, Reader, Store, TransferError, import, restore, schema};
+use super::{BackupError, DATABASE_FILE, Reader, Store, TransferError, import, restore, schema, tests::settings};
 use crate::domain::{error::chain, text::is_hidden};
 
 /// A history with these rows besides its own.
@@ -28,6 +28,14 @@ async fn restored(from: &Path) -> Result<tempfile::TempDir, BackupError> {
     let now = "2027-01-01T03:00:00Z".parse().unwrap();
     restore(target.path(), &from.join(DATABASE_FILE), "a test", now, &|_| ()).await?;
     Ok(target)
+}
+
+async fn backed_up(from: &Path) -> Result<tempfile::TempDir, BackupError> {
+    let target = tempfile::tempdir().unwrap();
+    let reader = Reader::open(from).await.unwrap();
+    let copied = reader.back_up(&target.path().join(DATABASE_FILE), &|_| ()).await;
+    reader.close().await;
+    copied.map(|_| target)
 }
 
 async fn exported(dir: &Path) -> String {
@@ -127,6 +135,76 @@ async fn numbers_and_words_that_no_history_has_are_refused() {
         let error = chain(&imported(exported(dir.path()).await).await.unwrap_err());
         assert!(error.contains(wanted) && !error.contains('\u{1b}'), "{sql}: {error}");
     }
+}
+
+/// A backup that could not be restored is none, and an import of it is refused like a restore.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unfinished_bake_without_a_known_state_is_named_by_backup_restore_and_import() {
+    let settings = serde_json::to_string(&*settings()).unwrap();
+    let settings = format!("INSERT INTO settings VALUES ('h', '{settings}')");
+    let bake = |state: &str, progress: &str| {
+        format!(
+            "INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, first_slot, config_hash, state,
+                                settings, progress, created_at)
+             VALUES ('s', 'golden', 'i', 'l', 1, 'manual', 1, 'c', '{state}', 'h', '{progress}', 1)"
+        )
+    };
+    let queued = r#"{"state":"queued","not_before":"2027-01-01T03:00:00Z"}"#;
+    let sound = history(&[&settings, &bake("queued", queued)]).await;
+    let copy = backed_up(sound.path()).await.unwrap();
+    restored(copy.path()).await.unwrap();
+    imported(exported(sound.path()).await).await.unwrap();
+
+    for (state, progress, what) in [
+        ("queued", "{}", "its progress is no state that this version knows"),
+        ("stopping", r#"{"state":"levitating"}"#, "its progress is no state that this version knows"),
+        ("stopping", queued, "its progress is that of a bake which is queued, not stopping"),
+    ] {
+        let dir = history(&[&settings, &bake(state, progress)]).await;
+        let wanted = format!("bake 1 of golden is not over, and {what}");
+        let error = backed_up(dir.path()).await.unwrap_err();
+        assert!(matches!(&error, BackupError::NotRestorable { what } if what.contains(&wanted)), "{error}");
+        let error = restored(dir.path()).await.unwrap_err();
+        assert!(matches!(&error, BackupError::Rows { what, .. } if what.contains(&wanted)), "{error}");
+        let error = chain(&imported(exported(dir.path()).await).await.unwrap_err());
+        assert!(error.contains(&wanted), "{error}");
+    }
+}
+
+/// What a restore refuses, a backup refuses; what it cleans, a backup keeps as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_examined_as_a_restore_would() {
+    for (sql, wanted) in [
+        (
+            "INSERT INTO lines VALUES ('l', 4294967295)",
+            "\"last_version\" is 4294967295, which is not from 0 to 1000000000, in row l",
+        ),
+        ("INSERT INTO sqlite_sequence VALUES ('events', 'x')", "sqlite_sequence: \"seq\" is not a whole number"),
+        (
+            "INSERT INTO pins VALUES ('i' || char(27), 1, NULL, 'r', 'w'), ('i\\u{1b}', 1, NULL, 'r', 'w')",
+            "two rows differ in hidden characters of their key alone",
+        ),
+    ] {
+        let dir = history(&[sql]).await;
+        let error = backed_up(dir.path()).await.unwrap_err();
+        assert!(matches!(&error, BackupError::NotRestorable { what } if what.contains(wanted)), "{sql}: {error}");
+        assert!(restored(dir.path()).await.is_err(), "{sql}");
+    }
+    // A view in the place of a table, as in a file that is no history.
+    let dir = history(&["DROP TRIGGER audit_is_append_only_1"]).await;
+    let error = backed_up(dir.path()).await.unwrap_err();
+    assert!(matches!(error, BackupError::Schema { .. }), "{error}");
+
+    let dir = history(&DIRTY).await;
+    let copy = backed_up(dir.path()).await.unwrap();
+    let mut connection = open(copy.path()).await;
+    let who: String =
+        sqlx::query_scalar("SELECT who FROM audit WHERE id = 1").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(who, "uid 0\u{1b}[2J");
+    connection.close().await.unwrap();
+    restored(copy.path()).await.unwrap();
+    let left: Vec<_> = std::fs::read_dir(copy.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [DATABASE_FILE], "no journal is left");
 }
 
 #[tokio::test(flavor = "multi_thread")]

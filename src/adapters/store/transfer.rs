@@ -35,7 +35,8 @@ use tokio::runtime::Handle;
 use super::{
     DATABASE_FILE, Reader, StoreError,
     backup::{BackupError, Incoming, Progress, Restored, verify_history},
-    border, failed,
+    border::{self, BorderError},
+    failed,
     location::{lock, state_folder},
     schema::{self, MIGRATIONS},
     tables::{self, Kind, Rows, Table},
@@ -233,6 +234,10 @@ pub async fn import(
     sqlx::query("COMMIT").execute(&mut connection).await.map_err(failed("be committed"))?;
     // It is migrated like any history of an earlier version.
     MIGRATIONS.run(&mut connection).await.map_err(|source| migrate_failed(&path, source))?;
+    border::check_unfinished(&mut connection).await.map_err(|error| match error {
+        BorderError::Store(error) => TransferError::Store(error),
+        error @ BorderError::Value { .. } => TransferError::Inconsistent { what: error.to_string() },
+    })?;
     connection.close().await.map_err(failed("be closed"))?;
     progress("verifying the history");
     let history = verify_history(&path).await.map_err(|error| match error {

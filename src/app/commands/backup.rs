@@ -30,7 +30,7 @@ pub async fn backup(context: &Context<'_>, args: &BackupArgs) -> Result {
     let reader = context.reader_of_any_version(&config).await?;
     keep_off(&args.file, &config.daemon.state_dir)?;
     let file = atomic::begin(&args.file, args.force, atomic::PRIVATE)?;
-    let copied = reader.copy(&file.part(), &progress).await;
+    let copied = reader.back_up(&file.part(), &progress).await;
     reader.close().await;
     let sound = copied?;
     atomic::finish(file, &args.file)?;
