@@ -4,7 +4,7 @@
 use std::{
     fs::OpenOptions,
     io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileTypeExt as _, OpenOptionsExt},
     path::Path,
     time::{Duration, Instant},
 };
@@ -31,12 +31,16 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Like [`read`], with another maximum size.
-pub(super) fn read_up_to(path: &Path, size: u64) -> io::Result<Vec<u8>> {
+pub fn read_up_to(path: &Path, size: u64) -> io::Result<Vec<u8>> {
     read_within(path, TIME_LIMIT, size)
 }
 
 fn read_within(path: &Path, time: Duration, size: u64) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + time;
+    // Opening one fails with words of the system that say nothing of it.
+    if std::fs::metadata(path)?.file_type().is_socket() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a socket"));
+    }
     // With the flag, opening a pipe without a writer does not block. It has no effect on a file on a disk.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;

@@ -62,6 +62,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+pub use self::bounded::read_up_to as read_bounded;
 pub use self::{
     backup_keys::BackupSettings,
     files::{FileStamps, conf_d, fingerprint, unread},

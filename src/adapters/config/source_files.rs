@@ -99,6 +99,7 @@ fn unreadable(index: usize, path: &Path, error: &io::Error, out: &mut Diagnostic
             ("no-file", "there is no such file".to_owned(), hint)
         }
         io::ErrorKind::IsADirectory => ("not-a-file", "this is a folder".to_owned(), "name the file in it"),
+        io::ErrorKind::InvalidInput => ("not-a-file", "this is a socket".to_owned(), "name a file"),
         io::ErrorKind::NotADirectory => {
             ("not-a-folder", "this is not a folder".to_owned(), "conf.d holds *.toml files")
         }

@@ -15,6 +15,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod regular;
+
+pub use self::regular::{open_regular, read_regular};
+
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid};
 
 /// A folder by its handle. It stays this folder, whatever happens to its path.

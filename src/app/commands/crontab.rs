@@ -2,7 +2,6 @@
 //! writes; a person reads the result first.
 
 use std::{
-    fs,
     io::{self, IsTerminal as _, Read as _},
     path::Path,
 };
@@ -16,7 +15,10 @@ use super::{
     terminal::print_error,
 };
 use crate::{
-    adapters::config::crontab::{self, Entry},
+    adapters::config::{
+        self,
+        crontab::{self, Entry},
+    },
     app::cli::CrontabImportArgs,
 };
 
@@ -63,15 +65,26 @@ fn text(file: &Path) -> Result<String> {
             .read_to_end(&mut bytes)
             .map_err(|error| Failure::new(Exit::Failed, format!("cannot read standard input: {error}")))?;
     } else {
-        let read = fs::File::open(file).and_then(|opened| opened.take(LARGEST + 1).read_to_end(&mut bytes));
-        read.map_err(|error| {
-            let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
-            Failure::new(exit, format!("cannot read {}: {error}", file.display()))
-        })?;
+        // A pipe is read as well, if it ends.
+        bytes = match config::read_bounded(file, LARGEST) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                let message = format!("{} is a pipe that did not end within 5 s", file.display());
+                return Err(Failure::new(Exit::Failed, message));
+            }
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Err(too_large(file)),
+            read => read.map_err(|error| {
+                let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
+                Failure::new(exit, format!("cannot read {}: {error}", file.display()))
+            })?,
+        };
     }
     if bytes.len() as u64 > LARGEST {
-        let message = format!("{} is larger than {} MiB, which no crontab is", file.display(), LARGEST >> 20);
-        return Err(Failure::new(Exit::Usage, message));
+        return Err(too_large(file));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn too_large(file: &Path) -> Failure {
+    let message = format!("{} is larger than {} MiB, which no crontab is", file.display(), LARGEST >> 20);
+    Failure::new(Exit::Usage, message)
 }

@@ -1,7 +1,6 @@
 //! `imagebaked export [FILE]` and `imagebaked import FILE`: the whole history as one JSON document.
 
 use std::{
-    fs::File,
     io::{self, BufWriter, Read},
     path::Path,
     time::Instant,
@@ -18,7 +17,10 @@ use super::{
     terminal::progress,
 };
 use crate::{
-    adapters::store::{self, TransferError},
+    adapters::{
+        files::open_regular,
+        store::{self, TransferError},
+    },
     app::cli::{ExportArgs, ImportArgs},
     domain::{
         clock::{Clock, SystemClock},
@@ -66,9 +68,11 @@ pub async fn import(context: &Context<'_>, args: &ImportArgs) -> Result {
     let input: Box<dyn Read + Send> = if args.file == Path::new("-") {
         Box::new(io::stdin())
     } else {
-        Box::new(File::open(&args.file).map_err(|error| {
+        Box::new(open_regular(&args.file).map_err(|error| {
             let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
-            Failure::new(exit, format!("cannot read {}: {error}", args.file.display()))
+            let is_pipe = error.kind() == io::ErrorKind::InvalidInput;
+            let hint = if is_pipe { "; `imagebaked import -` reads standard input" } else { "" };
+            Failure::new(exit, format!("cannot read {}: {error}{hint}", args.file.display()))
         })?)
     };
     let state_dir = &config.daemon.state_dir;

@@ -1,6 +1,6 @@
 //! `imagebaked sim`: the simulator of the cloud alone.
 
-use std::sync::Arc;
+use std::{io, path::Path, sync::Arc};
 
 use tokio::net::TcpListener;
 
@@ -10,10 +10,14 @@ use super::{
     terminal::print_text,
 };
 use crate::{
+    adapters::files::{open_regular, read_regular},
     app::{cli::SimArgs, daemon::Signals},
     domain::{clock::SystemClock, error::chain},
     sim::{FaultPlan, InstanceKind, InstanceSpec, Options, Simulator},
 };
+
+/// Maximum size of a file of instances or faults.
+const LARGEST: u64 = 16 << 20;
 
 pub async fn run(context: &Context<'_>, args: &SimArgs) -> Result {
     if !args.listen.ip().is_loopback() {
@@ -45,8 +49,7 @@ pub async fn run(context: &Context<'_>, args: &SimArgs) -> Result {
         options.instances.clear();
     }
     if let Some(path) = &args.instances {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::new(Exit::Usage, format!("cannot read {}: {error}", path.display())))?;
+        let text = text(path)?;
         let instances = InstanceSpec::parse_all(&text)
             .map_err(|error| Failure::new(Exit::Usage, format!("{}: {}", path.display(), chain(&error))))?;
         options.instances.extend(instances);
@@ -55,10 +58,13 @@ pub async fn run(context: &Context<'_>, args: &SimArgs) -> Result {
         options.instances.push(instance(id)?);
     }
     if let Some(path) = &args.faults {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::new(Exit::Usage, format!("cannot read {}: {error}", path.display())))?;
+        let text = text(path)?;
         options.faults = FaultPlan::parse(&text)
             .map_err(|error| Failure::new(Exit::Usage, format!("{}: {}", path.display(), chain(&error))))?;
+    }
+    // One that is not there yet is made.
+    if let Some(state) = args.state.as_ref().filter(|state| state.exists() || state.is_symlink()) {
+        open_regular(state).map_err(|error| unreadable(state, &error))?;
     }
     let listener = TcpListener::bind(args.listen)
         .await
@@ -78,6 +84,15 @@ pub async fn run(context: &Context<'_>, args: &SimArgs) -> Result {
     let _ = asked.recv().await;
     sim.stop().await;
     Ok(CommandOutput::done(String::new()))
+}
+
+fn text(path: &Path) -> Result<String> {
+    let bytes = read_regular(path, LARGEST).map_err(|error| unreadable(path, &error))?;
+    String::from_utf8(bytes).map_err(|_| Failure::new(Exit::Usage, format!("{} is not UTF-8", path.display())))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Exit::Usage, format!("cannot read {}: {error}", path.display()))
 }
 
 fn instance(id: &str) -> Result<InstanceSpec> {

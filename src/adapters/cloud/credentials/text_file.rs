@@ -5,9 +5,8 @@ use std::{
     path::Path,
 };
 
-use tokio::{fs, io::AsyncReadExt as _};
-
 use super::types::NoKey;
+use crate::adapters::files::read_regular;
 
 /// Maximum size in bytes: far above any key, token or list of profiles.
 const LARGEST: u64 = 1024 * 1024;
@@ -23,10 +22,9 @@ pub(super) async fn read(path: &Path) -> Result<Option<String>, NoKey> {
 }
 
 async fn bounded(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let length = fs::File::open(path).await?.take(LARGEST + 1).read_to_string(&mut text).await?;
-    if length as u64 > LARGEST {
-        return Err(io::Error::new(ErrorKind::FileTooLarge, format!("longer than {LARGEST} bytes")));
-    }
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || read_regular(&path, LARGEST)).await;
+    let bytes = read.map_err(io::Error::other)??;
+    let text = String::from_utf8(bytes).map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not UTF-8"))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }

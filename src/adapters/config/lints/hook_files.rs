@@ -73,6 +73,9 @@ fn fault(program: &Path, user: &User) -> Option<Fault> {
     if metadata.is_dir() {
         return cannot(format!("`{shown}` is a folder"), "name the program in it".to_owned());
     }
+    if !metadata.is_file() {
+        return cannot(format!("`{shown}` is no program: it is no regular file"), "name the program".to_owned());
+    }
     let who = user.name.as_deref().map_or_else(|| "this user".to_owned(), |name| format!("the service's user {name}"));
     let closed =
         program.ancestors().skip(1).find(|folder| fs::metadata(folder).is_ok_and(|found| !user.may_execute(&found)));
