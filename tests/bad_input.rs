@@ -324,3 +324,97 @@ fn answers_that_make_no_sense_neither_stop_the_daemon_nor_pass_for_an_image() {
         }
     });
 }
+
+// Paths that lead to no file
+
+/// What a path may lead to in the place of a file, by name.
+fn no_files(host: &Host) -> Vec<(&'static str, String)> {
+    let at = |name: &str| host.path(name).display().to_string();
+    assert!(std::process::Command::new("mkfifo").arg(host.path("pipe")).status().unwrap().success());
+    std::fs::create_dir(host.path("folder")).unwrap();
+    std::os::unix::fs::symlink(host.path("loop"), host.path("loop")).unwrap();
+    // Its name stays when it is closed.
+    drop(std::os::unix::net::UnixListener::bind(host.path("socket")).unwrap());
+    let own = ["pipe", "folder", "socket", "loop", "missing"].map(|name| (name, at(name)));
+    own.into_iter().chain([("device", "/dev/zero".to_owned())]).collect()
+}
+
+/// Each command that opens a path: none waits for a pipe or reads a device for ever, and each names the path.
+#[test]
+fn a_path_that_leads_to_no_file_is_refused_at_once_and_by_name() {
+    let host = Host::new("127.0.0.1:9".parse().unwrap(), &schedules(&["golden"], ""));
+    let commands: [&[&str]; 9] = [
+        &["import"],
+        &["restore"],
+        &["crontab", "import"],
+        &["check"],
+        &["plan", "--diff"],
+        &["doctor", "--no-probe", "--config"],
+        &["sim", "--listen", "127.0.0.1:0", "--instances"],
+        &["sim", "--listen", "127.0.0.1:0", "--faults"],
+        &["sim", "--listen", "127.0.0.1:0", "--state"],
+    ];
+    let mut runs = Vec::new();
+    for (kind, path) in no_files(&host) {
+        for command in commands {
+            // These may come from a pipe that ends within 5 s.
+            let may_be_pipe = ["crontab", "check", "plan", "doctor"].contains(&command[0]);
+            // The simulator makes its state file, and doctor goes on without a configuration.
+            let may_be_missing = command.ends_with(&["--state"]) || command[0] == "doctor";
+            if !(kind == "pipe" && may_be_pipe || kind == "missing" && may_be_missing) {
+                runs.push((
+                    kind,
+                    [command, &[path.as_str()]].concat().into_iter().map(str::to_owned).collect::<Vec<_>>(),
+                ));
+            }
+        }
+    }
+    support::in_parallel(4, &runs, |(kind, args)| {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut command = if args.contains(&"--config") { support::imagebaked() } else { host.command(&[]) };
+        let output = command.args(&args).stdin(std::process::Stdio::null()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        let code = output.status.code();
+        assert!(matches!(code, Some(1..=3)), "{kind}: {args:?}: {code:?}: {said}");
+        let words: &[&str] = match *kind {
+            "pipe" => &["pipe", "regular file"],
+            "folder" => &["folder", "regular file", "directory"],
+            "socket" => &["socket", "regular file"],
+            "device" => &["device", "regular file", "larger than"],
+            "loop" => &["symbolic links", "link"],
+            _ => &["no such file", "No such file"],
+        };
+        assert!(words.iter().any(|word| said.contains(word)), "{kind}: {args:?}: {said}");
+        assert!(said.contains(args[args.len() - 1]), "{kind}: {args:?} names no path: {said}");
+    });
+}
+
+/// What the values of an unreadable configuration are, nobody knows: nothing is checked by the defaults.
+#[test]
+fn doctor_names_a_configuration_that_it_cannot_read_and_checks_nothing_by_defaults() {
+    let host = Host::new("127.0.0.1:9".parse().unwrap(), &schedules(&["golden"], ""));
+    let more = host.path("conf.d");
+    std::fs::create_dir_all(more.join("more.toml")).unwrap();
+    let report = host.json(2, &["doctor", "--no-probe"]);
+    let checks = report["checks"].as_array().unwrap();
+    let names: Vec<_> = checks.iter().map(|check| check["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["configuration", "everything else", "time zones", "systemd unit"]);
+    let found = checks[0]["found"].as_str().unwrap();
+    assert!(found.contains("more.toml") && found.contains("this is a folder"), "{found}");
+    assert_eq!((&checks[0]["result"], &checks[1]["result"]), (&"fail".into(), &"skip".into()));
+}
+
+/// Keys and certificates likewise: a pipe in their place would keep the daemon from starting.
+#[test]
+fn a_pipe_in_the_place_of_a_key_or_a_certificate_is_named() {
+    let host = Host::new("127.0.0.1:9".parse().unwrap(), &schedules(&["golden"], ""));
+    no_files(&host);
+    std::fs::rename(host.path("pipe"), host.path("keys/access_key_secret")).unwrap();
+    std::fs::set_permissions(host.path("keys"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let (out, _) = host.expect(5, &["doctor", "--no-probe"]);
+    assert!(out.contains("access_key_secret is no regular file"), "{out}");
+    let output = host.command(&["doctor", "--no-probe"]).env("SSL_CERT_FILE", host.path("folder")).output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(out.contains("it is no regular file"), "{out}");
+}

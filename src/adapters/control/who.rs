@@ -2,6 +2,43 @@
 
 /// The host's own users. Those of a directory service stay numbers: a lookup needs the C library, and may take long.
 const PASSWD: &str = "/etc/passwd";
+/// Its groups.
+const GROUP: &str = "/etc/group";
+
+/// A group of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its name; `None` if the host does not know it.
+    pub name: Option<String>,
+    /// Its users, also those whose first group it is, in order.
+    pub members: Vec<u32>,
+}
+
+/// The group with this number.
+pub fn group(gid: u32) -> Group {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    group_in(gid, &read(GROUP), &read(PASSWD))
+}
+
+fn group_in(gid: u32, groups: &str, passwd: &str) -> Group {
+    let of_number = |line: &str| {
+        let mut fields = line.split(':');
+        let (name, _password, number) = (fields.next()?.to_owned(), fields.next()?, fields.next()?);
+        let members = fields.next().unwrap_or_default().to_owned();
+        (number.parse() == Ok(gid) && !name.is_empty()).then_some((name, members))
+    };
+    let found = groups.lines().find_map(of_number);
+    let (name, named) = found.map_or((None, String::new()), |(name, members)| (Some(name), members));
+    let mut members: Vec<u32> = named.split(',').filter_map(|name| number_in(name.trim(), passwd)).collect();
+    members.extend(passwd.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [_, _, uid, first, ..] = fields.as_slice() else { return None };
+        (first.parse() == Ok(gid)).then(|| uid.parse::<u32>().ok())?
+    }));
+    members.sort_unstable();
+    members.dedup();
+    Group { name, members }
+}
 
 /// `uid 1000 (alice)`, or `uid 1000` where the host has no name for it.
 pub fn person(uid: u32) -> String {
@@ -41,6 +78,16 @@ fn named(uid: u32, passwd: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_have_the_users_that_name_them_as_well() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nalice:x:1000:50:A:/:/bin/sh\nbob:x:1001:1001:B:/:/bin/sh\nx:x:y\n";
+        let groups = "root:x:0:\nbroken\nstaff:x:50:bob,carol\nbob:x:1001:\n";
+        let of = |gid| group_in(gid, groups, passwd);
+        assert_eq!(of(50), Group { name: Some("staff".to_owned()), members: vec![1000, 1001] });
+        assert_eq!(of(1001), Group { name: Some("bob".to_owned()), members: vec![1001] });
+        assert_eq!(of(7), Group { name: None, members: Vec::new() });
+    }
 
     #[test]
     fn people_have_a_number_and_mostly_a_name() {

@@ -10,6 +10,7 @@ use std::{
 use rustix::fs::StatVfsMountFlags;
 
 use super::{
+    ownership::{Seen, changeable, not_checked},
     report::Check,
     service::{self, UNIT},
 };
@@ -25,10 +26,17 @@ pub(super) async fn folder(config: &Config, environment: &BTreeMap<String, Strin
 }
 
 async fn examine(dir: &Path, config: &Config, environment: &BTreeMap<String, String>) -> Check {
-    let Ok(state) = fs::metadata(&config.daemon.state_dir) else {
-        let found = format!("{} is not there yet: the daemon has not run", config.daemon.state_dir.display());
-        return Check::skip(NAME, found);
+    let state_dir = &config.daemon.state_dir;
+    let state = match Seen::of(state_dir) {
+        Seen::There(state) => state,
+        Seen::Missing => {
+            return Check::skip(NAME, format!("{} is not there yet: the daemon has not run", state_dir.display()));
+        }
+        Seen::Hidden => return not_checked(NAME, state_dir),
     };
+    if matches!(Seen::of(dir), Seen::Hidden) {
+        return not_checked(NAME, dir);
+    }
     if let Err(check) = permissions(dir, state.uid(), state.gid()) {
         return *check;
     }
@@ -45,7 +53,27 @@ async fn examine(dir: &Path, config: &Config, environment: &BTreeMap<String, Str
             return Check::fail(NAME, found, advice);
         }
     }
-    Check::ok(NAME, format!("the service can write {}", dir.display()))
+    if let Some(check) = of_others(dir, state.uid()) {
+        return check;
+    }
+    Check::ok(NAME, format!("the service can write {}, and no others can", dir.display()))
+}
+
+/// A backup that others can change brings back what they want.
+fn of_others(dir: &Path, daemon: u32) -> Option<Check> {
+    let metadata = fs::metadata(dir).ok()?;
+    if let Some(check) = changeable(NAME, dir, &metadata, Some(daemon)) {
+        return Some(check);
+    }
+    let Ok(entries) = fs::read_dir(dir) else { return Some(not_checked(NAME, dir)) };
+    let backups = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut backups: Vec<_> =
+        backups.filter(|path| path.extension().is_some_and(|extension| extension == "db")).collect();
+    backups.sort();
+    backups.iter().find_map(|path| match Seen::of_name(path) {
+        Seen::There(metadata) if metadata.is_file() => changeable(NAME, path, &metadata, Some(daemon)),
+        _ => None,
+    })
 }
 
 /// Whether one of the paths, separated by spaces, has the folder in it.

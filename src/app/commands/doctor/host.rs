@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeSet,
     fs::{self, Metadata},
-    io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -11,7 +10,13 @@ use std::{
 use chrono::{DateTime, Utc};
 use rustix::fs::StatVfsMountFlags;
 
-use super::report::Check;
+use super::{
+    ownership::{
+        Hidden, OTHERS_WRITE, Seen, changeable, foreign_owner, lets_others_replace, not_checked, open_folder,
+        open_group,
+    },
+    report::Check,
+};
 use crate::{
     adapters::{
         config::{Config, Problems, Severity, conf_d, hook_that_cannot_start},
@@ -22,11 +27,12 @@ use crate::{
     domain::{api::credential_source::CredentialSource, calendar::zone::Release},
 };
 
-/// Mode bits: others may read, others may write, sticky folder.
+/// Mode bits: others may read, others may enter a folder.
 const OTHERS_READ: u32 = 0o004;
-const OTHERS_WRITE: u32 = 0o002;
 const OTHERS_ENTER: u32 = 0o001;
-const STICKY: u32 = 0o1000;
+
+/// Codes of files of the configuration that are there and cannot be read.
+const UNREAD: [&str; 5] = ["unreadable", "not-a-file", "not-a-folder", "too-slow", "too-large"];
 
 const MIB: u64 = 1024 * 1024;
 /// A year of ten bakes a night takes a few MiB; other data may fill the disk.
@@ -60,36 +66,43 @@ pub(super) fn configuration(path: &Path, config: &Config, problems: &Problems) -
     }
 }
 
+/// The first file of the configuration that could not be read, if there is one: what the values in it are, nobody knows.
+pub(super) fn unread_file(problems: &Problems) -> Option<Check> {
+    let problem = problems.0.iter().find(|problem| UNREAD.contains(&problem.code))?;
+    let advice = match &problem.hint {
+        _ if problem.code == "unreadable" => {
+            "run as root, or as the daemon's user, who must be able to read it".to_owned()
+        }
+        hint => hint.clone().unwrap_or_default(),
+    };
+    Some(Check::fail("configuration", problem.to_string(), advice))
+}
+
 /// Write access to the configuration allows stopping any instance; the daemon must be able to read it.
 pub(super) fn config_permissions(config: &Config) -> Check {
     let name = "configuration permissions";
     if config.files.is_empty() {
         return Check::skip(name, "no file could be read; what follows is by the defaults");
     }
+    let mut hidden = Hidden::default();
     // The state directory belongs to the daemon's user.
-    let daemon = fs::metadata(&config.daemon.state_dir).ok().map(|state| (state.uid(), state.gid()));
+    let daemon = hidden.see(&config.daemon.state_dir).map(|state| (state.uid(), state.gid()));
+    let user = daemon.map(|(uid, _)| uid);
     // Also one without files: whoever can add one configures the daemon.
     if let Some(more) = config.files.first().map(|file| conf_d(file))
-        && let Some(metadata) = fs::metadata(&more).ok().filter(Metadata::is_dir)
-        && let Some(check) =
-            open_folder(name, &more).or_else(|| foreign_owner(name, &more, &metadata, daemon.map(|(uid, _)| uid)))
+        && let Some(metadata) = hidden.see(&more).filter(Metadata::is_dir)
+        && let Some(check) = changeable(name, &more, &metadata, user)
     {
         return check;
     }
     for file in &config.files {
-        let Ok(metadata) = fs::metadata(file) else { continue };
+        let Some(metadata) = hidden.see(file) else { continue };
         let folder = match file.parent() {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
         };
-        if metadata.mode() & OTHERS_WRITE != 0 {
-            let found = format!("everybody can write {}", file.display());
-            return Check::fail(name, found, format!("chmod o-w {}", file.display()));
-        }
-        if let Some(check) = foreign_owner(name, file, &metadata, daemon.map(|(uid, _)| uid)) {
-            return check;
-        }
-        if let Some(check) = open_folder(name, folder) {
+        let of_folder = hidden.see(folder).and_then(|metadata| changeable(name, folder, &metadata, user));
+        if let Some(check) = changeable(name, file, &metadata, user).or(of_folder) {
             return check;
         }
         if let Some((uid, gid)) = daemon
@@ -107,19 +120,7 @@ pub(super) fn config_permissions(config: &Config) -> Check {
             return Check::warn(name, found, format!("chmod 0644 {}", file.display()));
         }
     }
-    Check::ok(name, "the daemon can read it, and not everybody can write it")
-}
-
-/// Whether everybody can put another file in the place of one in this folder.
-fn lets_others_replace(folder: &Metadata) -> bool {
-    folder.mode() & OTHERS_WRITE != 0 && folder.mode() & STICKY == 0
-}
-
-/// A failure if everybody can replace files of a folder.
-fn open_folder(name: &str, folder: &Path) -> Option<Check> {
-    fs::metadata(folder).ok().filter(lets_others_replace)?;
-    let found = format!("everybody can replace files of {}", folder.display());
-    Some(Check::fail(name, found, format!("chmod o-w {}", folder.display())))
+    hidden.or(Check::ok(name, "the daemon can read it, and no others can write it"))
 }
 
 /// A control socket that everybody can use, or replace: whoever can write to it stops instances. Nothing otherwise.
@@ -133,22 +134,14 @@ pub(super) fn control_socket(config: &Config) -> Option<Check> {
     open_folder(name, socket.parent()?)
 }
 
-/// A warning if neither root, the daemon's user nor this one owns a file: its owner can change it at any time.
-fn foreign_owner(name: &str, file: &Path, metadata: &Metadata, daemon: Option<u32>) -> Option<Check> {
-    let me = rustix::process::geteuid().as_raw();
-    if [Some(0), daemon, Some(me)].contains(&Some(metadata.uid())) {
-        return None;
-    }
-    let found = format!("{} belongs to {}, who can change it", file.display(), who::person(metadata.uid()));
-    Some(Check::warn(name, found, format!("chown root: {}", file.display())))
-}
-
 /// The history belongs to the daemon's user, and nobody else can replace its files. `daemon` is the user of the running
 /// daemon.
 pub(super) fn state_permissions(state_dir: &Path, daemon: Option<u32>) -> Check {
     let name = "state directory";
-    let Ok(metadata) = fs::metadata(state_dir) else {
-        return Check::skip(name, format!("{} is not there yet, or cannot be examined", state_dir.display()));
+    let metadata = match Seen::of(state_dir) {
+        Seen::There(metadata) => metadata,
+        Seen::Missing => return Check::skip(name, format!("{} is not there yet", state_dir.display())),
+        Seen::Hidden => return not_checked(name, state_dir),
     };
     if metadata.mode() & OTHERS_WRITE != 0 {
         let found = format!("everybody can replace the files in {}", state_dir.display());
@@ -160,14 +153,48 @@ pub(super) fn state_permissions(state_dir: &Path, daemon: Option<u32>) -> Check 
         let found = format!("{} belongs to {found}, and the daemon runs as {user}", state_dir.display());
         return Check::warn(name, found, format!("chown -R {daemon}: {}", state_dir.display()));
     }
-    for file in [DATABASE_FILE, "lock"].map(|file| state_dir.join(file)) {
-        let Ok(metadata) = fs::symlink_metadata(&file) else { continue };
-        if metadata.uid() != owner {
-            let found = format!("{} belongs to {}", file.display(), who::person(metadata.uid()));
-            return Check::warn(name, found, format!("chown --reference={} {}", state_dir.display(), file.display()));
-        }
+    if let Some(check) = open_group(name, state_dir, &metadata, Some(owner)) {
+        return check;
     }
-    Check::ok(name, format!("{} and its files belong to {}", state_dir.display(), who::person(owner)))
+    let Ok(entries) = fs::read_dir(state_dir) else { return not_checked(name, state_dir) };
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.sort();
+    if let Some(check) = files.iter().find_map(|file| state_file(name, state_dir, file, owner)) {
+        return check;
+    }
+    let link = fs::read_link(state_dir).map(|target| format!(", a link to {},", target.display())).unwrap_or_default();
+    Check::ok(name, format!("{}{link} and its files belong to {}", state_dir.display(), who::person(owner)))
+}
+
+/// What is wrong with a file of the history: the database, what belongs to it, and its copies.
+fn state_file(name: &str, state_dir: &Path, file: &Path, owner: u32) -> Option<Check> {
+    let base = file.file_name()?.to_str()?;
+    let is_index = base.ends_with("-shm");
+    if base != "lock" && !base.starts_with(DATABASE_FILE) {
+        return None;
+    }
+    let Seen::There(metadata) = Seen::of_name(file) else { return None };
+    let shown = file.display();
+    if metadata.is_symlink() {
+        let target = fs::read_link(file).map(|target| target.display().to_string()).unwrap_or_default();
+        let found = format!("{shown} is a symbolic link to {target}, which the daemon does not follow");
+        let advice =
+            format!("stop the daemon and put the file itself there, or let {} be the link", state_dir.display());
+        return Some(Check::fail(name, found, advice));
+    }
+    if !metadata.is_file() {
+        let found = format!("{shown} is no regular file");
+        return Some(Check::fail(name, found, format!("stop the daemon and put {shown} aside")));
+    }
+    if metadata.uid() != owner {
+        let found = format!("{shown} belongs to {}", who::person(metadata.uid()));
+        return Some(Check::warn(name, found, format!("chown --reference={} {shown}", state_dir.display())));
+    }
+    if metadata.mode() & OTHERS_WRITE != 0 {
+        return Some(Check::fail(name, format!("everybody can write {shown}"), format!("chmod o-w {shown}")));
+    }
+    // Members of the group who read need the index of the log.
+    if is_index { None } else { open_group(name, file, &metadata, Some(owner)) }
 }
 
 /// Hooks that the service can start, and that others cannot change.
@@ -181,6 +208,7 @@ pub(super) fn hooks(config: &Config) -> Check {
 
 /// Hooks run with the rights of the daemon: others must not be able to change their programs and scripts.
 fn hook_permissions(name: &'static str, config: &Config) -> Check {
+    let mut hidden = Hidden::default();
     let daemon = fs::metadata(&config.daemon.state_dir).ok().map(|state| state.uid());
     let commands = config.schedules.iter().flat_map(|schedule| schedule.settings.hooks.commands());
     let files: BTreeSet<&Path> =
@@ -188,7 +216,7 @@ fn hook_permissions(name: &'static str, config: &Config) -> Check {
     let mut seen = 0;
     for file in files {
         // An argument need not be a file.
-        let Ok(metadata) = fs::metadata(file) else { continue };
+        let Some(metadata) = hidden.see(file) else { continue };
         if !metadata.is_file() {
             continue;
         }
@@ -197,27 +225,28 @@ fn hook_permissions(name: &'static str, config: &Config) -> Check {
             let found = format!("everybody can change {}, which the daemon runs", file.display());
             return Check::fail(name, found, format!("chmod o-w {}", file.display()));
         }
-        if let Some(check) = foreign_owner(name, file, &metadata, daemon) {
+        if let Some(check) = changeable(name, file, &metadata, daemon) {
             return check;
         }
         // Whoever can rename a folder above it can put another program in its place, also where a link leads.
         let target = fs::canonicalize(file).ok();
         let above = file.ancestors().skip(1).chain(target.iter().flat_map(|target| target.ancestors().skip(1)));
         for folder in above {
-            let Ok(metadata) = fs::metadata(folder) else { continue };
+            let Some(metadata) = hidden.see(folder) else { continue };
             if lets_others_replace(&metadata) {
                 let found = format!("everybody can replace {}, which the daemon runs", file.display());
                 return Check::fail(name, found, format!("chmod o-w {}", folder.display()));
             }
-            if let Some(check) = foreign_owner(name, folder, &metadata, daemon) {
+            let of_others = foreign_owner(name, folder, &metadata, daemon);
+            if let Some(check) = of_others.or_else(|| open_group(name, folder, &metadata, daemon)) {
                 return check;
             }
         }
     }
     if seen == 0 {
-        return Check::skip(name, "no schedule runs a program of this host");
+        return hidden.or(Check::skip(name, "no schedule runs a program of this host"));
     }
-    Check::ok(name, format!("{seen} programs and scripts, which others cannot change"))
+    hidden.or(Check::ok(name, format!("{seen} programs and scripts, which others cannot change")))
 }
 
 pub(super) fn readable_by(file: &Metadata, uid: u32, gid: u32) -> bool {
@@ -283,15 +312,15 @@ pub(super) fn credential_permissions(context: &Context<'_>, config: &Config) -> 
         return Check::fail(name, found, format!("install -m 0400 FILE {}", missing.display()));
     }
     let mut closed = Vec::new();
+    let mut hidden = Hidden::default();
+    let daemon = fs::metadata(&config.daemon.state_dir).ok().map(|state| state.uid());
     for file in files {
-        let metadata = match fs::metadata(&file) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => {
-                let advice = "run as root, or as the daemon's user";
-                return Check::warn(name, format!("{} cannot be examined: {error}", file.display()), advice);
-            }
-        };
+        let Some(metadata) = hidden.see(&file) else { continue };
+        // An empty one, such as the null device, switches a source off.
+        if !metadata.is_file() && file != Path::new("/dev/null") {
+            let found = format!("{} is no regular file, and is not read", file.display());
+            return Check::fail(name, found, "put the key into a file");
+        }
         let open =
             [(OTHERS_WRITE, "write"), (OTHERS_READ, "read")].into_iter().find(|(bit, _)| metadata.mode() & bit != 0);
         if let Some((_, what)) = open
@@ -308,17 +337,24 @@ pub(super) fn credential_permissions(context: &Context<'_>, config: &Config) -> 
         if let Some(check) = file.parent().and_then(|folder| open_folder(name, folder)) {
             return check;
         }
+        let of_others = foreign_owner(name, &file, &metadata, daemon);
+        if let Some(check) = of_others.or_else(|| open_group(name, &file, &metadata, daemon)) {
+            return check;
+        }
         closed.push(file.display().to_string());
     }
     if closed.is_empty() {
-        Check::skip(name, "there are none")
+        hidden.or(Check::skip(name, "there are none"))
     } else {
-        Check::ok(name, format!("not open to others: {}", closed.join(", ")))
+        hidden.or(Check::ok(name, format!("not open to others: {}", closed.join(", "))))
     }
 }
 
 pub(super) fn disk(state_dir: &Path) -> Check {
     let name = "disk";
+    if matches!(Seen::of(state_dir), Seen::Hidden) {
+        return not_checked(name, state_dir);
+    }
     // Before the first run there is no state directory; it will be on the file system of its parent.
     let Some(folder) = state_dir.ancestors().find(|folder| folder.is_dir()) else {
         return Check::fail(name, format!("there is no folder above {}", state_dir.display()), "check state_dir");
@@ -420,6 +456,47 @@ mod tests {
         mode(&more, 0o777);
         assert!(config_permissions(&config).found.contains("conf.d"), "without a file in it");
         drop(listener);
+    }
+
+    #[test]
+    fn files_of_the_history_that_are_links_or_open_are_found() {
+        let place = tempfile::tempdir().unwrap();
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let state = place.path().join("state");
+        fs::create_dir(&state).unwrap();
+        mode(&state, 0o750);
+        let (database, log) = (state.join(DATABASE_FILE), state.join("imagebaked.db-wal"));
+        fs::write(&database, "x").unwrap();
+        fs::write(&log, "x").unwrap();
+        mode(&database, 0o640);
+        let found = |path: &Path| {
+            let check = state_permissions(path, None);
+            (check.result, check.found)
+        };
+        mode(&log, 0o640);
+        assert_eq!(found(&state).0, CheckStatus::Ok, "{:?}", found(&state));
+        let link = place.path().join("link");
+        std::os::unix::fs::symlink(&state, &link).unwrap();
+        assert!(found(&link).1.contains(&format!("a link to {},", state.display())), "{:?}", found(&link));
+        mode(&log, 0o646);
+        assert!(found(&state).1.contains("everybody can write") && found(&state).1.contains("-wal"));
+        mode(&log, 0o640);
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&log, None, Some(471_147)).unwrap();
+            mode(&log, 0o660);
+            let (result, text) = found(&state);
+            assert!(result == CheckStatus::Warn && text.contains("the group 471147 can write"), "{text}");
+            std::os::unix::fs::chown(&log, Some(471_147), None).unwrap();
+            assert!(found(&state).1.contains("belongs to uid 471147"), "{:?}", found(&state));
+        }
+        fs::remove_file(&log).unwrap();
+        fs::rename(&database, place.path().join("elsewhere.db")).unwrap();
+        std::os::unix::fs::symlink(place.path().join("elsewhere.db"), &database).unwrap();
+        let (result, text) = found(&state);
+        assert!(
+            result == CheckStatus::Fail && text.contains("is a symbolic link to") && text.contains("elsewhere.db"),
+            "{text}"
+        );
     }
 
     #[test]

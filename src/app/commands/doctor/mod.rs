@@ -22,6 +22,7 @@ mod backups;
 mod cloud;
 mod host;
 mod network;
+mod ownership;
 mod permissions;
 mod report;
 mod service;
@@ -32,6 +33,10 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
         return Err(Failure::new(Exit::Usage, problems.render(context.color_of_stderr())));
     };
     let mut report = DoctorReport::new(!context.json, context.color);
+    if let Some(check) = host::unread_file(&problems) {
+        report.add(check);
+        return without_configuration(context, report).await;
+    }
     report.add(host::configuration(context.config_path, &config, &problems));
     report.add(host::config_permissions(&config));
     report.add(host::credential_permissions(context, &config));
@@ -60,12 +65,26 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     }
 
     report.finish();
-    let failures = report.count(CheckStatus::Fail);
-    let exit = match (whole, failures) {
+    let exit = match (whole, report.count(CheckStatus::Fail)) {
         (false, _) => Exit::Usage,
         (true, 0) => Exit::Done,
         (true, _) => Exit::Unhealthy,
     };
+    Ok(summed_up(context, report, exit))
+}
+
+/// A file of the configuration could not be read: only what does not depend on it is checked, and nothing by defaults.
+async fn without_configuration(context: &Context<'_>, mut report: DoctorReport) -> Result {
+    let found = "not checked: files, credentials, history, daemon, permissions, instances and images depend on the configuration";
+    report.add(Check::skip("everything else", found));
+    report.add(host::time_zones(&zone::release(), SystemClock.now()));
+    report.add(service::unit(&context.environment).await);
+    Ok(summed_up(context, report, Exit::Usage))
+}
+
+fn summed_up(context: &Context<'_>, mut report: DoctorReport, exit: Exit) -> CommandOutput {
+    report.flush();
+    let failures = report.count(CheckStatus::Fail);
     let text = if context.json {
         format!("{}\n", json!({ "checks": report.checks, "ok": failures == 0 }))
     } else {
@@ -77,5 +96,5 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
             report.count(CheckStatus::Skip)
         )
     };
-    Ok(CommandOutput { text, exit })
+    CommandOutput { text, exit }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     io::{self, Read as _},
     path::Path,
     process::{Command, Stdio},
@@ -12,11 +11,12 @@ use std::{
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-use super::report::Check;
+use super::{ownership::not_checked, report::Check};
 use crate::{
     adapters::{
         config::Config,
         control::{ControlError, Reply, Request, client, liveness::Silence, who},
+        files::open_regular,
         store::{DATABASE_FILE, Reader, StoreError},
     },
     domain::{calendar::zone::Zone, error::chain, health::Verdict, time::show},
@@ -33,8 +33,13 @@ pub(super) const UNIT: &str = "imagebaked";
 pub(super) async fn database(state_dir: &Path) -> Check {
     let name = "database";
     let path = state_dir.join(DATABASE_FILE);
-    let size = match File::open(&path).and_then(|file| file.metadata()) {
+    let size = match open_regular(&path).and_then(|file| file.metadata()) {
         Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return not_checked(name, &path),
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory) => {
+            let found = format!("{} is no database: {error}", path.display());
+            return Check::fail(name, found, format!("stop the daemon and put {} aside", path.display()));
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Check::ok(name, format!("none yet at {}: it is made when the daemon first runs", path.display()));
         }
