@@ -224,3 +224,11 @@ pub struct ImageRow {
     /// Whether its deletion counts for the brake; only for marked images.
     pub mark: MarkKind,
 }
+
+impl ImageRow {
+    /// Since when it has been good, which is the start of its age: when it was first seen AVAILABLE. An adopted image is as old
+    /// as its slot, whenever it was adopted.
+    pub fn good_at(&self) -> DateTime<Utc> {
+        if self.bake.is_none() { self.image.slot } else { self.image.available_at }
+    }
+}

@@ -169,8 +169,8 @@ layer! {
         regions: Vec<String> = Custom(regions, || Kind::Set { of: Kind::Text(REGION).into(), min: 0 }),
         /// Pauses the schedule: its slots are recorded as skipped. Default `false`.
         paused: bool = Bool,
-        /// Maximum age of the newest good image of a line; an older one is a problem. Failed and missed slots are
-        /// reported in any case. `"never"` removes the value of `[defaults]` or a profile. Default `"never"`.
+        /// Maximum age of the newest good image of a line since it became AVAILABLE; an older one is a problem. Failed and
+        /// missed slots are reported in any case. `"never"` removes the value of `[defaults]` or a profile. Default `"never"`.
         max_image_age: Option<Duration> = PeriodOrNever(SECOND),
     }
 }

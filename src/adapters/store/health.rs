@@ -27,7 +27,6 @@ SELECT * FROM (
            ",
     good_at!("good"),
     " AS good_at,
-           min(good.slot, good.available_at) AS made,
            (SELECT first_slot FROM bakes INDEXED BY bakes_lost
             WHERE line_id = line.value ->> 'id' AND ",
     lost!(),
@@ -93,7 +92,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn line_facts(&self, lines: &[Line]) -> Result<HashMap<LineId, Facts>, StoreError> {
-        type Columns = (String, Option<i64>, Option<i64>, Option<i64>);
+        type Columns = (String, Option<i64>, Option<i64>);
         let asked: Vec<_> =
             lines.iter().map(|line| json!({ "id": line.id, "always": line.max_image_age.is_some() })).collect();
         // One transaction reads one state: an image that is made in between would belong to a line without a good one.
@@ -106,9 +105,9 @@ impl Reader {
             .map_err(failed("read what lines have lost"))?;
         let mut all: HashMap<LineId, Facts> = HashMap::with_capacity(rows.len());
         let (mut with_losses, mut without_image) = (Vec::new(), Vec::new());
-        for (line, good_at, made, first_lost) in rows {
+        for (line, good_at, first_lost) in rows {
             let line = LineId::from(line);
-            let good = good_at.zip(made).map(|(at, made)| Good { at: instant(at), made: instant(made) });
+            let good = good_at.map(|at| Good { at: instant(at) });
             if let Some(first) = first_lost {
                 with_losses.push((line.clone(), good_at.unwrap_or(i64::MIN), instant(first)));
             }

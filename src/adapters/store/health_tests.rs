@@ -227,7 +227,7 @@ async fn an_adopted_image_is_as_old_as_its_slot_and_a_range_counts_whole() {
         .unwrap();
     let facts = store.reader().line_facts(&[line("golden")]).await.unwrap();
     let facts = &facts[&LineId::from("golden")];
-    assert_eq!(facts.good, Some(Good { at: minute(100), made: minute(100) }));
+    assert_eq!(facts.good, Some(Good { at: minute(100) }));
     let lost = facts.lost.as_ref().unwrap();
     assert_eq!((lost.slots, lost.first, lost.more, lost.only_missed), (49, minute(30), false, false));
     assert_eq!((lost.last.slot, lost.last.code), (minute(610), Some(ReasonCode::Overlap)));

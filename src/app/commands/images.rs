@@ -215,7 +215,7 @@ fn listed(context: &Context<'_>, images: &[ImageRow], replicas: &Replicas, zones
             image.image_id.to_string(),
             image.name.clone(),
             zones.show(image.slot, &row.schedule_id),
-            relative(image.slot, now),
+            relative(row.good_at(), now),
             row.bake.map_or_else(|| NONE.to_owned(), |bake| bake.to_string()),
             notes(row, replicas_of(row, replicas), now).join(", "),
         ]);

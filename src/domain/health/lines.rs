@@ -82,10 +82,8 @@ impl Facts {
 /// The last good image of a line: the one with the highest version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Good {
-    /// When it was first seen AVAILABLE. Slots before this are covered by it.
+    /// When it was first seen AVAILABLE, the start of its age. Slots before this are covered by it.
     pub at: DateTime<Utc>,
-    /// Start of its age.
-    pub made: DateTime<Utc>,
 }
 
 /// Slots without a good image.
@@ -236,7 +234,7 @@ fn not_verified(line: &Line, newest: &Unverified, all: &[Unverified], severity: 
 /// The operator's bound. A line without an image is as old as its schedule.
 fn too_old(line: &Line, facts: &Facts, now: DateTime<Utc>) -> Option<Problem> {
     let allowed = line.max_image_age?;
-    let since = facts.good.map_or(line.known_since, |good| good.made);
+    let since = facts.good.map_or(line.known_since, |good| good.at);
     let age = (now - since).to_std().unwrap_or_default();
     if age <= allowed {
         return None;

@@ -33,7 +33,7 @@ fn lost(slots: u64, first: DateTime<Utc>, slot: DateTime<Utc>, state: &str, code
 }
 
 fn good(at: DateTime<Utc>) -> Good {
-    Good { at, made: at }
+    Good { at }
 }
 
 fn report(line: &Line, facts: &Facts, now: DateTime<Utc>) -> Vec<String> {
