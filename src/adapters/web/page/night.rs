@@ -7,12 +7,15 @@ mod lanes;
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use maud::{Markup, html};
 
-use self::axis::{Axis, HEAD, WIDTH, n};
+use self::axis::{Axis, HEAD, NAMES, WIDTH, n};
 use super::frame::Frame;
 use crate::domain::{
     page::night::{Drawing, Night},
     time::{night::NightName, show_minute},
 };
+
+/// Width of what is shown before now on a phone, with the names of lanes.
+const BEFORE_NOW: f64 = 200.0;
 
 /// Both nights, each under its heading.
 pub(super) fn nights(frame: &Frame, nights: &[Night; 2]) -> Markup {
@@ -74,14 +77,35 @@ fn drawing(frame: &Frame, night: &Night) -> Markup {
         show_minute(night.to, night.zone)
     );
     html! {
-        svg.night role="group" aria-label=(label) width=(WIDTH) height=(n(height)) viewBox={ "0 0 " (WIDTH) " " (n(height)) } {
-            @for (n, hour) in axis.hours().into_iter().enumerate() { (self::hour(&axis, hour, height, n == 0)) }
-            @match &night.drawing {
-                Drawing::Nothing => {}
-                Drawing::Lanes { lanes, beside } => (lanes::draw(frame, &axis, lanes, beside)),
-                Drawing::Columns(columns) => (columns::draw(frame, &axis, columns)),
+        div.timeline {
+            @if axis.has(frame.now) { (start(axis.x(frame.now))) }
+            svg.night.names viewBox={ "0 0 " (NAMES) " " (n(height)) } {
+                @match &night.drawing {
+                    Drawing::Nothing => {}
+                    Drawing::Lanes { lanes, beside } => (lanes::names(lanes, beside)),
+                    Drawing::Columns(columns) => (columns::names(columns)),
+                }
             }
-            @if axis.has(frame.now) { (now(axis.x(frame.now), height)) }
+            svg.night.hours role="group" aria-label=(label) viewBox={ (NAMES) " 0 " (WIDTH - NAMES) " " (n(height)) } {
+                @for (n, hour) in axis.hours().into_iter().enumerate() { (self::hour(&axis, hour, height, n == 0)) }
+                @match &night.drawing {
+                    Drawing::Nothing => {}
+                    Drawing::Lanes { lanes, beside } => (lanes::draw(frame, &axis, lanes, beside)),
+                    Drawing::Columns(columns) => (columns::draw(frame, &axis, columns)),
+                }
+                @if axis.has(frame.now) { (now(axis.x(frame.now), height)) }
+            }
+        }
+    }
+}
+
+/// Where a drawing that scrolls is shown first: now, and some of what was before. Its width is that of a picture, because the
+/// page allows no styles of its own; older browsers begin at the left.
+fn start(x: f64) -> Markup {
+    html! {
+        div.start aria-hidden="true" {
+            svg width=(n((x - BEFORE_NOW).max(0.0))) height="1" {}
+            svg.first width="1" height="1" {}
         }
     }
 }

@@ -7,8 +7,10 @@ use crate::domain::page::night::Night;
 
 /// Width of the drawing; it scrolls where there is less room.
 pub(super) const WIDTH: f64 = 1120.0;
-/// Width of the names of lanes.
-pub(super) const NAMES: f64 = 84.0;
+/// Width of the names of lanes, which stay in sight where the drawing scrolls.
+pub(super) const NAMES: f64 = 64.0;
+/// Where the axis begins: the label of its first hour has room after the names.
+const BEGIN: f64 = NAMES + 20.0;
 /// Room for half an hour's label after the axis.
 pub(super) const RIGHT: f64 = 24.0;
 /// Height of the head with the hours.
@@ -25,7 +27,7 @@ impl Axis<'_> {
     pub(super) fn x(&self, at: DateTime<Utc>) -> f64 {
         let whole = seconds(self.night.to - self.night.from).max(1.0);
         let part = seconds(at - self.night.from) / whole;
-        NAMES + part.clamp(0.0, 1.0) * (WIDTH - NAMES - RIGHT)
+        BEGIN + part.clamp(0.0, 1.0) * (WIDTH - BEGIN - RIGHT)
     }
 
     pub(super) fn has(&self, at: DateTime<Utc>) -> bool {
@@ -35,7 +37,7 @@ impl Axis<'_> {
     /// Full hours with enough room for their labels.
     pub(super) fn hours(&self) -> Vec<DateTime<Utc>> {
         let hours = (self.night.to - self.night.from).num_hours().max(1);
-        let width = (WIDTH - NAMES - RIGHT) / f64::from(u16::try_from(hours).unwrap_or(u16::MAX));
+        let width = (WIDTH - BEGIN - RIGHT) / f64::from(u16::try_from(hours).unwrap_or(u16::MAX));
         let every = [1_u32, 2, 3, 4, 6, 12].into_iter().find(|n| width * f64::from(*n) >= HOUR_LABEL).unwrap_or(12);
         let at = |n: i64| self.night.from + TimeDelta::hours(n);
         let fits = |at: &DateTime<Utc>| at.with_timezone(&self.night.zone).hour().is_multiple_of(every);

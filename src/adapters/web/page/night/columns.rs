@@ -98,20 +98,36 @@ pub(super) fn height(columns: &Columns) -> f64 {
     HEAD + HIGH + LINE * whole(lines(columns).len()) + 10.0
 }
 
+/// Numbers of slots at the side, with their places.
+fn heights(columns: &Columns) -> impl Iterator<Item = (usize, f64)> {
+    let highest = columns.highest().max(1);
+    [(highest, HEAD), (highest / 2, HEAD + HIGH / 2.0)].into_iter().filter(|(count, _)| *count > 0)
+}
+
+/// The middle of a line of marks.
+fn middle_of(number: usize) -> f64 {
+    HEAD + HIGH + LINE * (whole(number) + 0.5) + 4.0
+}
+
+pub(super) fn names(columns: &Columns) -> Markup {
+    html! {
+        @for (count, y) in heights(columns) { text.lane x="0" y=(n(y + 4.0)) { (count) " slots" } }
+        @for (number, outcome) in lines(columns).into_iter().enumerate() {
+            text.lane x="0" y=(n(middle_of(number) + 4.0)) { (outcome.word()) }
+        }
+    }
+}
+
 pub(super) fn draw(frame: &Frame, axis: &Axis<'_>, columns: &Columns) -> Markup {
     let (bottom, highest) = (HEAD + HIGH, columns.highest().max(1));
     html! {
-        @for (count, y) in [(highest, HEAD), (highest / 2, HEAD + HIGH / 2.0)] {
-            @if count > 0 {
-                line.hour x1=(n(axis.x(axis.night.from))) x2=(n(axis.x(axis.night.to))) y1=(n(y)) y2=(n(y)) {}
-                text.lane x="0" y=(n(y + 4.0)) { (count) " slots" }
-            }
+        @for (_, y) in heights(columns) {
+            line.hour x1=(n(axis.x(axis.night.from))) x2=(n(axis.x(axis.night.to))) y1=(n(y)) y2=(n(y)) {}
         }
         @for one in &columns.columns { (column(frame, axis, one, columns.length, highest)) }
         line.base x1=(n(axis.x(axis.night.from))) x2=(n(axis.x(axis.night.to))) y1=(n(bottom)) y2=(n(bottom)) {}
         @for (number, outcome) in lines(columns).into_iter().enumerate() {
-            @let middle = bottom + LINE * (whole(number) + 0.5) + 4.0;
-            text.lane x="0" y=(n(middle + 4.0)) { (outcome.word()) }
+            @let middle = middle_of(number);
             @let with: Vec<&Column> = columns.columns.iter().filter(|column| lost(outcome, column) > 0).collect();
             @for group in grouped(with, CLOSE, |column| axis.x(column.from)) { (mark(frame, axis, &group, outcome, columns.length, middle)) }
         }

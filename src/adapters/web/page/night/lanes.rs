@@ -33,17 +33,22 @@ fn top(lane: usize) -> f64 {
     HEAD + LANE * whole(lane)
 }
 
+pub(super) fn names(lanes: &[Vec<Bar>], beside: &[Beside]) -> Markup {
+    html! {
+        @for number in 0..lanes.len() { text.lane x="0" y=(n(top(number) + 18.0)) { "builder " (number + 1) } }
+        @if !beside.is_empty() { text.lane x="0" y=(n(top(lanes.len()) + 18.0)) { "no builder" } }
+    }
+}
+
 pub(super) fn draw(frame: &Frame, axis: &Axis<'_>, lanes: &[Vec<Bar>], marks: &[Beside]) -> Markup {
     html! {
         @for (number, lane) in lanes.iter().enumerate() {
-            text.lane x="0" y=(n(top(number) + 18.0)) { "builder " (number + 1) }
             // Bars lie over the waits of others, and no flag stands in a bar.
             @for bar in lane { (wait(axis, bar, top(number))) }
             @for bar in lane { (self::bar(frame, axis, bar, top(number))) }
             @for bar in lane { (deadline(frame, axis, bar, lane, top(number))) }
         }
         @if !marks.is_empty() {
-            text.lane x="0" y=(n(top(lanes.len()) + 18.0)) { "no builder" }
             @for marks in grouped(marks, CLOSE, |mark| axis.x(mark.slot)) { (beside(frame, axis, &marks, top(lanes.len()))) }
         }
     }
