@@ -15,7 +15,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::time::rfc3339_seconds;
+use super::{ids::LineId, time::rfc3339_seconds};
 
 mod codes;
 pub mod late;
@@ -88,6 +88,9 @@ pub struct Problem {
     pub code: ProblemCode,
     /// What it is about.
     pub subject: Subject,
+    /// The line of its subject, if that is a bake or an image. The history does not keep it: each comparison finds it anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<LineId>,
     /// Start, RFC 3339 in UTC.
     pub since: String,
     /// One sentence: what is wrong, with the cloud's message if known.
@@ -218,7 +221,13 @@ impl Problem {
         message: String,
         command: Option<String>,
     ) -> Self {
-        Self { severity, code, subject, since: rfc3339_seconds(since), message, command }
+        Self { severity, code, subject, line: None, since: rfc3339_seconds(since), message, command }
+    }
+
+    /// The same about a bake or an image of this line.
+    #[must_use]
+    pub fn of_line(self, line: &LineId) -> Self {
+        Self { line: Some(line.clone()), ..self }
     }
 }
 

@@ -9,12 +9,18 @@ pub mod outcome;
 pub mod search;
 pub mod strip;
 
+use std::cmp::Reverse;
+
 use chrono::{DateTime, Utc};
 
 use self::{
     open::{Circumstances, OpenBake, PauseNote},
     order::Entry,
     strip::{Mark, strip},
+};
+use crate::domain::{
+    health::{Problem, ProblemCode, schedules::Findings},
+    schedule::Schedule,
 };
 
 pub use self::facts::{NewestGood, RowFacts, SlotRow};
@@ -24,6 +30,8 @@ pub use self::facts::{NewestGood, RowFacts, SlotRow};
 pub struct Row {
     /// The schedule with its place.
     pub entry: Entry,
+    /// Codes of the problems that concern it and that nobody has acknowledged: about itself first, then about all schedules.
+    pub problems: Vec<ProblemCode>,
     /// Its last slots, the oldest first.
     pub strip: Vec<Mark>,
     /// Number of its lines.
@@ -53,7 +61,7 @@ impl Row {
 
 /// The rows of these schedules, in this order.
 pub fn rows(order: &[Entry], facts: &RowFacts, about: Circumstances<'_>, now: DateTime<Utc>) -> Vec<Row> {
-    let open = about.open();
+    let (open, findings) = (about.open(), Findings::of(about.health));
     order
         .iter()
         .map(|entry| {
@@ -64,6 +72,7 @@ pub fn rows(order: &[Entry], facts: &RowFacts, about: Circumstances<'_>, now: Da
                 instances.iter().filter_map(|instance| facts.images.get(&schedule.line(instance))).collect();
             let pause = about.pause(schedule);
             Row {
+                problems: codes(&findings, schedule, pause.is_some()),
                 strip: strip(slots),
                 lines: instances.len(),
                 lines_with_image: images.len(),
@@ -76,6 +85,20 @@ pub fn rows(order: &[Entry], facts: &RowFacts, about: Circumstances<'_>, now: Da
             }
         })
         .collect()
+}
+
+/// The codes of these problems, each once.
+fn codes(findings: &Findings<'_>, schedule: &Schedule, is_paused: bool) -> Vec<ProblemCode> {
+    let mut of_itself: Vec<&Problem> = findings.of_schedule(schedule).collect();
+    of_itself.sort_by_key(|problem| (Reverse(problem.severity), problem.code));
+    let of_all = findings.of_all().filter(|_| !is_paused);
+    let mut codes = Vec::new();
+    for problem in of_itself.into_iter().chain(of_all) {
+        if !codes.contains(&problem.code) {
+            codes.push(problem.code);
+        }
+    }
+    codes
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     api::mode::Mode,
     clock::show::rfc3339_seconds,
-    health::{Health, Severity},
+    health::{Health, ProblemCode, Severity},
     pause::Pause,
 };
 
@@ -233,14 +233,21 @@ pub struct ScheduleRow {
     pub schedule: String,
     /// Its stable id.
     pub id: String,
-    /// The highest severity of the problems about it, its lines and its instances; acknowledged ones do not count.
+    /// The highest severity of the problems that concern it; acknowledged ones do not count.
     pub severity: Option<Severity>,
+    /// Codes of these problems: about itself, its lines, bakes, images and instances first, then about all schedules, which do
+    /// not concern a paused one.
+    #[serde(default)]
+    pub problems: Vec<ProblemCode>,
     /// Its last results, the oldest first; one per slot, the worst of all instances.
     pub results: Vec<SlotResult>,
     /// Number of its lines.
     pub lines: usize,
     /// Number of its lines that have a good image.
     pub lines_with_image: usize,
+    /// Number of its lines of which no slot has ended, and which have no image yet.
+    #[serde(default)]
+    pub no_image_yet: usize,
     /// The newest good image; of several lines, the oldest of their newest ones.
     pub image: Option<GoodImage>,
     /// Its next slot in UTC; `None` while it is paused.

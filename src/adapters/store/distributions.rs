@@ -20,7 +20,7 @@ use crate::{
         bake::BakeSettings,
         event::{Action, AuditLine, Event, EventSeverity, EventType},
         health::{Subject, SubjectKind, one_line},
-        ids::{BakeId, ImageId},
+        ids::{BakeId, ImageId, LineId},
         image::distribution::{LONGEST_WAIT, State},
     },
 };
@@ -85,7 +85,7 @@ pub(super) const REPLICA_REGIONS: &str = "SELECT DISTINCT region FROM distributi
 
 /// Bakes whose image could not be copied everywhere and is still there.
 pub(super) const FAILED_COPIES: &str = "
-SELECT b.id, b.schedule, b.schedule_id,
+SELECT b.id, b.schedule, b.schedule_id, b.line_id,
        json_group_array(json_object('region', d.region, 'reason', coalesce(d.reason, ''), 'at', coalesce(d.finished_at, 0))) AS copies
 FROM distributions d INDEXED BY distributions_failed CROSS JOIN bakes b ON b.id = d.bake_id
      CROSS JOIN images i ON i.image_id = d.image_id
@@ -167,6 +167,8 @@ pub struct FailedCopies {
     pub schedule: String,
     /// Its id.
     pub schedule_id: String,
+    /// The line of the image.
+    pub line: LineId,
     /// The copies, at least one.
     pub copies: Vec<FailedCopy>,
 }
@@ -218,7 +220,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn failed_copies(&self, limit: u32) -> Result<Vec<FailedCopies>, StoreError> {
-        type Columns = (i64, String, String, String);
+        type Columns = (i64, String, String, String, String);
         let rows: Vec<Columns> = sqlx::query_as(FAILED_COPIES)
             .bind(limit)
             .fetch_all(&self.pool)
@@ -226,10 +228,11 @@ impl Reader {
             .map_err(failed("read which copies failed"))?;
         Ok(rows
             .into_iter()
-            .map(|(bake, schedule, schedule_id, copies)| FailedCopies {
+            .map(|(bake, schedule, schedule_id, line, copies)| FailedCopies {
                 bake: BakeId(bake),
                 schedule,
                 schedule_id,
+                line: line.into(),
                 copies: serde_json::from_str(&copies).unwrap_or_default(),
             })
             .collect())

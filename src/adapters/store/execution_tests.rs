@@ -420,7 +420,7 @@ async fn checks_and_health(store: &Store) {
     assert!(!store.reader().newest_images_after("a", 9).await.unwrap().is_empty());
     let asked = [line, "no-such-line".into()];
     let without = store.reader().lines_without_image(&asked).await.unwrap();
-    assert_eq!(without.into_iter().collect::<Vec<_>>(), ["no-such-line".into()]);
+    assert_eq!(without, [("no-such-line".into(), false)].into());
     assert!(store.reader().usual_duration(&"golden".into()).await.unwrap().is_some());
     assert!(!store.reader().instance_words().await.unwrap().is_empty());
     let newest_bake = store.reader().newest_bake().await.unwrap().unwrap();
@@ -439,6 +439,8 @@ async fn checks_and_health(store: &Store) {
     let facts = store.reader().line_facts(&lines(&["golden", "vetoed"])).await.unwrap();
     let vetoed = &facts[&LineId::from("vetoed")];
     assert!(vetoed.lost.is_some() && vetoed.none_good_since.is_some() && !vetoed.unverified.is_empty(), "{vetoed:?}");
+    let without = store.reader().lines_without_image(&["vetoed".into()]).await.unwrap();
+    assert_eq!(without, [("vetoed".into(), true)].into(), "it had slots, and an image");
 }
 
 async fn events_and_problems(store: &Store) {

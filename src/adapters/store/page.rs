@@ -1,13 +1,13 @@
 //! What the page reads: the newest images of lines, the bakes of a night, and deletions to come.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, Row as _, sqlite::SqliteRow};
 
 use super::{
     ImageRow, Reader, StoreError, failed,
-    fragments::{good_at, newest_good},
+    fragments::{good_at, lost, newest_good},
     images::GOING_IMAGES,
     instant,
 };
@@ -18,13 +18,20 @@ use crate::domain::{
         night::{Counted, Recorded, columns::COUNTED},
         views::NewestImage,
     },
-    schedule_rows::outcome::Outcome,
+    schedule_rows::{order::LinesWithoutImage, outcome::Outcome},
 };
 
-/// Those of some lines that have no good image.
+/// Those of some lines that have no good image; and whether a slot of theirs has ended without one, or brought one that is
+/// good no more. An image whose check is due is neither.
 pub(super) const LINES_WITHOUT_IMAGE: &str = concat!(
     "
-SELECT line.value FROM json_each(?1) AS line
+SELECT line.value,
+       EXISTS (SELECT 1 FROM bakes INDEXED BY bakes_lost WHERE line_id = line.value AND ",
+    lost!(),
+    ")
+       OR EXISTS (SELECT 1 FROM bakes b INDEXED BY bakes_good LEFT JOIN images i ON i.image_id = b.image_id
+                  WHERE b.line_id = line.value AND b.state = 'succeeded' AND i.verify IS NOT 'due') AS had_slot
+FROM json_each(?1) AS line
 WHERE ",
     newest_good!("line.value"),
     " IS NULL"
@@ -98,18 +105,18 @@ SELECT d.image_id, d.region, d.state, d.status, d.progress FROM json_each(?1) AS
 ORDER BY d.image_id, d.region";
 
 impl Reader {
-    /// Those of these lines that have no good image.
+    /// Those of these lines that have no good image, each with whether a slot of it has ended or it had an image.
     ///
     /// # Errors
     ///
     /// `StoreError` if the query fails.
-    pub async fn lines_without_image(&self, lines: &[LineId]) -> Result<HashSet<LineId>, StoreError> {
-        let lines: Vec<String> = sqlx::query_scalar(LINES_WITHOUT_IMAGE)
+    pub async fn lines_without_image(&self, lines: &[LineId]) -> Result<LinesWithoutImage, StoreError> {
+        let lines: Vec<(String, bool)> = sqlx::query_as(LINES_WITHOUT_IMAGE)
             .bind(json(lines)?)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read which lines have no good image"))?;
-        Ok(lines.into_iter().map(LineId::from).collect())
+        Ok(lines.into_iter().map(|(line, had_slot)| (LineId::from(line), had_slot)).collect())
     }
 
     /// The newest good image of each of these lines that has one.

@@ -77,6 +77,7 @@ impl Row {
             severity: Severity::parse(&self.severity)?,
             code: ProblemCode::parse(&self.code)?,
             subject: Subject::new(SubjectKind::parse(&self.subject_kind)?, self.subject_id),
+            line: None,
             since: self.since,
             message: self.message,
             command: self.command,

@@ -28,7 +28,7 @@ use crate::domain::{
     page::main_zone,
     schedule::Schedule,
     schedule_rows::{
-        order::{Entry, Rank},
+        order::Entry,
         search::{is_meant, nearest},
     },
     text::{LONGEST_TEXT, clean},
@@ -83,12 +83,7 @@ pub(super) async fn schedule(State(site): WebState, Path(name): Path<String>, ur
         let standing = site.standing().await?;
         let known = standing.order.iter().find(|entry| entry.schedule.id == schedule.id).cloned();
         // The order may be older than a reload.
-        let entry = known.unwrap_or_else(|| Entry {
-            schedule: Arc::clone(schedule),
-            rank: Rank::Good,
-            severity: None,
-            without_image: 0,
-        });
+        let entry = known.unwrap_or_else(|| Entry::unknown(Arc::clone(schedule)));
         let rows = site.rows(&standing, &[entry]).await?;
         let view = site.source.schedule(Arc::clone(schedule)).await?;
         let page = rows.first().map(|row| page::schedule::schedule(&frame, &view, row, &standing.status));

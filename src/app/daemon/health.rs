@@ -277,19 +277,20 @@ async fn scan_failed(reader: &Reader, now: DateTime<Utc>) -> Result<Option<Probl
 
 /// `None` if no region is left that its schedule still has.
 fn replica_failed(failed: FailedCopies, wanted: &[String]) -> Option<Problem> {
-    let FailedCopies { bake, schedule, mut copies, .. } = failed;
+    let FailedCopies { bake, schedule, line, mut copies, .. } = failed;
     copies.retain(|copy| wanted.contains(&copy.region));
     let since = copies.iter().map(FailedCopy::failed_at).min()?;
     let regions = copies.iter().map(|copy| copy.region.as_str()).collect::<Vec<_>>().join(", ");
     let reason = one_line(&copies.first()?.reason);
-    Some(Problem::new(
+    let problem = Problem::new(
         ProblemCode::ReplicaFailed,
         Severity::Warning,
         Subject::new(SubjectKind::Bake, bake.to_string()),
         since,
         format!("the image of bake {bake} of {schedule} was not copied to {regions}: {reason}"),
         Some(format!("imagebaked retry {bake} --stage distribute")),
-    ))
+    );
+    Some(problem.of_line(&line))
 }
 
 /// Lines of schedules that are in force and not paused. Also returns the number of those without an image.

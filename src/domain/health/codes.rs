@@ -135,6 +135,18 @@ impl ProblemCode {
         self.row().word
     }
 
+    /// Whether it is about the daemon alone: neither slots nor images of a schedule suffer.
+    pub fn is_of_daemon(self) -> bool {
+        matches!(
+            self,
+            Self::ConfigurationRefused
+                | Self::RestartRequired
+                | Self::HousekeepingStalled
+                | Self::BackupFailed
+                | Self::NotifyFailed
+        )
+    }
+
     /// The code with this word.
     pub fn parse(word: &str) -> Option<Self> {
         CODES.iter().find(|row| row.word == word).map(|row| row.code)

@@ -36,8 +36,8 @@ pub fn problem(image: &ImageInProgress, usual: Duration, now: DateTime<Utc>) -> 
         return None;
     }
     let minutes = |time: Duration| show_length(Duration::from_mins(time.as_secs().div_ceil(60)));
-    let ImageInProgress { bake, schedule, .. } = image;
-    Some(Problem::new(
+    let ImageInProgress { bake, schedule, line, .. } = image;
+    let problem = Problem::new(
         ProblemCode::ImageLate,
         Severity::Warning,
         Subject::new(SubjectKind::Bake, bake.to_string()),
@@ -48,7 +48,8 @@ pub fn problem(image: &ImageInProgress, usual: Duration, now: DateTime<Utc>) -> 
             minutes(usual)
         ),
         Some(format!("imagebaked show {bake}")),
-    ))
+    );
+    Some(problem.of_line(line))
 }
 
 #[cfg(test)]

@@ -201,7 +201,7 @@ fn stuck(line: &Line, lost: &Lost) -> Option<Problem> {
         return None;
     };
     let at = show_minute(*slot, line.zone);
-    Some(Problem::new(
+    let problem = Problem::new(
         ProblemCode::ImageStuck,
         Severity::Warning,
         Subject::new(SubjectKind::Image, image.as_str()),
@@ -211,7 +211,8 @@ fn stuck(line: &Line, lost: &Lost) -> Option<Problem> {
             line.schedule
         ),
         Some(format!("imagebaked show {bake}")),
-    ))
+    );
+    Some(problem.of_line(&line.id))
 }
 
 fn not_verified(line: &Line, newest: &Unverified, all: &[Unverified], severity: Severity) -> Problem {
@@ -229,6 +230,7 @@ fn not_verified(line: &Line, newest: &Unverified, all: &[Unverified], severity: 
         format!("the newest image of {}, v{version} ({image}), is vetoed{before}: {}", name_of(line), one_line(reason)),
         Some(format!("imagebaked unveto {image}")),
     )
+    .of_line(&line.id)
 }
 
 /// The operator's bound. A line without an image is as old as its schedule.

@@ -1,37 +1,86 @@
-//! The problems of a schedule: those about itself, its lines and its instances.
+//! The problems that concern a schedule: those about itself, its lines, their bakes and images, its instances, and those about
+//! all schedules.
 
 use std::collections::HashMap;
 
-use super::{Health, Severity, SubjectKind};
-use crate::domain::schedule::Schedule;
+use super::{Health, Problem, SubjectKind};
+use crate::domain::{ids::LineId, schedule::Schedule};
 
-/// Severities of the problems that nobody has acknowledged, by what they are about.
+/// What a problem is about, as far as schedules go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Concern<'a> {
+    /// One thing of a schedule.
+    One(SubjectKind, &'a str),
+    /// All schedules.
+    All,
+    /// The daemon alone.
+    None,
+}
+
+impl<'a> Concern<'a> {
+    fn of(problem: &'a Problem) -> Self {
+        let id = problem.subject.id.as_str();
+        match (problem.subject.kind, &problem.line) {
+            (kind @ (SubjectKind::Schedule | SubjectKind::Line | SubjectKind::Instance), _) => Self::One(kind, id),
+            (SubjectKind::Bake | SubjectKind::Image, Some(line)) => Self::One(SubjectKind::Line, line.as_str()),
+            // The id is LINE/CHANNEL.
+            (SubjectKind::Channel, _) => Self::One(SubjectKind::Line, id.rsplit_once('/').map_or(id, |(line, _)| line)),
+            _ if problem.code.is_of_daemon() => Self::None,
+            // A bake or an image of an unknown line, too: it may be of any schedule.
+            _ => Self::All,
+        }
+    }
+}
+
+/// The problems that nobody has acknowledged, by what they are about.
 #[derive(Debug)]
-pub struct Findings<'a>(HashMap<(SubjectKind, &'a str), Vec<Severity>>);
+pub struct Findings<'a> {
+    of_one: HashMap<(SubjectKind, &'a str), Vec<&'a Problem>>,
+    of_all: Vec<&'a Problem>,
+}
 
 impl<'a> Findings<'a> {
     /// Those of a health.
     pub fn of(health: &'a Health) -> Self {
-        let mut found: HashMap<_, Vec<_>> = HashMap::new();
+        let (mut of_one, mut of_all): (HashMap<_, Vec<_>>, _) = (HashMap::new(), Vec::new());
         for problem in health.problems() {
-            found.entry((problem.subject.kind, problem.subject.id.as_str())).or_default().push(problem.severity);
+            match Concern::of(problem) {
+                Concern::One(kind, id) => of_one.entry((kind, id)).or_default().push(problem),
+                Concern::All => of_all.push(problem),
+                Concern::None => {}
+            }
         }
-        Self(found)
+        Self { of_one, of_all }
     }
 
-    /// Severities of the problems of a schedule, in no order.
-    pub fn of_schedule(&self, schedule: &Schedule) -> Vec<Severity> {
-        // Most of ten thousand schedules have no problem, and mostly none has.
-        if self.0.is_empty() {
-            return Vec::new();
-        }
+    /// The problems about all schedules, the most severe first.
+    pub fn of_all(&self) -> impl Iterator<Item = &'a Problem> {
+        self.of_all.iter().copied()
+    }
+
+    /// The problems about a schedule, its lines or its instances, in no order.
+    pub fn of_schedule(&self, schedule: &Schedule) -> impl Iterator<Item = &'a Problem> {
         let mut found = Vec::new();
-        let mut add = |kind, id: &str| found.extend(self.0.get(&(kind, id)).into_iter().flatten());
-        add(SubjectKind::Schedule, schedule.id.as_str());
-        for instance in schedule.instances.as_slice() {
-            add(SubjectKind::Line, schedule.line(instance).as_str());
-            add(SubjectKind::Instance, instance.as_str());
+        // Most of ten thousand schedules have no problem, and mostly none has.
+        if !self.of_one.is_empty() {
+            let mut add = |kind, id: &str| found.extend(self.of_one.get(&(kind, id)).into_iter().flatten());
+            add(SubjectKind::Schedule, schedule.id.as_str());
+            // Two instances can share a line.
+            let mut lines: Vec<LineId> = Vec::new();
+            for instance in schedule.instances.as_slice() {
+                add(SubjectKind::Instance, instance.as_str());
+                lines.push(schedule.line(instance));
+            }
+            lines.sort_unstable();
+            lines.dedup();
+            for line in &lines {
+                add(SubjectKind::Line, line.as_str());
+            }
         }
-        found
+        found.into_iter()
     }
 }
+
+#[cfg(test)]
+#[path = "schedules_tests.rs"]
+mod tests;

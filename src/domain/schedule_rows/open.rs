@@ -1,7 +1,7 @@
 //! What a schedule does now: its open bake with what that waits for, or how it is paused.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt::{Display, Formatter, Result},
 };
 
@@ -58,6 +58,11 @@ impl<'a> Circumstances<'a> {
             });
         }
         open
+    }
+
+    /// Ids of the schedules that are paused, except in the file.
+    pub(super) fn paused_ids(&self) -> HashSet<&'a str> {
+        self.paused.iter().map(|pause| pause.schedule.as_str()).collect()
     }
 
     /// How a schedule is paused. The file's pause stands first: resuming the schedule does not end it.

@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::{
     health::{Health, Problem, ProblemCode, Subject, SubjectKind},
     schedule,
-    status::{Next, Running},
+    status::{Next, Paused, Running},
 };
 
 fn schedule(name: &str, instances: &[&str]) -> Arc<Schedule> {
@@ -60,7 +60,7 @@ fn what_needs_a_person_comes_first() {
         problem(Severity::Warning, SubjectKind::Line, "worse"),
         problem(Severity::Problem, SubjectKind::Instance, "ecd-10"),
     ]);
-    let without = HashSet::from(["new".into(), "farm/ecd-6".into(), "worse".into()]);
+    let without = HashMap::from([("new".into(), false), ("farm/ecd-6".into(), true), ("worse".into(), true)]);
     let (running, next) = ([running("at-work")], [next("due"), next("due-later"), next("due")]);
     let about = Circumstances { health: &health, running: &running, waiting: &[], late: &[], paused: &[], next: &next };
     let entries = order(&schedules, about, &without);
@@ -80,4 +80,56 @@ fn what_needs_a_person_comes_first() {
         ]
     );
     assert_eq!((entries[1].without_image, entries[1].severity), (1, Some(Severity::Warning)));
+    assert_eq!((entries[1].lost.as_slice(), entries[1].no_image_yet()), (&["farm/ecd-6".into()][..], 0));
+}
+
+/// Ranks and severities of these schedules, by name.
+fn ranked(
+    problems: Vec<Problem>,
+    without: &LinesWithoutImage,
+    paused: &[Paused],
+) -> Vec<(String, Rank, Option<Severity>)> {
+    let schedules = [schedule("golden", &["ecd-1"]), schedule("other", &["ecd-2"])];
+    let health = Health::of(problems);
+    let about = Circumstances { health: &health, running: &[], waiting: &[], late: &[], paused, next: &[] };
+    let entries = order(&schedules, about, without);
+    entries.into_iter().map(|entry| (entry.schedule.name.to_string(), entry.rank, entry.severity)).collect()
+}
+
+fn rejected() -> Problem {
+    let subject = Subject::only(SubjectKind::Credentials);
+    let (code, severity) = (ProblemCode::CredentialsRejected, Severity::Problem);
+    Problem::new(code, severity, subject, DateTime::UNIX_EPOCH, "rejected".to_owned(), None)
+}
+
+#[test]
+fn what_concerns_all_schedules_marks_all_but_paused_ones_below_those_with_a_problem_of_their_own() {
+    let own = problem(Severity::Warning, SubjectKind::Line, "other");
+    let pause = Paused {
+        schedule: "other".to_owned(),
+        since: "2027-03-01T00:00:00Z".to_owned(),
+        until: None,
+        who: "ann".to_owned(),
+        reason: "patch day".to_owned(),
+    };
+    let worst = Some(Severity::Problem);
+    assert_eq!(
+        ranked(vec![rejected(), own.clone()], &HashMap::new(), &[]),
+        [("other".to_owned(), Rank::Warning, worst), ("golden".to_owned(), Rank::Affected, worst)]
+    );
+    assert_eq!(
+        ranked(vec![rejected()], &HashMap::new(), &[pause]),
+        [("golden".to_owned(), Rank::Affected, worst), ("other".to_owned(), Rank::Good, None)]
+    );
+}
+
+#[test]
+fn a_line_that_had_no_slot_yet_has_no_lost_image() {
+    let of_instance = || problem(Severity::Warning, SubjectKind::Instance, "ecd-2");
+    let new = |had_slot| HashMap::from([("other".into(), had_slot)]);
+    let first = |problems, without| ranked(problems, &without, &[]).remove(0);
+    assert_eq!(first(vec![of_instance()], new(true)), ("other".to_owned(), Rank::NoGoodImage, Some(Severity::Warning)));
+    assert_eq!(first(vec![of_instance()], new(false)), ("other".to_owned(), Rank::Warning, Some(Severity::Warning)));
+    assert_eq!(ranked(vec![rejected()], &new(false), &[])[1].1, Rank::Affected, "a new schedule beside rejected keys");
+    assert_eq!(first(vec![], new(false)), ("other".to_owned(), Rank::NoImageYet, None));
 }

@@ -1,8 +1,8 @@
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use super::*;
 use crate::domain::{
-    health::Health,
+    health::{Health, Severity, Subject, SubjectKind},
     schedule::{self, Schedule},
     status::{Late, Paused, Running, ScheduleRow},
 };
@@ -50,7 +50,7 @@ fn late(schedule: &str) -> Late {
 fn row_of(schedule: Schedule, facts: &RowFacts, late: &[Late], paused: &[Paused]) -> Row {
     let (health, running): (_, [Running; 0]) = (Health::default(), []);
     let about = Circumstances { health: &health, running: &running, waiting: &[], late, paused, next: &[] };
-    let order = order::order(&[Arc::new(schedule)], about, &HashSet::new());
+    let order = order::order(&[Arc::new(schedule)], about, &HashMap::new());
     rows(&order, facts, about, now()).remove(0)
 }
 
@@ -71,6 +71,30 @@ fn a_row_of_several_lines_shows_the_oldest_of_their_newest_images() {
     assert_eq!(results, [(1, "succeeded"), (2, "failed")]);
     assert_eq!(document.next.as_deref(), Some("2027-03-01T19:00:00Z"));
     assert_eq!(document.image.unwrap().since, "2027-02-20T00:00:00Z");
+}
+
+#[test]
+fn a_row_has_the_codes_of_the_problems_that_concern_it() {
+    let problem = |code, severity, subject| Problem::new(code, severity, subject, now(), "wrong".to_owned(), None);
+    let of_bake = |id: &str| Subject::new(SubjectKind::Bake, id);
+    let copy = |id| problem(ProblemCode::ReplicaFailed, Severity::Warning, of_bake(id)).of_line(&"lab".into());
+    let credentials = Subject::only(SubjectKind::Credentials);
+    let health = Health::of(vec![
+        copy("7"),
+        copy("8"),
+        problem(ProblemCode::InstanceNotRunning, Severity::Problem, Subject::new(SubjectKind::Instance, "ecd-1")),
+        problem(ProblemCode::CredentialsRejected, Severity::Problem, credentials),
+    ]);
+    let codes = |schedule: Schedule| {
+        let about = Circumstances { health: &health, running: &[], waiting: &[], late: &[], paused: &[], next: &[] };
+        let order = order::order(&[Arc::new(schedule)], about, &HashMap::new());
+        let document = ScheduleRow::from(&rows(&order, &RowFacts::default(), about, now())[0]);
+        document.problems.into_iter().map(ProblemCode::as_str).collect::<Vec<_>>()
+    };
+    let lab = schedule::example("lab", &["ecd-1"]);
+    assert_eq!(codes(lab.clone()), ["instance_not_running", "replica_failed", "credentials_rejected"]);
+    assert_eq!(codes(Schedule { paused: true, ..lab }), ["instance_not_running", "replica_failed"]);
+    assert_eq!(codes(schedule::example("other", &["ecd-2"])), ["credentials_rejected"]);
 }
 
 #[test]

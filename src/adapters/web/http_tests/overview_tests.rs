@@ -19,7 +19,7 @@ use crate::{
             State,
             queue::{Blocker, QueueState},
             reason::ReasonCode,
-            state::{Resume, Suspended},
+            state::{End, Resume, Suspended},
         },
         calendar::Timing,
         health::{Problem, ProblemCode, Severity, Subject, SubjectKind},
@@ -160,18 +160,33 @@ async fn without_schedules_the_page_says_so() {
 }
 
 #[tokio::test]
-async fn a_line_without_a_good_image_is_the_first_and_no_bake_is_needed_for_its_row() {
+async fn a_line_that_lost_its_slots_is_the_first_and_red_and_a_new_one_is_neither() {
     let served = Served::start().await;
     let (new, lost) = (schedule::example("new", &["ecd-new"]), schedule::example("lost", &["ecd-l1", "ecd-l2"]));
     served.fake.schedules.lock().unwrap().extend([Arc::new(new), Arc::new(lost)]);
     let subject = Subject::new(SubjectKind::Line, "lost/ecd-l2");
-    let found = Problem::new(ProblemCode::NoGoodImage, Severity::Warning, subject, now(), "gone".into(), None);
-    *served.fake.problems.lock().unwrap() = vec![found];
+    let found = Problem::new(ProblemCode::BakeMissed, Severity::Warning, subject, now(), "missed".into(), None);
+    let of_new = Subject::new(SubjectKind::Instance, "ecd-new");
+    let right = Problem::new(ProblemCode::RightsMissing, Severity::Warning, of_new, now(), "no right".into(), None);
+    *served.fake.problems.lock().unwrap() = vec![found, right];
+    let end = End::Skipped { code: ReasonCode::Missed, reason: "the daemon could not run".into() };
+    let missed = NewRow {
+        line: "lost/ecd-l2".into(),
+        state: State::Ended { work: None, end },
+        ..row("lost", "ecd-l2", now() - TimeDelta::hours(1))
+    };
+    served.fake.store.record_slots(&[missed], &[], "hash", now()).await.unwrap();
     let page = served.get("/").await.body;
     let row = first_row(&page);
-    for shown in ["schedule/lost\"", "no good image", "2 of 2 lines", "no slot yet"] {
+    for shown in
+        ["schedule/lost\"", "class=\"state bad\"", "no good image: bake_missed", "2 of 2 lines", "newest skipped"]
+    {
         assert!(row.contains(shown), "{shown} is missing in {row}");
     }
+    let (before, row) = page.split_once("schedule/new\"").unwrap();
+    let row = row.split("</tr>").next().unwrap();
+    assert!(row.contains("no image yet") && row.contains("no slot yet") && !row.contains("state bad"), "{row}");
+    assert!(before.contains("title=\"warning: rights_missing\""), "{before}");
     let detail = served.get("/schedule/new").await;
     assert_eq!(detail.code, 200);
     assert!(detail.body.contains("No slot has come yet.") && detail.body.contains("no image yet"), "{}", detail.body);

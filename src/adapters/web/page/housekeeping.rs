@@ -14,9 +14,9 @@ pub(super) fn rows(frame: &Frame, status: &Status) -> Vec<[Markup; 4]> {
             html! { @if job.running_since.is_some() { "running" } @else { (when(&job.last_run)) } },
             html! { (when(&job.next_run)) },
             html! {
-                @if let Some(error) = job.standing_error() { (error.message) }
+                @if let Some(error) = job.standing_error() { "failed " (frame.distance_of_text(&error.at)) ": " (error.message) }
                 @else if let Some(last_good) = status.backup.as_ref().filter(|_| job.name == "backup").and_then(|it| it.last_good.as_ref()) {
-                    (last_good.file)
+                    (frame.distance_of_text(&last_good.at)) ": " (last_good.file)
                 }
             },
         ]

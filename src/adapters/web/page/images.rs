@@ -5,16 +5,13 @@ use maud::{Markup, html};
 use super::{
     frame::{Frame, document},
     schedule::{channels, notes},
+    schedules::no_image,
     table::{count, sign, table},
     time::span,
 };
 use crate::{
     adapters::web::query::encode,
-    domain::{
-        image::DeletionState,
-        page::views::ImagesView,
-        schedule_rows::order::{Entry, Rank},
-    },
+    domain::{image::DeletionState, page::views::ImagesView, schedule_rows::order::Entry},
 };
 
 /// Maximum number of listed lines without an image.
@@ -57,14 +54,10 @@ fn lines_without(frame: &Frame, without: &[&Entry]) -> Markup {
     let rows = without.iter().take(WITHOUT).map(|entry| {
         let schedule = &*entry.schedule;
         let lines = schedule.instances.as_slice().len();
-        let (class, symbol, word) = match entry.rank {
-            Rank::NoGoodImage => ("bad", "✗", "no good image"),
-            _ => ("idle", "○", "no image yet"),
-        };
         [
             html! { a href=(frame.to_schedule(schedule.id.as_str())) { (schedule.name) } },
             html! {
-                (sign(class, symbol, word))
+                (no_image(entry, !entry.lost.is_empty()))
                 @if lines > 1 { small { (entry.without_image) " of " (lines) " lines" } }
             },
         ]

@@ -8,7 +8,7 @@ use super::{
     frame::{Frame, document},
     health::act,
     history::bakes,
-    schedules::rank_sign,
+    schedules::{no_image, rank_sign},
     strip::strip,
     table::{count, facts, sign, table},
     time::span,
@@ -16,12 +16,12 @@ use super::{
 use crate::{
     adapters::web::query::encode,
     domain::{
-        health::{Problem, Severity, SubjectKind},
+        health::{Problem, Severity, schedules::Findings},
         history::{ImageRow, ReplicaRow},
         image::{judge::Action, report::Judged, retention},
         page::views::ScheduleView,
         schedule::Schedule,
-        schedule_rows::{Row, order::Rank},
+        schedule_rows::Row,
         status::Status,
     },
 };
@@ -33,7 +33,8 @@ const IMAGES: usize = 100;
 pub(in crate::adapters::web) fn schedule(frame: &Frame, view: &ScheduleView, row: &Row, status: &Status) -> Markup {
     let schedule = &*view.schedule;
     let id = schedule.id.as_str();
-    let problems: Vec<&Problem> = status.health.problems().filter(|problem| concerns(problem, schedule)).collect();
+    let findings = Findings::of(&status.health);
+    let problems: Vec<&Problem> = findings.of_schedule(schedule).chain(findings.of_all()).collect();
     let content = html! {
         h1 {
             (rank_sign(row)) " " (schedule.name)
@@ -68,17 +69,6 @@ pub(in crate::adapters::web) fn schedule(frame: &Frame, view: &ScheduleView, row
     document(frame, &format!("{} · imagebaked", schedule.name), true, &content)
 }
 
-/// Whether a problem is about this schedule, a line of it or an instance.
-fn concerns(problem: &Problem, schedule: &Schedule) -> bool {
-    let (subject, instances) = (&problem.subject, schedule.instances.as_slice());
-    match subject.kind {
-        SubjectKind::Schedule => subject.id == schedule.id.as_str(),
-        SubjectKind::Line => instances.iter().any(|one| schedule.line(one).as_str() == subject.id),
-        SubjectKind::Instance => instances.iter().any(|one| one.as_str() == subject.id),
-        _ => false,
-    }
-}
-
 fn finding(frame: &Frame, problem: &Problem) -> Markup {
     html! {
         li {
@@ -91,7 +81,6 @@ fn finding(frame: &Frame, problem: &Problem) -> Markup {
 /// The newest good image of each line.
 fn lines(frame: &Frame, view: &ScheduleView, row: &Row) -> Markup {
     let schedule = &*view.schedule;
-    let is_new = row.entry.rank == Rank::NoImageYet;
     let mut instances: Vec<_> = schedule.instances.as_slice().iter().map(|one| (one, schedule.line(one))).collect();
     // Those without an image first.
     instances.sort_by_key(|(_, line)| view.newest.contains_key(line));
@@ -102,8 +91,7 @@ fn lines(frame: &Frame, view: &ScheduleView, row: &Row) -> Markup {
             html! {
                 @match newest {
                     Some(image) => { strong { "version " (image.version) } ", " (span(frame.now - image.good_at)) " old" },
-                    None if is_new => (sign("idle", "○", "no image yet")),
-                    None => (sign("bad", "✗", "no good image")),
+                    None => (no_image(&row.entry, row.entry.lost.contains(line))),
                 }
             },
             html! { @if let Some(image) = newest { (image.name) small.code { (image.image_id) } } },

@@ -11,7 +11,14 @@ use super::{
     table::{bake_link, bare_table, sign},
     time::span,
 };
-use crate::domain::schedule_rows::{Row, order::Rank, outcome::Outcome};
+use crate::domain::{
+    health::Severity,
+    schedule_rows::{
+        Row,
+        order::{Entry, Rank},
+        outcome::Outcome,
+    },
+};
 
 /// The table with its search and its pages.
 pub(super) fn schedules(frame: &Frame, overview: &Overview<'_>) -> Markup {
@@ -81,15 +88,18 @@ fn row(frame: &Frame, row: &Row) -> [Markup; 5] {
 
 /// Symbol, colour and word of a place; the word is for those who do not see the others.
 pub(super) fn rank_sign(row: &Row) -> Markup {
-    let (class, symbol, word) = match row.entry.rank {
-        Rank::NoGoodImage => ("bad", "✗", "no good image"),
-        Rank::Problem => ("bad", "✗", "problem"),
-        Rank::Warning => ("warn", "!", "warning"),
-        Rank::NoImageYet | Rank::Good if row.pause.is_some() => ("idle", "‖", "paused"),
-        Rank::NoImageYet => ("idle", "○", "no image yet"),
-        Rank::Good => ("good", "✓", "good"),
+    let Row { entry, problems, pause, .. } = row;
+    let (class, symbol, word) = match (entry.rank, entry.severity) {
+        (Rank::NoGoodImage, _) => ("bad", "✗", "no good image"),
+        (_, Some(Severity::Problem)) => ("bad", "✗", "problem"),
+        (_, Some(Severity::Warning)) => ("warn", "!", "warning"),
+        (_, None) if pause.is_some() => ("idle", "‖", "paused"),
+        (Rank::NoImageYet, None) => ("idle", "○", "no image yet"),
+        (_, None) => ("good", "✓", "good"),
     };
-    html! { span.rank.(class) title=(word) { span aria-hidden="true" { (symbol) } span.read { (word) ": " } } }
+    let codes: Vec<&str> = problems.iter().map(|code| code.as_str()).collect();
+    let title = if codes.is_empty() { word.to_owned() } else { format!("{word}: {}", codes.join(", ")) };
+    html! { span.rank.(class) title=(title) { span aria-hidden="true" { (symbol) } span.read { (word) ": " } } }
 }
 
 /// Version and age; of several lines of the one whose image is the oldest.
@@ -97,14 +107,21 @@ fn newest_image(frame: &Frame, row: &Row) -> Markup {
     let without = row.lines - row.lines_with_image;
     html! {
         @if without > 0 {
-            @let (class, symbol) = if row.entry.rank == Rank::NoGoodImage { ("bad", "✗") } else { ("idle", "○") };
-            @let word = if row.entry.rank == Rank::NoGoodImage { "no good image" } else { "no image yet" };
-            (sign(class, symbol, word))
+            (no_image(&row.entry, !row.entry.lost.is_empty()))
             @if row.lines > 1 { small { (without) " of " (row.lines) " lines" } }
         } @else if let Some(image) = &row.image {
             span { strong { (span(frame.now - image.good_at)) } " old, version " (image.version) }
             @if row.lines > 1 { small { "the oldest of " (row.lines) " lines" } } @else { small.code { (image.image_id) } }
         }
+    }
+}
+
+/// A line without a good image: red where it had slots or images, unless somebody knows of it.
+pub(super) fn no_image(entry: &Entry, is_lost: bool) -> Markup {
+    match (is_lost, entry.rank) {
+        (true, Rank::NoGoodImage) => sign("bad", "✗", "no good image"),
+        (true, _) => sign("idle", "○", "no good image"),
+        (false, _) => sign("idle", "○", "no image yet"),
     }
 }
 

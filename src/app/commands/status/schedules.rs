@@ -163,9 +163,11 @@ mod tests {
             schedule: "golden".to_owned(),
             id: "golden".to_owned(),
             severity: Some(Severity::Problem),
+            problems: Vec::new(),
             results: vec![result("succeeded", None), result("skipped", Some("missed")), result("failed", None)],
             lines: 1,
             lines_with_image: 1,
+            no_image_yet: 0,
             image: Some(GoodImage {
                 line: "golden".to_owned(),
                 image_id: "imgc-1".to_owned(),

@@ -172,5 +172,5 @@ fn problem(image: UnrecordedImage) -> Problem {
     );
     let subject = Subject::new(SubjectKind::Image, image_id.as_str());
     let command = Some("imagebaked reconcile".to_owned());
-    Problem::new(ProblemCode::ImageNotInHistory, Severity::Problem, subject, found_at, message, command)
+    Problem::new(ProblemCode::ImageNotInHistory, Severity::Problem, subject, found_at, message, command).of_line(&line)
 }
