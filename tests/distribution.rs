@@ -101,6 +101,9 @@ fn one_region_fails_for_good_and_is_tried_again_by_hand() {
     let report = reasons(&host, 5);
     assert!(report.contains("bake 1 of golden was not copied to cn-beijing"), "{report}");
     assert!(report.contains("imagebaked retry 1 --stage distribute"), "{report}");
+    let row = host.json(5, &["status"])["schedules"][0].clone();
+    assert_eq!(row["severity"], "warning", "its bake is good, and its mark is not: {row}");
+    assert_eq!(row["problems"][0], "replica_failed", "{row}");
 
     // What the cloud lists of a copy is kept after its end, too: by each scan.
     let of_image = |copies: Value| json!({"image_id": bake["image_id"], "copies": copies});

@@ -26,7 +26,8 @@ pub struct StatusArgs {
     /// Go on showing it, in place on a terminal, and into a pipe whenever it changes; ends with Ctrl-C or the daemon.
     #[arg(long)]
     pub watch: bool,
-    /// Show every schedule, not only the first 20, and all about the daemon: files, credentials, tasks, housekeeping.
+    /// Show every problem, schedule and bake, not only what fits the screen or the first 20 schedules, and all about the daemon:
+    /// files, credentials, tasks, housekeeping.
     #[arg(long, conflicts_with = "check")]
     pub all: bool,
     /// One line for Nagios and its like, with their exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.

@@ -473,7 +473,7 @@ mod tests {
                 region: if n == 0 { "cn-shanghai".to_owned() } else { region },
                 status: MachineStatus::Other(other.clone()),
                 in_maintenance: false,
-                sessions: vec![other, name],
+                sessions: Some(vec![other, name]),
             });
             let machines = without_invalid(machines.collect());
             let planned = plan(&machines, Zone::UTC, now());

@@ -89,7 +89,7 @@ pub fn wrapped(text: &str, indent: usize) -> String {
     }
 }
 
-fn wrapped_to(text: &str, indent: usize, width: usize) -> String {
+pub(super) fn wrapped_to(text: &str, indent: usize, width: usize) -> String {
     let wrap = |line: &str| wrap(line, width, width.saturating_sub(indent)).join(&format!("\n{}", " ".repeat(indent)));
     text.split('\n').map(wrap).collect::<Vec<_>>().join("\n")
 }

@@ -13,14 +13,22 @@ use crate::domain::{
     time::{show, show_minute},
 };
 
+/// How the words begin that follow a reason: when something is tried next.
+pub const NEXT_TRY: &str = "; next try ";
+
+/// How the words about the end of a wait begin and end.
+pub const UNTIL: &str = ", until ";
+/// See [`UNTIL`].
+pub const AT_MOST: &str = " at most";
+
 /// When something is tried next, in the words that follow a reason.
 pub fn next_try(next: DateTime<Utc>, zone: Zone) -> String {
-    format!("; next try {}", show(next, zone))
+    format!("{NEXT_TRY}{}", show(next, zone))
 }
 
 /// Until when it is tried, in the words that follow the next try.
 pub fn last_try(until: DateTime<Utc>, zone: Zone) -> String {
-    format!(", until {} at most", show_minute(until, zone))
+    format!("{UNTIL}{}{AT_MOST}", show_minute(until, zone))
 }
 
 /// The queue as the engine sees it. The history keeps it for those who show bakes.

@@ -64,7 +64,6 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
         report.add_all(checks);
     }
 
-    report.finish();
     let exit = match (whole, report.count(CheckStatus::Fail)) {
         (false, _) => Exit::Usage,
         (true, 0) => Exit::Done,
@@ -83,7 +82,7 @@ async fn without_configuration(context: &Context<'_>, mut report: DoctorReport) 
 }
 
 fn summed_up(context: &Context<'_>, mut report: DoctorReport, exit: Exit) -> CommandOutput {
-    report.flush();
+    report.finish();
     let failures = report.count(CheckStatus::Fail);
     let text = if context.json {
         format!("{}\n", json!({ "checks": report.checks, "ok": failures == 0 }))

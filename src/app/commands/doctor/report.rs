@@ -69,6 +69,8 @@ pub(super) struct DoctorReport {
     alike: Vec<Check>,
     /// What is as it should be and was not printed.
     fine: Vec<String>,
+    /// What was not checked and not printed.
+    skipped: Vec<String>,
 }
 
 /// What is printed in any case: questions that people ask `doctor`.
@@ -77,7 +79,7 @@ const ASKED: [&str; 4] = ["configuration", "daemon", "credentials", "clock"];
 impl DoctorReport {
     pub(super) fn new(live: bool, color: bool) -> Self {
         let is_short = live && terminal_width().is_some();
-        Self { checks: Vec::new(), live, color, is_short, alike: Vec::new(), fine: Vec::new() }
+        Self { checks: Vec::new(), live, color, is_short, alike: Vec::new(), fine: Vec::new(), skipped: Vec::new() }
     }
 
     pub(super) fn add(&mut self, check: Check) {
@@ -101,6 +103,10 @@ impl DoctorReport {
             let found = format!("{} are as they should be", self.fine.join(", "));
             self.print(&line(&Check::ok("all else", found), self.color));
         }
+        if !self.skipped.is_empty() {
+            let found = "not needed, or not possible here; --json says why";
+            self.print(&line(&Check::skip(self.skipped.join(", "), found), self.color));
+        }
     }
 
     /// Prints the checks of a kind that are left.
@@ -114,7 +120,7 @@ impl DoctorReport {
     /// Prints a check, or keeps its name for the end.
     fn show(&mut self, check: &Check) {
         match check.result {
-            CheckStatus::Skip if self.is_short => {}
+            CheckStatus::Skip if self.is_short => self.skipped.push(check.name.clone()),
             CheckStatus::Ok if self.is_short && !ASKED.contains(&check.name.as_str()) => {
                 self.fine.push(check.name.clone());
             }
@@ -211,6 +217,7 @@ mod tests {
         report.add(Check::warn("time zones", "old", "update them"));
         report.finish();
         assert_eq!(report.fine, ["disk", "permissions"]);
+        assert_eq!(report.skipped, ["hooks"]);
         assert_eq!(report.checks.len(), 6);
     }
 }

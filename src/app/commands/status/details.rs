@@ -9,26 +9,28 @@ use super::super::{
     output::{NONE, Rows, bytes, relative, schedules, short},
 };
 use crate::domain::{
-    status::{Backups, Daemon, FailingBackups, GoodBackup, HousekeepingJob, OnDisk, Status, Zones},
+    status::{Backups, Daemon, FailingBackups, GoodBackup, HousekeepingJob, OnDisk, Status, TaskError, Zones},
     time::show_utc,
 };
 
 /// What differs from the usual: one line each.
-pub(super) fn state_of_configuration(status: &Status) -> String {
-    let mut text = String::new();
+pub(super) fn state_of_configuration(status: &Status) -> Vec<String> {
+    let mut lines = Vec::new();
     match status.daemon.config_on_disk {
         OnDisk::InForce => {}
-        OnDisk::Edited => text.push_str("The configuration was edited since, not reloaded: `imagebaked reload`\n"),
-        OnDisk::Refused => text.push_str("The configuration was edited since, and refused: `imagebaked check`\n"),
+        OnDisk::Edited => {
+            lines.push("The configuration was edited since, not reloaded: `imagebaked reload`".to_owned());
+        }
+        OnDisk::Refused => lines.push("The configuration was edited since, and refused: `imagebaked check`".to_owned()),
     }
     let keys = &status.daemon.restart_required;
     if !keys.is_empty() {
-        let _ = writeln!(text, "Not in force before a restart: {} (systemctl restart imagebaked)", keys.join(", "));
+        lines.push(format!("Not in force before a restart: {} (systemctl restart imagebaked)", keys.join(", ")));
     }
     if status.daemon.mode.is_observe() {
-        text.push_str("Mode observe: no call changes the cloud, slots are recorded and not baked.\n");
+        lines.push("Mode observe: no call changes the cloud, slots are recorded and not baked.".to_owned());
     }
-    if text.is_empty() { text } else { format!("\n{text}") }
+    lines
 }
 
 /// One line about the process.
@@ -88,16 +90,27 @@ fn image_tasks(context: &Context<'_>, status: &Status, now: DateTime<Utc>) -> St
     if status.image_tasks.is_empty() {
         return String::new();
     }
-    let mut rows = Rows::new(&["TASK", "LAST RUN", "NEXT RUN", "LAST ERROR"], context.color);
+    let mut rows = Rows::new(&["TASK", "LAST RUN", "NEXT RUN", "RESULT"], context.color);
     let when = |at: Option<&String>| at.and_then(|at| at.parse().ok()).map(|at| relative(at, now));
     for task in &status.image_tasks {
         let last = when(task.last_run.as_ref()).unwrap_or_else(|| NONE.to_owned());
         let next = when(task.next_run.as_ref()).unwrap_or_else(|| "after a change".to_owned());
-        let error = task.last_error.as_ref();
-        let error = error.map(|error| format!("{}: {}", error.at, error.message)).unwrap_or_default();
-        rows.row([&task.name, &last, &next, &error]);
+        let is_standing = task.last_error.as_ref().is_some_and(|error| Some(&error.at) == task.last_run.as_ref());
+        let result = result(task.last_run.is_some(), task.last_error.as_ref(), is_standing, now);
+        rows.row([&task.name, &last, &next, &result]);
     }
     format!("\nImage tasks\n{}", rows.render())
+}
+
+/// The result of the last run, with the instant of an error: an older one is not taken for it.
+fn result(has_run: bool, error: Option<&TaskError>, is_standing: bool, now: DateTime<Utc>) -> String {
+    let when = |error: &TaskError| error.at.parse().map_or_else(|_| error.at.clone(), |at| relative(at, now));
+    match error {
+        Some(error) if is_standing => format!("failed {}: {}", when(error), error.message),
+        Some(error) => format!("succeeded; before that, failed {}: {}", when(error), error.message),
+        None if has_run => "succeeded".to_owned(),
+        None => NONE.to_owned(),
+    }
 }
 
 fn last_backup(backups: &Backups, now: DateTime<Utc>) -> String {
@@ -108,7 +121,8 @@ fn last_backup(backups: &Backups, now: DateTime<Utc>) -> String {
     };
     let mut text = format!("  last backup  {last}\n");
     if let Some(FailingBackups { since, .. }) = &backups.failing {
-        let _ = writeln!(text, "               failing since {since}");
+        let since = since.parse().map_or_else(|_| since.clone(), |at| relative(at, now));
+        let _ = writeln!(text, "               failing, for the first time {since}");
     }
     text
 }
@@ -117,7 +131,7 @@ fn housekeeping(context: &Context<'_>, jobs: &[HousekeepingJob], now: DateTime<U
     if jobs.is_empty() {
         return String::new();
     }
-    let mut rows = Rows::new(&["JOB", "LAST RUN", "DURATION", "NEXT RUN", "ERROR"], context.color);
+    let mut rows = Rows::new(&["JOB", "LAST RUN", "DURATION", "NEXT RUN", "RESULT"], context.color);
     for job in jobs {
         let when = |at: &Option<String>| at.as_ref()?.parse().ok().map(|at| relative(at, now));
         let last = match &job.running_since {
@@ -126,8 +140,8 @@ fn housekeeping(context: &Context<'_>, jobs: &[HousekeepingJob], now: DateTime<U
         };
         let took = job.last_run_seconds.and_then(|took| Duration::try_from_secs_f64(took).ok()).map(short);
         let next = when(&job.next_run).unwrap_or_else(|| NONE.to_owned());
-        let error = job.standing_error().map(|error| format!("{}: {}", error.at, error.message));
-        rows.row([&job.name, &last, &took.unwrap_or_else(|| NONE.to_owned()), &next, &error.unwrap_or_default()]);
+        let result = result(job.last_run.is_some(), job.last_error.as_ref(), job.standing_error().is_some(), now);
+        rows.row([&job.name, &last, &took.unwrap_or_else(|| NONE.to_owned()), &next, &result]);
     }
     format!("\nHousekeeping\n{}", rows.render())
 }

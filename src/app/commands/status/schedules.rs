@@ -5,10 +5,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use unicode_width::UnicodeWidthStr as _;
 
-use super::super::{
-    context::Context,
-    output::{NONE, short},
-    table::{color_of, terminal_width, wrapped},
+use super::{
+    super::{
+        context::Context,
+        output::{NONE, relative, short},
+        table::{color_of, terminal_width, wrapped},
+    },
+    shorten::{shorten, shorten_name},
 };
 use crate::domain::{
     health::Severity,
@@ -17,69 +20,101 @@ use crate::domain::{
 };
 
 /// The letters of the results, and what they mean. A failure is seen without colours, too.
-const LEGEND: &str = "Results, the newest on the right: + good, F failed, M missed, S skipped, V vetoed, c cancelled, > running, . queued";
+const LETTERS: [(char, &str); 8] = [
+    ('+', "good"),
+    ('F', "failed"),
+    ('M', "missed"),
+    ('S', "skipped"),
+    ('V', "vetoed"),
+    ('c', "cancelled"),
+    ('>', "running"),
+    ('.', "queued"),
+];
+const HEADER: [&str; 5] = ["", "SCHEDULE", "RESULTS", "GOOD IMAGE", "NEXT SLOT"];
+/// A name is not shortened to less than this, except on a very narrow terminal.
+const NAME: usize = 12;
 
-/// At least so many rows, however small the terminal is.
-const LEAST: usize = 3;
-
-/// The rows, and how many of them fit into `most` lines with the heading and the legend; what a schedule waits for stands
-/// below its row.
-pub(super) fn table(
-    context: &Context<'_>,
-    schedules: &[ScheduleRow],
-    now: DateTime<Utc>,
-    most: Option<usize>,
-) -> (String, usize) {
+/// The rows with all that they have; what a schedule waits for stands below its row.
+pub(super) fn table(context: &Context<'_>, schedules: &[ScheduleRow], now: DateTime<Utc>) -> String {
     let cells: Vec<[String; 5]> = schedules.iter().map(|row| cells(row, now)).collect();
-    let header = ["", "SCHEDULE", "RESULTS", "GOOD IMAGE", "NEXT SLOT"];
-    let width_of = |column: usize| {
-        let widths = cells.iter().map(|cells| cells[column].width());
-        widths.max().unwrap_or_default().max(header[column].len())
-    };
-    let widths: [usize; 5] = std::array::from_fn(width_of);
+    let widths = widths(&cells);
     // A terminal that is too narrow shows the name in a line of its own.
-    let needed: usize = widths.iter().sum::<usize>() + 2 * (widths.len() - 1);
-    let is_wide = terminal_width().is_none_or(|width| needed <= width);
+    let is_wide = terminal_width().is_none_or(|width| needed(&widths) <= width);
     let mut text = String::new();
     if is_wide {
-        text.push_str(&line(&header.map(str::to_owned), &widths, None));
+        text.push_str(&format!("{}\n", line(&HEADER.map(str::to_owned), &widths, None)));
     }
-    let legend = wrapped(LEGEND, 2);
-    let mut used = text.lines().count() + legend.lines().count();
-    let mut shown = 0;
     for (row, cells) in schedules.iter().zip(cells) {
-        let mut lines = String::new();
         let colored = context.color.then(|| colored_strip(&row.results));
         if is_wide {
-            lines.push_str(&line(&cells, &widths, colored.as_deref()));
+            text.push_str(&format!("{}\n", line(&cells, &widths, colored.as_deref())));
         } else {
             let [mark, name, strip, image, next] = cells;
-            lines.push_str(&format!("{mark:2} {name}\n     {}  {image}, next {next}\n", colored.unwrap_or(strip)));
+            text.push_str(&format!("{mark:2} {name}\n     {}  {image}, next {next}\n", colored.unwrap_or(strip)));
         }
         if let Some(waits_for) = &row.waits_for {
-            lines.push_str(&shortened(&wrapped(&format!("     {waits_for}"), 5), most));
-            lines.push('\n');
+            text.push_str(&format!("{}\n", wrapped(&format!("     {waits_for}"), 5)));
         }
-        used += lines.lines().count();
-        // One line is for the number of the others.
-        if shown >= LEAST && most.is_some_and(|most| used + usize::from(shown + 1 < schedules.len()) > most) {
-            break;
-        }
-        text.push_str(&lines);
-        shown += 1;
     }
-    text.push_str(&legend);
-    text.push('\n');
-    (text, shown)
+    text + &wrapped(&legend(&LETTERS), 2) + "\n"
 }
 
-/// What a schedule waits for in two lines, where there is an end to them: `why` has the rest.
-fn shortened(text: &str, most: Option<usize>) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    match lines.as_slice() {
-        [first, second, _, ..] if most.is_some() => format!("{first}\n{second} …"),
-        _ => text.to_owned(),
+/// The heading, a line for each row, and the legend of the letters in them. Where the width is short, the next slot is its
+/// distance, and then names lose their middle.
+pub(super) fn lines(
+    schedules: &[ScheduleRow],
+    now: DateTime<Utc>,
+    width: usize,
+    color: bool,
+) -> (String, Vec<String>, String) {
+    let mut cells: Vec<[String; 5]> = schedules.iter().map(|row| cells(row, now)).collect();
+    if needed(&widths(&cells)) > width {
+        for (cells, row) in cells.iter_mut().zip(schedules) {
+            cells[4] = distance(row, now);
+        }
     }
+    let over = needed(&widths(&cells)).saturating_sub(width);
+    let longest = widths(&cells)[1].saturating_sub(over).max(NAME);
+    for cells in &mut cells {
+        cells[1] = shorten_name(&cells[1], longest);
+    }
+    let widths = widths(&cells);
+    let before: usize = widths[..4].iter().map(|width| width + 2).sum();
+    let rows = schedules.iter().zip(cells).map(|(row, mut cells)| {
+        // A paused schedule has no next slot, and room for how it is paused.
+        if let (None, Some(pause)) = (&row.next, row.waits_for.as_ref().filter(|text| text.starts_with("paused"))) {
+            cells[4] = shorten(pause, width.saturating_sub(before));
+        }
+        line(&cells, &widths, color.then(|| colored_strip(&row.results)).as_deref())
+    });
+    let rows = rows.collect();
+    let is_used =
+        |letter: char| schedules.iter().flat_map(|row| &row.results).any(|result| self::letter(result) == letter);
+    let used: Vec<(char, &str)> = LETTERS.into_iter().filter(|(letter, _)| is_used(*letter)).collect();
+    let legend = if used.is_empty() { String::new() } else { legend(&used) };
+    (line(&HEADER.map(str::to_owned), &widths, None), rows, legend)
+}
+
+fn legend(letters: &[(char, &str)]) -> String {
+    let letters: Vec<String> = letters.iter().map(|(letter, word)| format!("{letter} {word}")).collect();
+    format!("Results, the newest on the right: {}", letters.join(", "))
+}
+
+fn widths(cells: &[[String; 5]]) -> [usize; 5] {
+    std::array::from_fn(|column| {
+        let widths = cells.iter().map(|cells| cells[column].width());
+        widths.max().unwrap_or_default().max(HEADER[column].len())
+    })
+}
+
+fn needed(widths: &[usize; 5]) -> usize {
+    widths.iter().sum::<usize>() + 2 * (widths.len() - 1)
+}
+
+/// How far the next slot is.
+fn distance(row: &ScheduleRow, now: DateTime<Utc>) -> String {
+    let next = row.next.as_ref().and_then(|next| next.parse().ok());
+    next.map_or_else(|| NONE.to_owned(), |next| relative(next, now))
 }
 
 fn cells(row: &ScheduleRow, now: DateTime<Utc>) -> [String; 5] {
@@ -92,14 +127,14 @@ fn cells(row: &ScheduleRow, now: DateTime<Utc>) -> [String; 5] {
     [mark.to_owned(), row.schedule.clone(), strip(&row.results), image(row, now), next.to_owned()]
 }
 
-/// One line; `strip` is its third cell in colour.
+/// One line without its end; `strip` is its third cell in colour.
 fn line(cells: &[String; 5], widths: &[usize; 5], strip: Option<&str>) -> String {
     let mut text = String::new();
     for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
         text.push_str(strip.filter(|_| column == 2).unwrap_or(cell));
         text.push_str(&" ".repeat(width.saturating_sub(cell.width()) + 2));
     }
-    format!("{}\n", text.trim_end())
+    text.trim_end().to_owned()
 }
 
 /// One letter per slot, the newest last.
@@ -134,7 +169,9 @@ fn colored_strip(results: &[SlotResult]) -> String {
 
 /// `v12, 9h 12m`; of several lines how many have one, and the oldest of the newest.
 fn image(row: &ScheduleRow, now: DateTime<Utc>) -> String {
-    let Some(image) = &row.image else { return "none yet".to_owned() };
+    let Some(image) = &row.image else {
+        return if row.no_image_yet < row.lines { "none" } else { "none yet" }.to_owned();
+    };
     let since: Option<DateTime<Utc>> = image.since.parse().ok();
     let seconds = since.map(|since| (now - since).num_seconds().unsigned_abs()).unwrap_or_default();
     let image = format!("v{}, {} old", image.version, short(Duration::from_secs(seconds.max(1))));
@@ -149,38 +186,46 @@ mod tests {
     use std::{collections::BTreeMap, path::Path};
 
     use super::*;
-    use crate::domain::status::GoodImage;
+    use crate::domain::{health::ProblemCode, status::GoodImage};
 
     fn result(state: &str, reason_code: Option<&str>) -> SlotResult {
         let reason_code = reason_code.map(str::to_owned);
         SlotResult { bake: 1, slot: "2027-03-01T00:00:00Z".to_owned(), state: state.to_owned(), reason_code }
     }
 
-    #[test]
-    fn a_row_has_results_image_and_next_slot_and_below_it_what_it_waits_for() {
-        let context = Context { config_path: Path::new("x"), environment: BTreeMap::new(), json: false, color: false };
-        let mut row = ScheduleRow {
-            schedule: "golden".to_owned(),
-            id: "golden".to_owned(),
+    fn row_for_tests(name: &str) -> ScheduleRow {
+        ScheduleRow {
+            schedule: name.to_owned(),
+            id: name.to_owned(),
             severity: Some(Severity::Problem),
-            problems: Vec::new(),
-            results: vec![result("succeeded", None), result("skipped", Some("missed")), result("failed", None)],
+            problems: vec![ProblemCode::BakeFailed],
+            results: vec![result("succeeded", None), result("failed", None)],
             lines: 1,
             lines_with_image: 1,
             no_image_yet: 0,
             image: Some(GoodImage {
-                line: "golden".to_owned(),
+                line: name.to_owned(),
                 image_id: "imgc-1".to_owned(),
-                image_name: "golden-1".to_owned(),
+                image_name: format!("{name}-1"),
                 version: 12,
                 since: "2027-03-01T00:00:00Z".to_owned(),
             }),
-            next: None,
+            next: Some("2027-03-01T19:00:00Z".to_owned()),
             next_local: Some("Tue 2027-03-02 03:00 +08:00".to_owned()),
+            waits_for: None,
+        }
+    }
+
+    #[test]
+    fn a_row_has_results_image_and_next_slot_and_below_it_what_it_waits_for() {
+        let context = Context { config_path: Path::new("x"), environment: BTreeMap::new(), json: false, color: false };
+        let mut row = ScheduleRow {
+            results: vec![result("succeeded", None), result("skipped", Some("missed")), result("failed", None)],
             waits_for: Some("bake 7 queued: waits for a builder".to_owned()),
+            ..row_for_tests("golden")
         };
         let now = "2027-03-01T09:12:00Z".parse().unwrap();
-        let (text, _) = table(&context, &[row.clone()], now, None);
+        let text = table(&context, &[row.clone()], now);
         assert_eq!(
             text.lines().take(3).collect::<Vec<_>>(),
             [
@@ -189,14 +234,39 @@ mod tests {
                 "     bake 7 queued: waits for a builder"
             ]
         );
-        let many = vec![row.clone(); 9];
-        assert_eq!(table(&context, &many, now, None).1, 9);
-        assert_eq!(table(&context, &many, now, Some(14)).1, 5, "two lines each, the heading and the legend");
-        assert_eq!(table(&context, &many, now, Some(0)).1, LEAST);
-        assert_eq!(shortened("a\nb\nc", Some(9)), "a\nb …");
-        assert_eq!(shortened("a\nb\nc", None), "a\nb\nc");
         row.lines = 3;
         assert_eq!(image(&row, now), "1/3: v12, 9h 12m old");
         assert_eq!(colored_strip(&row.results[2..]), "\u{1b}[31;1mF\u{1b}[0m");
+        (row.image, row.no_image_yet) = (None, 3);
+        assert_eq!(image(&row, now), "none yet");
+        row.no_image_yet = 2;
+        assert_eq!(image(&row, now), "none", "a line of it had slots");
+    }
+
+    #[test]
+    fn each_schedule_has_one_line_of_the_width() {
+        let now = "2027-03-01T09:12:00Z".parse().unwrap();
+        let good = row_for_tests("win11-golden-with-a-long-name-of-the-department");
+        let paused = ScheduleRow {
+            next: None,
+            next_local: None,
+            waits_for: Some("paused by ann until it is resumed: patch day of the whole department".to_owned()),
+            ..row_for_tests("lab")
+        };
+        let rows = [good, paused];
+        let (header, lines, legend) = lines(&rows, now, 80, false);
+        assert!(header.starts_with("    SCHEDULE") && header.ends_with("NEXT SLOT"), "{header}");
+        assert!(
+            lines[0].starts_with("!!  win11-golden-with")
+                && lines[0].ends_with("department  +F       v12, 9h 12m old  in 9h 48m"),
+            "{lines:?}"
+        );
+        assert!(lines[1].ends_with("paused…"), "{lines:?}");
+        assert_eq!(legend, "Results, the newest on the right: + good, F failed");
+        for width in 60..160 {
+            let (header, lines, legend) = self::lines(&rows, now, width, false);
+            assert!(lines.iter().chain([&header, &legend]).all(|line| line.width() <= width), "{width}: {lines:?}");
+        }
+        assert!(self::lines(&rows, now, 160, false).1[0].contains("department  +F"), "whole where there is room");
     }
 }

@@ -1,0 +1,47 @@
+//! What the status has on a terminal and elsewhere.
+
+use crate::domain::status::{LastDay, Running, ScheduleRow, Status};
+
+/// Maximum number of names or problems in a line.
+pub(super) const LISTED: usize = 10;
+/// Shows what a screen has no room for.
+pub(super) const ALL: &str = "imagebaked status --all";
+/// The headline without a daemon, and the command that has more.
+pub(super) const UNANSWERED: &str =
+    "UNKNOWN: the daemon does not answer, and nothing is baked without it; the history shows this.";
+pub(super) const SERVICE: &str = "systemctl status imagebaked";
+
+/// What the history has without a daemon.
+pub(super) struct Offline<'a> {
+    pub(super) last_day: LastDay,
+    /// Number of queued bakes.
+    pub(super) queued: u64,
+    pub(super) rows: &'a [ScheduleRow],
+    /// Number of all schedules.
+    pub(super) known: usize,
+    pub(super) running: &'a [Running],
+    pub(super) waiting: &'a [Running],
+    /// Instances that stay stopped or in maintenance, a sentence each.
+    pub(super) stopped: Vec<String>,
+}
+
+/// What ended lately, in a line.
+pub(super) fn last_day(last_day: LastDay, queued: u64) -> String {
+    let LastDay { succeeded, failed, skipped, cancelled } = last_day;
+    format!(
+        "Last 24 hours: {succeeded} succeeded, {failed} failed, {skipped} skipped, {cancelled} cancelled. Queued: {queued}.\n"
+    )
+}
+
+/// Paused schedules that none of these rows shows.
+pub(super) fn paused_elsewhere<'a>(status: &'a Status, rows: &[ScheduleRow]) -> Vec<&'a str> {
+    let is_shown = |word: &str| rows.iter().any(|row| row.id == word || row.schedule == word);
+    let all = status.paused.iter().map(|pause| &pause.schedule).chain(&status.paused_in_file);
+    all.map(String::as_str).filter(|word| !is_shown(word)).collect()
+}
+
+/// The first of them, and a note about the rest.
+pub(super) fn first<T>(all: impl ExactSizeIterator<Item = T>, most: usize) -> (Vec<T>, String) {
+    let rest = all.len().saturating_sub(most);
+    (all.take(most).collect(), if rest == 0 { String::new() } else { format!("; and {rest} more") })
+}

@@ -1,0 +1,343 @@
+//! The status within the screen of a terminal: the verdict with the first problems, the worst schedules, and what is at work.
+
+use chrono::{DateTime, Utc};
+use unicode_width::UnicodeWidthStr as _;
+
+use super::{
+    super::output::relative,
+    details,
+    fold::{Group, groups, same_for},
+    layout::{Block, Goal, Item, Part, Size, fit},
+    parts::{ALL, Offline, SERVICE, UNANSWERED, last_day, paused_elsewhere},
+    schedules::lines,
+    shorten::{names, shorten, shorten_name},
+};
+use crate::domain::{
+    health::{Acknowledgement, Problem, Subject, SubjectKind, Verdict},
+    status::{Late, Running, ScheduleRow, Status},
+};
+
+/// Lines of the headline.
+const HEADLINE: usize = 2;
+/// Columns of the name of one with the same error.
+const OTHER: usize = 20;
+/// Columns that a schedule's name has in a line about a bake at least.
+const NAME: usize = 8;
+
+/// A bake in a line.
+struct BakeLine {
+    id: i64,
+    /// `bake 7 of golden (ecd-1), building: `.
+    lead: String,
+    reason: String,
+}
+
+// The blocks, in their order.
+const PROBLEMS: usize = 1;
+const CONFIGURATION: usize = 2;
+const ACKNOWLEDGED: usize = 3;
+const ROWS: usize = 5;
+const RUNNING: usize = 7;
+const WAITING: usize = 8;
+const LATE: usize = 9;
+const STOPPED: usize = 10;
+const DAEMON: usize = 11;
+
+/// What is shown, the most important first, as long as there is room.
+const GOALS: [Goal; 31] = [
+    Goal::Items(STOPPED, 2),
+    Goal::Items(PROBLEMS, 1),
+    Goal::Items(RUNNING, 1),
+    Goal::Items(ROWS, 3),
+    Goal::Items(WAITING, 1),
+    Goal::Items(LATE, 1),
+    Goal::Items(CONFIGURATION, 3),
+    Goal::Items(PROBLEMS, 2),
+    Goal::Items(ROWS, 5),
+    Goal::Items(RUNNING, 2),
+    Goal::Items(WAITING, 2),
+    Goal::Items(LATE, 2),
+    Goal::Items(DAEMON, 1),
+    Goal::Items(ACKNOWLEDGED, 1),
+    Goal::Gaps,
+    Goal::Items(PROBLEMS, 4),
+    Goal::Items(ROWS, 8),
+    Goal::Items(RUNNING, 4),
+    Goal::Items(WAITING, 4),
+    Goal::Items(LATE, 4),
+    Goal::Items(ACKNOWLEDGED, 2),
+    Goal::Items(ROWS, 12),
+    Goal::Items(PROBLEMS, 8),
+    Goal::Items(RUNNING, 8),
+    Goal::Items(WAITING, usize::MAX),
+    Goal::Items(LATE, usize::MAX),
+    Goal::Items(RUNNING, usize::MAX),
+    Goal::Items(ROWS, usize::MAX),
+    Goal::Items(PROBLEMS, usize::MAX),
+    Goal::Items(ACKNOWLEDGED, usize::MAX),
+    Goal::Items(STOPPED, usize::MAX),
+];
+
+/// The status of a daemon.
+pub(super) fn of_status(status: &Status, now: DateTime<Utc>, size: Size, color: bool) -> String {
+    let Size { width, .. } = size;
+    let problems = groups(status.health.problems(), |one| one.message.as_str(), |one| (one.severity, one.code));
+    let waiting = status.waiting_in_time();
+    let blocks = [
+        verdict(status, problems.first(), now, width),
+        Block {
+            items: problems.iter().skip(1).map(|group| problem(group, now, width)).collect(),
+            rest: ["problem", "problems", ALL],
+            ..Block::default()
+        },
+        configuration(status, width),
+        acknowledged(status, now, width),
+        one_line(&last_day(status.last_day, status.queued), width),
+        rows(&status.schedules, status.daemon.schedules, now, width, color),
+        paused(status, width),
+        bakes("Running", "running", &running(&status.running, width), width),
+        Block { beyond: unlisted(status), ..bakes("Waiting", "waiting", &running(&waiting, width), width) },
+        bakes("Late", "late", &late(&status.late, now, width), width),
+        Block::default(),
+        daemon(status, now, width),
+    ];
+    fit(&blocks, &GOALS, size)
+}
+
+/// What the history has without a daemon.
+pub(super) fn of_history(offline: &Offline<'_>, now: DateTime<Utc>, size: Size, color: bool) -> String {
+    let Size { width, .. } = size;
+    let headline = Part::Message { lead: String::new(), text: UNANSWERED.to_owned(), lines: HEADLINE };
+    let stopped = |sentence: &String| Item {
+        parts: vec![Part::Message { lead: String::new(), text: sentence.clone(), lines: 2 }],
+        count: 1,
+    };
+    let blocks = [
+        Block { heading: vec![headline, Part::Line(format!("    {SERVICE}"))], ..Block::default() },
+        Block::default(),
+        Block::default(),
+        Block::default(),
+        one_line(&last_day(offline.last_day, offline.queued), width),
+        rows(offline.rows, offline.known, now, width, color),
+        Block::default(),
+        bakes("Running", "running", &running(offline.running, width), width),
+        bakes("Waiting", "waiting", &running(offline.waiting, width), width),
+        Block::default(),
+        Block {
+            items: offline.stopped.iter().map(stopped).collect(),
+            rest: ["instance that is not started", "instances that are not started", ALL],
+            has_gap: true,
+            ..Block::default()
+        },
+        Block::default(),
+    ];
+    fit(&blocks, &GOALS, size)
+}
+
+/// Bakes in the queue beyond those that the daemon lists.
+fn unlisted(status: &Status) -> usize {
+    /// How many that are.
+    const LISTED: usize = 200;
+    let queued = usize::try_from(status.queued).unwrap_or(usize::MAX);
+    if status.waiting.len() < LISTED { 0 } else { queued.saturating_sub(status.waiting.len()) }
+}
+
+/// The verdict with the first problem and its command.
+fn verdict(status: &Status, first: Option<&Group<'_, Problem>>, now: DateTime<Utc>, width: usize) -> Block {
+    let health = &status.health;
+    let heading = if let Some(group) = first {
+        let lead = format!("{}: {}: ", health.verdict, health.counts());
+        let mut parts = vec![Part::Message { lead, text: group.first.message.clone(), lines: HEADLINE }];
+        parts.extend(below(group, now, width));
+        parts
+    } else {
+        let without = match status.no_image_yet {
+            0 => String::new(),
+            1 => "; 1 line has no image yet".to_owned(),
+            lines => format!("; {lines} lines have no image yet"),
+        };
+        let end = if health.verdict == Verdict::Ok { without } else { String::new() };
+        vec![Part::Line(shorten(&format!("{}{end}.", health.headline()), width))]
+    };
+    Block { heading, ..Block::default() }
+}
+
+fn problem(group: &Group<'_, Problem>, now: DateTime<Utc>, width: usize) -> Item {
+    let severity = group.first.severity.to_string().to_uppercase();
+    let message = Part::Message { lead: format!("  {severity}: "), text: group.first.message.clone(), lines: 1 };
+    let mut parts = vec![message];
+    parts.extend(below(group, now, width));
+    Item { parts, count: 1 + group.others.len() }
+}
+
+/// What stands below the message of a problem: its command with its code and begin, and the others of the same error.
+fn below(group: &Group<'_, Problem>, now: DateTime<Utc>, width: usize) -> Vec<Part> {
+    let Problem { code, subject, since, command, .. } = group.first;
+    let since = since.parse().map(|since: DateTime<Utc>| relative(since, now)).unwrap_or_default();
+    let known = format!("({} {subject}, began {since})", code.as_str());
+    let command = command.as_deref().map(|command| format!("{command}    ")).unwrap_or_default();
+    let line = format!("    {command}{known}");
+    // The command stays whole, to be copied.
+    let short = format!("    {command}");
+    let line = match (command.is_empty(), line.width() <= width) {
+        (_, true) => line,
+        (true, false) => shorten(&line, width),
+        (false, false) => {
+            let (code, room) = (format!("({})", code.as_str()), width.saturating_sub(short.width()));
+            format!("{short}{}", if code.len() <= room { code } else { String::new() }).trim_end().to_owned()
+        }
+    };
+    let others: Vec<String> = group.others.iter().map(|one| name_of(&one.subject)).collect();
+    let same = same_for(&others, "", ALL, width);
+    [line].into_iter().chain(same).map(Part::Line).collect()
+}
+
+/// `golden`, `bake 7`, or `cloud` where there is only one.
+fn name_of(subject: &Subject) -> String {
+    match subject {
+        Subject { kind, id } if id.is_empty() => kind.as_str().to_owned(),
+        Subject { kind: SubjectKind::Bake, id } => format!("bake {id}"),
+        Subject { id, .. } => shorten_name(id, OTHER),
+    }
+}
+
+fn configuration(status: &Status, width: usize) -> Block {
+    let item = |line: String| Item { parts: vec![Part::Line(shorten(&line, width))], count: 1 };
+    Block {
+        items: details::state_of_configuration(status).into_iter().map(item).collect(),
+        rest: ["note about the configuration", "notes about the configuration", ALL],
+        has_gap: true,
+        ..Block::default()
+    }
+}
+
+/// The problems that a person has acknowledged.
+fn acknowledged(status: &Status, now: DateTime<Utc>, width: usize) -> Block {
+    let when = |at: &str| at.parse().map(|at: DateTime<Utc>| relative(at, now)).unwrap_or_default();
+    let item = |(problem, by): (&Problem, &Acknowledgement)| {
+        let until = by.until.as_deref().map(|until| format!(", until {}", when(until))).unwrap_or_default();
+        let known = format!("    by {} {}{until}: {}", by.by, when(&by.at), by.reason);
+        let message = Part::Message { lead: "  acknowledged: ".to_owned(), text: problem.message.clone(), lines: 1 };
+        Item { parts: vec![message, Part::Line(shorten(&known, width))], count: 1 }
+    };
+    Block {
+        items: status.health.acknowledged().map(item).collect(),
+        rest: ["acknowledged", "acknowledged", ALL],
+        ..Block::default()
+    }
+}
+
+fn one_line(text: &str, width: usize) -> Block {
+    let part =
+        Part::Message { lead: String::new(), text: text.trim_end().to_owned(), lines: text.width().div_ceil(width) };
+    Block { heading: vec![part], has_gap: true, ..Block::default() }
+}
+
+/// The rows of schedules; `all` is how many there are.
+fn rows(schedules: &[ScheduleRow], all: usize, now: DateTime<Utc>, width: usize, color: bool) -> Block {
+    if schedules.is_empty() {
+        return Block::default();
+    }
+    let (header, rows, legend) = lines(schedules, now, width, color);
+    let legend = Some(legend).filter(|legend| !legend.is_empty()).map(|legend| Part::Line(shorten(&legend, width)));
+    Block {
+        heading: vec![Part::Line(header)],
+        items: rows.into_iter().map(|row| Item { parts: vec![Part::Line(row)], count: 1 }).collect(),
+        beyond: all.saturating_sub(schedules.len()),
+        footer: legend.into_iter().collect(),
+        rest: ["schedule", "schedules", ALL],
+        has_gap: true,
+        ..Block::default()
+    }
+}
+
+/// Paused schedules that no row shows, in one line.
+fn paused(status: &Status, width: usize) -> Block {
+    let all: Vec<String> = paused_elsewhere(status, &status.schedules).into_iter().map(str::to_owned).collect();
+    if all.is_empty() {
+        return Block::default();
+    }
+    let begin = "Paused: ";
+    let end = |more: usize| if more == 0 { String::new() } else { format!(" and {more} more: {ALL}") };
+    let (mut text, mut more) = names(&all, width.saturating_sub(begin.len()));
+    if more > 0 {
+        (text, more) = names(&all, width.saturating_sub(begin.len() + end(all.len()).width()));
+    }
+    let line = format!("{begin}{text}{}", end(more));
+    let line = if line.width() <= width { line } else { format!("{} paused schedules: {ALL}", all.len()) };
+    Block { heading: vec![Part::Line(line)], ..Block::default() }
+}
+
+fn running(bakes: &[Running], width: usize) -> Vec<BakeLine> {
+    let line = |bake: &Running| {
+        let Running { id, schedule, instance_id, state, .. } = bake;
+        let reason = bake.reason.clone().unwrap_or_default();
+        let end = if reason.is_empty() { "" } else { ": " };
+        BakeLine { id: *id, lead: lead(*id, (schedule, instance_id), &format!(", {state}{end}"), width), reason }
+    };
+    bakes.iter().map(line).collect()
+}
+
+fn late(bakes: &[Late], now: DateTime<Utc>, width: usize) -> Vec<BakeLine> {
+    let line = |bake: &Late| {
+        let Late { id, schedule, instance_id, slot, reason } = bake;
+        let since =
+            slot.parse().map(|slot: DateTime<Utc>| format!(", due {}", relative(slot, now))).unwrap_or_default();
+        let lead = lead(*id, (schedule, instance_id), &format!("{since}: "), width);
+        BakeLine { id: *id, lead, reason: reason.clone() }
+    };
+    bakes.iter().map(line).collect()
+}
+
+/// At most half of the line, but for long ends: the instance goes first, then the middle of the schedule's name.
+fn lead(id: i64, (schedule, instance): (&str, &str), end: &str, width: usize) -> String {
+    let whole = format!("  bake {id} of {schedule} ({instance}){end}");
+    if whole.width() <= width / 2 {
+        return whole;
+    }
+    let begin = format!("  bake {id} of ");
+    let room = (width / 2).saturating_sub(begin.width() + end.width()).max(NAME);
+    format!("{begin}{}{end}", shorten_name(schedule, room))
+}
+
+/// Bakes in one line each; those with the same error by their numbers.
+fn bakes(heading: &str, things: &'static str, bakes: &[BakeLine], width: usize) -> Block {
+    if bakes.is_empty() {
+        return Block::default();
+    }
+    let item = |group: &Group<'_, BakeLine>| {
+        let BakeLine { lead, reason, .. } = group.first;
+        let lead = if reason.is_empty() { shorten(lead, width) } else { lead.clone() };
+        let mut parts = vec![Part::Message { lead, text: reason.clone(), lines: 1 }];
+        let others: Vec<String> = group.others.iter().map(|one| one.id.to_string()).collect();
+        parts.extend(same_for(&others, "bakes ", ALL, width).map(Part::Line));
+        Item { parts, count: 1 + group.others.len() }
+    };
+    Block {
+        heading: vec![Part::Line(heading.to_owned())],
+        items: groups(bakes, |one| one.reason.as_str(), |_| ()).iter().map(item).collect(),
+        rest: [things, things, ALL],
+        is_counted_above: true,
+        has_gap: true,
+        ..Block::default()
+    }
+}
+
+/// The process and its credentials.
+fn daemon(status: &Status, now: DateTime<Utc>, width: usize) -> Block {
+    let mut parts = Vec::new();
+    for line in details::brief(status, now).lines().filter(|line| !line.is_empty()) {
+        parts.push(Part::Line(shorten(line, width)));
+    }
+    let count = parts.len();
+    Block {
+        items: vec![Item { parts, count }],
+        rest: ["line about the daemon", "lines about the daemon", ALL],
+        has_gap: true,
+        ..Block::default()
+    }
+}
+
+#[cfg(test)]
+#[path = "screen_tests.rs"]
+mod tests;
