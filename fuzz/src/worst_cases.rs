@@ -17,7 +17,7 @@ pub fn of(name: &str, size: usize) -> Vec<Vec<u8>> {
     table.iter().map(|(head, unit, tail)| filled(head, unit, tail, size)).collect()
 }
 
-/// `head`, then `unit` as often as there is room, then `tail`. In the unit `N` is its number, so that each is another one.
+/// `head`, then `unit` as often as there is room, then `tail`. In the unit `~N` is its number, so that each is another one.
 pub fn filled(head: &str, unit: &str, tail: &str, size: usize) -> Vec<u8> {
     let mut text = head.to_owned();
     for number in 0.. {

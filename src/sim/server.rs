@@ -267,3 +267,44 @@ fn json_answer(status: StatusCode, value: &Value) -> Response {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    fn is_answered(hosts: &[&str], target: &str) -> bool {
+        let request = hosts.iter().fold(Request::builder().uri(target), |request, host| request.header(HOST, *host));
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        host(&head).is_some_and(|host| is_expected(&host, head.uri.path()))
+    }
+
+    #[test]
+    fn keys_are_given_under_names_that_nobody_else_can_point_here() {
+        for path in
+            ["/", "/credentials", "/latest/api/token", "/latest/meta-data/ram/security-credentials/simulator-role"]
+        {
+            for host in ["127.0.0.1:8480", "localhost", "[::1]:80", "100.100.100.200", "sim.localhost:1"] {
+                assert!(is_answered(&[host], path), "{host} {path}");
+            }
+            for hosts in [
+                &["evil.example"][..],
+                &["evil.example:8480"],
+                &["[::1]evil"],
+                &["localhost.evil.example"],
+                &["user@localhost"],
+                &["localhost", "evil.example"],
+                &["localhost:"],
+                &[""],
+                &[],
+            ] {
+                assert!(!is_answered(hosts, path), "{hosts:?} {path}");
+            }
+            let is_of_api = path == "/";
+            assert_eq!(is_answered(&["sts.aliyuncs.com"], path), is_of_api, "{path}");
+        }
+        assert!(!is_answered(&["localhost"], "http://evil.example/credentials"));
+        assert!(!is_answered(&["evil.aliyuncs.com.example"], "/"));
+    }
+}

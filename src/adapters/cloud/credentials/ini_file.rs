@@ -149,6 +149,8 @@ impl Section {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
@@ -159,5 +161,15 @@ mod tests {
         let pairs: Vec<(&str, &str)> = keys.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         assert_eq!(pairs, [("access_key_id", "id"), ("empty", ""), ("type", "access_key")]);
         assert_eq!(section(text, "Default"), None);
+    }
+
+    #[test]
+    fn the_largest_file_is_one_walk() {
+        let begun = Instant::now();
+        for unit in ["a=1\n", "[default]\n", "[", "=", "#", "a=#", "\t\n", "\r", "[default]\nk=[\n"] {
+            let text = format!("[default]\n{}", unit.repeat((1 << 20) / unit.len()));
+            assert!(section(&text, DEFAULT).is_some(), "{unit:?}");
+        }
+        assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
     }
 }
