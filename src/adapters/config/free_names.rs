@@ -15,7 +15,8 @@ impl FreeNames {
             self.0.insert(name.to_owned(), 1);
             return name.to_owned();
         };
-        let free = (last + 1..).find(|number| !self.0.contains_key(&format!("{name}-{number}"))).unwrap_or(last);
+        let free =
+            (last + 1..=u32::MAX).find(|number| !self.0.contains_key(&format!("{name}-{number}"))).unwrap_or(last);
         self.0.insert(name.to_owned(), free);
         let numbered = format!("{name}-{free}");
         self.0.insert(numbered.clone(), 1);

@@ -11,7 +11,7 @@
 //! * Schedules may be thousands and are never set by the environment. Figment would copy each into a tree of owned
 //!   values and lose its place in the file, so they are read from the parsed document itself.
 //!
-//! The parser continues after an error and keeps the place of every value ([`DeTable::parse_recoverable`]); `reader`
+//! The parser continues after an error and keeps the place of every value (`parse_recoverable`); `reader`
 //! checks types and collects problems. A document takes many times the memory of its text, so long files are read in
 //! `chunks`, and twice: once for the keys that schedules share, once for the schedules. At most one chunk's document is
 //! in memory, none when [`load`] returns.
@@ -57,10 +57,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use figment::{Figment, providers::Serialized, value::Value};
 use serde::{Serialize, de::DeserializeOwned};
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use toml::{Spanned, de::DeValue};
 
 pub use self::bounded::read_up_to as read_bounded;
 pub use self::{
@@ -83,6 +80,7 @@ use self::{
     source_files::read_files,
     source_map::SourceSpans,
     suggest::suggestion,
+    syntax::parse,
 };
 use crate::domain::{
     calendar::zone::{self, Release},
@@ -297,44 +295,6 @@ fn variables(environment: &BTreeMap<String, String>) -> Source {
         }
     }
     Source::new(usize::MAX, Path::new("environment"), variables, true)
-}
-
-/// Reads a source as far as it is valid. Errors are identified by their place, so that a second reading adds none.
-fn parse<'s>(source: &'s Source, out: &mut Diagnostics) -> DeTable<'s> {
-    let (tables, errors) = DeTable::parse_recoverable(&source.text);
-    let end = if errors.is_empty() { 0 } else { source.text.trim_end().len() };
-    for error in errors {
-        out.broken = true;
-        let mark = source.mark(error.span().unwrap_or(end..end));
-        // The parser may report each byte of a line.
-        if out.is_unreadable(mark) {
-            continue;
-        }
-        if out.is_full() {
-            break;
-        }
-        if !error.message().starts_with("duplicate key") {
-            out.syntax(mark, error.message(), syntax::hint(mark));
-            continue;
-        }
-        let code = "duplicate-key";
-        if !out.may_search() {
-            out.error(mark, code, error.message(), Some("keep one of the two".into()));
-            continue;
-        }
-        match syntax::first_place(mark) {
-            _ if mark.text() == "schedule" => {
-                let hint = "each schedule begins with `[[schedule]]`, in double brackets";
-                out.error(mark, code, error.message(), Some(hint.into()));
-            }
-            Some(first) => {
-                let hint = syntax::one_of_two(mark);
-                out.error_with_related(mark, code, error.message(), hint, (first, "first here"));
-            }
-            None => out.error(mark, code, error.message(), Some(syntax::one_of_two(mark).into())),
-        }
-    }
-    tables.into_inner()
 }
 
 /// Reports a table that an earlier chunk of the same file has; within a chunk the parser does.

@@ -1,6 +1,49 @@
-//! Hints for lines that are not TOML, and the first place of a key that is written twice.
+//! The parser of a file: hints for lines that are not TOML, and the first place of a key that is written twice.
 
-use super::{mistakes, reader::Mark};
+use toml::de::DeTable;
+
+use super::{
+    mistakes,
+    reader::{Diagnostics, Mark, Source},
+};
+
+/// Reads a source as far as it is valid. Errors are identified by their place, so that a second reading adds none.
+pub(super) fn parse<'s>(source: &'s Source, out: &mut Diagnostics) -> DeTable<'s> {
+    let (tables, errors) = DeTable::parse_recoverable(&source.text);
+    let end = if errors.is_empty() { 0 } else { source.text.trim_end().len() };
+    for error in errors {
+        out.broken = true;
+        let mark = source.mark(error.span().unwrap_or(end..end));
+        // The parser may report each byte of a line.
+        if out.is_unreadable(mark) {
+            continue;
+        }
+        if out.is_full() {
+            break;
+        }
+        if !error.message().starts_with("duplicate key") {
+            out.syntax(mark, error.message(), hint(mark));
+            continue;
+        }
+        let code = "duplicate-key";
+        if !out.may_search() {
+            out.error(mark, code, error.message(), Some("keep one of the two".into()));
+            continue;
+        }
+        match first_place(mark) {
+            _ if mark.text() == "schedule" => {
+                let hint = "each schedule begins with `[[schedule]]`, in double brackets";
+                out.error(mark, code, error.message(), Some(hint.into()));
+            }
+            Some(first) => {
+                let hint = one_of_two(mark);
+                out.error_with_related(mark, code, error.message(), hint, (first, "first here"));
+            }
+            None => out.error(mark, code, error.message(), Some(one_of_two(mark).into())),
+        }
+    }
+    tables.into_inner()
+}
 
 /// What to write in place of the line at `mark`.
 pub(super) fn hint(mark: Mark<'_>) -> Option<String> {

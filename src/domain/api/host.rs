@@ -36,15 +36,12 @@ impl HostPort {
     /// Parses `name`, `192.0.2.1` or `[2001:db8::1]`, each with or without `:port`. A name has labels of 1 to 63 letters,
     /// digits and hyphens between dots, no hyphen at an end of one, and its last label is no number.
     pub fn parse(text: &str) -> Option<Self> {
-        let (host, port) = match text.strip_prefix('[') {
-            Some(rest) => {
-                let (address, port) = rest.split_once(']')?;
-                (Host::Address(address.parse::<Ipv6Addr>().ok()?.into()), port)
-            }
-            None => {
-                let end = text.find(':').unwrap_or(text.len());
-                (Host::parse(&text[..end])?, &text[end..])
-            }
+        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+            let (address, port) = rest.split_once(']')?;
+            (Host::Address(address.parse::<Ipv6Addr>().ok()?.into()), port)
+        } else {
+            let end = text.find(':').unwrap_or(text.len());
+            (Host::parse(&text[..end])?, &text[end..])
         };
         let port = match port.strip_prefix(':') {
             Some(port) => Some(parse_port(port)?),
