@@ -1,6 +1,6 @@
 //! The options of a command as keys of a schedule. What a key accepts is asked of the reader of the configuration itself.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::LazyLock};
 
 use serde::Serialize;
 use serde_json::json;
@@ -237,20 +237,31 @@ impl Options {
 
     /// Keeps the settings that the reader accepts beside `head`; the others have its message as their reason.
     fn accept(&mut self, mut taken: Vec<Setting>, head: &str) {
+        let first = head.lines().count() + 1;
+        // Once more after some were refused: one key may need another one.
         loop {
             let lines = merged(&taken);
             let text: String = lines.iter().map(|(key, value, _)| format!("{key} = {value}\n")).collect();
-            let Some((line, message)) = first_error(&format!("{head}{text}")) else {
+            let errors = errors(&format!("{head}{text}"));
+            if errors.is_empty() {
                 self.keys = lines.iter().map(|(key, _, json)| (key.clone(), json.clone())).collect();
                 self.lines = lines.into_iter().map(|(key, value, _)| (key, value)).collect();
                 return;
-            };
-            let refused = line.checked_sub(head.lines().count() + 1).and_then(|at| lines.get(at));
-            let Some(key) = refused.map(|(key, ..)| key.clone()) else { return };
-            let (bad, good) = taken.into_iter().partition(|setting: &Setting| setting.outer() == key);
+            }
+            let mut refused: BTreeMap<String, String> = BTreeMap::new();
+            for (line, message) in errors {
+                if let Some((key, ..)) = line.checked_sub(first).and_then(|at| lines.get(at)) {
+                    refused.entry(key.clone()).or_insert(message);
+                }
+            }
+            if refused.is_empty() {
+                return;
+            }
+            let (bad, good) = taken.into_iter().partition(|setting: &Setting| refused.contains_key(setting.outer()));
             taken = good;
             for setting in bad {
-                self.leave(&setting.shown, message.clone());
+                let message = refused.get(setting.outer()).cloned().unwrap_or_default();
+                self.leave(&setting.shown, message);
             }
         }
     }
@@ -309,22 +320,25 @@ fn merged(taken: &[Setting]) -> Vec<(String, String, serde_json::Value)> {
     lines.into_iter().map(line).collect()
 }
 
-/// The first error of a configuration, with its line from 1.
-fn first_error(text: &str) -> Option<(usize, String)> {
+/// The errors of a configuration, each with its line from 1.
+fn errors(text: &str) -> Vec<(usize, String)> {
     let mut out = Diagnostics::default();
     let source = Source::new(0, Path::new("crontab"), text.to_owned(), false);
     assemble(&[source], &variables(&BTreeMap::new()), None, &mut out);
     let problems = Problems(out.into_problems());
-    let error = problems.0.into_iter().find(|problem| problem.severity == Severity::Error)?;
-    Some((error.place.spot.map_or(0, |spot| spot.line), error.message))
+    let errors = problems.0.into_iter().filter(|problem| problem.severity == Severity::Error);
+    errors.map(|error| (error.place.spot.map_or(0, |spot| spot.line), error.message)).collect()
 }
 
+/// Keys of a schedule; they are asked for each option.
+static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| definitions().schedule.keys);
+
 /// Accepted values of a key of a schedule, or of a key inside one of its tables.
-fn kind_of(key: &str) -> Option<Kind> {
-    let find = |keys: Vec<Key>, name: &str| keys.into_iter().find(|key| key.name == name).map(|key| key.kind);
+fn kind_of(key: &str) -> Option<&'static Kind> {
+    let find = |keys: &'static [Key], name: &str| keys.iter().find(|key| key.name == name).map(|key| &key.kind);
     match key.split_once('.') {
-        None => find(definitions().schedule.keys, key),
-        Some((outer, inner)) => match find(definitions().schedule.keys, outer)? {
+        None => find(&KEYS, key),
+        Some((outer, inner)) => match find(&KEYS, outer)? {
             Kind::Table(keys) => find(keys, inner),
             _ => None,
         },
@@ -444,7 +458,7 @@ fn of_program(words: &[String], mut positional: Option<&mut Options>) -> Vec<Wri
         if let Some(next) = words.get(at).filter(|next| value.is_none() && !next.starts_with('-')) {
             let flag = matches!(kind_of(key), Some(Kind::Bool)) || key == "stop_instance";
             let known =
-                kind_of(key).is_some_and(|kind| matches!(&kind, Kind::OneOf(words) if words.contains(&next.as_str())));
+                kind_of(key).is_some_and(|kind| matches!(kind, Kind::OneOf(words) if words.contains(&next.as_str())));
             let follows = if flag {
                 mistakes::boolean(next).is_some() || known
             } else {
