@@ -100,6 +100,8 @@ mod log_binding_tests;
 #[cfg(test)]
 mod query_plan_tests;
 #[cfg(test)]
+pub(crate) mod row_for_tests;
+#[cfg(test)]
 mod statement_list_tests;
 #[cfg(test)]
 mod tests;

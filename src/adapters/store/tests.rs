@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection as _, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{
-    lines::LAST_DURATIONS, open_bakes::OPEN_BAKES, page::NEWEST_IMAGES_AFTER, schema::migrations_up_to,
-    statement_list_tests::STATEMENTS, *,
+    lines::LAST_DURATIONS, open_bakes::OPEN_BAKES, page::NEWEST_IMAGES_AFTER, row_for_tests::queued_row,
+    schema::migrations_up_to, statement_list_tests::STATEMENTS, *,
 };
 use crate::domain::{
     api::{
@@ -38,18 +38,7 @@ pub(super) fn settings() -> Arc<BakeSettings> {
 }
 
 pub(super) fn row(schedule: &str, slot: DateTime<Utc>) -> NewRow {
-    NewRow {
-        schedule_id: ScheduleId::from(schedule),
-        schedule: schedule.into(),
-        instance_id: InstanceId::from("ecd-1"),
-        line: LineId::from(schedule),
-        slot,
-        first_slot: slot,
-        slot_count: 1,
-        trigger: Trigger::Slot,
-        settings: Some(settings()),
-        state: State::Queued { not_before: slot, suspended: None },
-    }
+    queued_row(schedule, "ecd-1", slot, settings())
 }
 
 pub(super) async fn store() -> (tempfile::TempDir, Store) {

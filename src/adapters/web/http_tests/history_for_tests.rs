@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    adapters::store::{Attempt, ChannelOrder, NewRow, Store, Transition},
+    adapters::store::{Attempt, ChannelOrder, NewRow, Store, Transition, row_for_tests::queued_row},
     domain::{
         api::call::MadeImage,
         bake::{
@@ -14,7 +14,7 @@ use crate::{
             settings,
             state::{BakeWork, End},
         },
-        ids::{BakeId, InstanceId, LineId, ScheduleId},
+        ids::{BakeId, LineId},
         schedule::Channel,
     },
 };
@@ -40,18 +40,7 @@ pub(super) fn settings() -> Arc<BakeSettings> {
 }
 
 pub(super) fn row(schedule: &str, instance: &str, slot: DateTime<Utc>) -> NewRow {
-    NewRow {
-        schedule_id: ScheduleId::from(schedule),
-        schedule: schedule.into(),
-        instance_id: InstanceId::from(instance),
-        line: LineId::from(schedule),
-        slot,
-        first_slot: slot,
-        slot_count: 1,
-        trigger: Trigger::Slot,
-        settings: Some(settings()),
-        state: State::Queued { not_before: slot, suspended: None },
-    }
+    queued_row(schedule, instance, slot, settings())
 }
 
 pub(super) fn image(n: u32) -> MadeImage {
