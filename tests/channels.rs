@@ -130,6 +130,10 @@ fn a_person_moves_a_channel_without_after_or_gets_the_reason_why_not() {
     assert_eq!(stands(&host, "pilot"), None);
     let (_, err) = host.expect(3, &["images", "--channel", "pilot"]);
     assert!(err.contains("no image is in channel \"pilot\""), "{err}");
+    for json in [&[][..], &["--json"]] {
+        let (_, err) = host.expect(3, &[&["images", "--channel", "pilto"], json].concat());
+        assert!(err.contains("there is no channel \"pilto\"; did you mean \"pilot\"?"), "{err}");
+    }
     // A vetoed image differs from the others.
     let (out, _) = host.expect(0, &["images"]);
     assert!(out.contains("vetoed: it does not boot"), "{out}");

@@ -77,6 +77,22 @@ fn what_no_rule_wants_is_marked_then_deleted_and_all_outputs_agree() {
     let rehearsed = prune(&host, &["--dry-run"]);
     assert_eq!(rehearsed[&images[0]]["rule"], "keep = { last = 2, min = 1 }");
     assert_eq!(why(&rehearsed[&images[3]]), ["channel", "last_good", "rule"]);
+    // All have the same instant: that of the daemon's next pass and the grace.
+    let planned = host.json(0, &["plan"]);
+    let listed = host.json(0, &["images", "golden"]);
+    let time = |value: &Value| value.as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    let next_pass = time(&planned["next_pass"]["at"]);
+    assert!(next_pass > SystemClock.now(), "{planned}");
+    let announced = [
+        &planned["images"][1]["not_before"],
+        &rehearsed[&images[0]]["not_before"],
+        &listed["images"][3]["retention"]["not_before"],
+    ];
+    assert_eq!(announced.map(time), [next_pass + chrono::TimeDelta::seconds(1); 3]);
+    assert_eq!(listed["images"][0]["retention"]["why"][2]["place"], 1, "{listed}");
+    let (out, _) = host.expect(0, &["images", "golden"]);
+    assert!(out.contains("the 1st of last = 2") && out.contains("mark, deleted not before "), "{out}");
+    assert!(out.contains("The next retention pass of the daemon is in "), "{out}");
     assert!(host.json(0, &["images"])["images"].as_array().unwrap().iter().all(|image| image["deletion"] == "kept"));
     let done = prune(&host, &[]);
     assert_eq!(actions(&rehearsed), actions(&done));
@@ -175,7 +191,10 @@ fn a_person_has_the_last_word() {
     let report = prune(&host, &[]);
     assert_eq!(why(&report[&images[1]]), ["pinned"]);
     let (out, _) = host.expect(0, &["images"]);
-    assert!(out.contains("pinned: the audit needs it") && out.contains("pinned: undeleted"), "{out}");
+    assert!(
+        out.contains("kept: pinned by ") && out.contains(": the audit needs it") && out.contains(": undeleted"),
+        "{out}"
+    );
     // Without the pin the rules apply again.
     host.expect(0, &["unpin", &images[0]]);
     assert_eq!(prune(&host, &["--dry-run"])[&images[0]]["action"], "mark");
@@ -694,7 +713,7 @@ fn images_that_failed_are_shown_and_those_that_nobody_knows_too() {
     assert_eq!((&known["action"], &known["in_history"]), (&json!("wait"), &json!(true)), "{known}");
     assert_eq!((&strange["action"], &strange["in_history"]), (&json!("keep"), &json!(false)), "{strange}");
     let (out, _) = host.expect(0, &["images", "--failed"]);
-    assert!(out.contains("the history does not know it") && out.contains("wait, deleted after"), "{out}");
+    assert!(out.contains("the history does not know it") && out.contains("wait, deleted not before"), "{out}");
     let report = host.json(1, &["reconcile"]);
     assert!(report["failed"].to_string().contains(id), "{report}");
     // Failed images do not count as good ones.

@@ -71,6 +71,8 @@ pub struct BakeRow {
     pub requested_by: Option<String>,
     /// Fingerprint of its configuration.
     pub config_hash: String,
+    /// Whether its image is vetoed.
+    pub vetoed: bool,
 }
 
 /// One call of a bake.
@@ -127,6 +129,11 @@ impl BakeRow {
     /// The slot as an instant.
     pub fn slot(&self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.slot).unwrap_or_default()
+    }
+
+    /// What a person sees of it: the word of its state, or that its image is vetoed.
+    pub fn word(&self) -> &str {
+        if self.vetoed && self.state == "succeeded" { "vetoed" } else { &self.state }
     }
 
     /// Progress of the bake.

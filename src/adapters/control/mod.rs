@@ -18,6 +18,7 @@ use crate::domain::{
     ids::{BakeId, ImageId, InstanceId},
     image::{
         change::Change,
+        passes::NextPass,
         reconcile::{Difference, FailedImage},
         report::{Adopted, RetentionReport},
     },
@@ -75,6 +76,8 @@ pub enum Request {
     },
     /// Report which daemon this is.
     Locate,
+    /// Report when the next retention pass comes.
+    NextPass,
     /// Bake schedules now.
     Bake(BakeSelection),
     /// Reply when one of these bakes may have changed, or after a few seconds.
@@ -244,7 +247,7 @@ pub enum Wanted {
 impl Request {
     /// Whether it changes nothing: then it is irrelevant whether it arrived.
     pub fn only_asks(&self) -> bool {
-        matches!(self, Self::Status { .. } | Self::Locate | Self::Follow { .. })
+        matches!(self, Self::Status { .. } | Self::Locate | Self::NextPass | Self::Follow { .. })
     }
 
     /// Until when it holds, if it says so.
@@ -262,6 +265,7 @@ impl Request {
             Self::Reconcile { .. } | Self::Prune { .. } | Self::Adopt { .. } => Duration::from_mins(10),
             // They wait for a running pass.
             Self::Pin { .. } | Self::Undelete { .. } => Duration::from_mins(2),
+            Self::NextPass => Duration::from_secs(5),
             _ => Duration::from_secs(20),
         }
     }
@@ -271,7 +275,7 @@ impl Request {
     fn idle_limit(&self) -> Duration {
         match self {
             // They are answered without a wait.
-            Self::Status { .. } | Self::Locate => Duration::from_secs(1),
+            Self::Status { .. } | Self::Locate | Self::NextPass => Duration::from_secs(1),
             _ => Duration::from_secs(5),
         }
     }
@@ -291,6 +295,11 @@ pub enum Reply {
         control_socket: PathBuf,
         /// The folder of its history.
         state_dir: PathBuf,
+    },
+    /// To `NextPass`.
+    NextPass {
+        /// The pass.
+        next_pass: NextPass,
     },
     /// To `Bake`.
     Bakes {

@@ -12,14 +12,14 @@ use crate::domain::ids::BakeId;
 pub(super) const BAKE_ROW_COLUMNS: &str = "
 SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, state, reason, reason_code,
        cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
-       requested_by, config_hash
+       requested_by, config_hash, EXISTS (SELECT 1 FROM vetoes v WHERE v.image_id = bakes.image_id) AS vetoed
 FROM bakes";
 
 /// One row of the history.
 pub(super) const BAKE_ROW: &str = "
 SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, state, reason, reason_code,
        cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
-       requested_by, config_hash
+       requested_by, config_hash, EXISTS (SELECT 1 FROM vetoes v WHERE v.image_id = bakes.image_id) AS vetoed
 FROM bakes WHERE id = ?1";
 
 /// The highest number of a bake.
@@ -30,7 +30,7 @@ pub(super) const NEWEST_BAKE: &str = "SELECT max(id) FROM bakes";
 pub(super) const ROW_COVERING: &str = "
 SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, state, reason, reason_code,
        cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
-       requested_by, config_hash
+       requested_by, config_hash, EXISTS (SELECT 1 FROM vetoes v WHERE v.image_id = bakes.image_id) AS vetoed
 FROM bakes WHERE schedule_id = ?1 AND instance_id = ?2 AND slot >= ?3 AND first_slot <= ?3
 ORDER BY slot LIMIT 1";
 
@@ -51,7 +51,7 @@ from_row! {
     BakeRow {
         id, schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, state, reason, reason_code,
         cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
-        requested_by, config_hash,
+        requested_by, config_hash, vetoed,
     }
 }
 

@@ -52,12 +52,6 @@ pub(super) const PRESENT_IMAGES: &str = images!(
 ORDER BY i.line_id, i.version DESC, i.image_id"
 );
 
-/// The first of them: the beginning of a list that has no room for all.
-pub(super) const FIRST_PRESENT_IMAGES: &str = images!(
-    "WHERE i.deletion_state <> 'deleted'
-ORDER BY i.line_id, i.version DESC, i.image_id LIMIT ?1"
-);
-
 /// Their number.
 pub(super) const COUNT_PRESENT_IMAGES: &str =
     "SELECT count(*) FROM images INDEXED BY images_present WHERE deletion_state <> 'deleted'";
@@ -67,6 +61,11 @@ pub(super) const PRESENT_IMAGES_OF: &str = images!(
     "WHERE i.deletion_state <> 'deleted' AND i.line_id IN (SELECT value FROM json_each(?1))
 ORDER BY i.line_id, i.version DESC, i.image_id"
 );
+
+/// Lines with images that are not deleted, each with their number.
+pub(super) const LINES_OF_IMAGES: &str = "
+SELECT line_id, count(*) AS images FROM images INDEXED BY images_present WHERE deletion_state <> 'deleted'
+GROUP BY line_id ORDER BY line_id";
 
 /// Images that are marked or being deleted, the next one first.
 pub(super) const GOING_IMAGES: &str = images!(
@@ -236,16 +235,6 @@ impl Reader {
         query.fetch_all(&self.pool).await.map_err(failed("read the images"))
     }
 
-    /// The first `limit` images that are not deleted, in the order of all, and the number of all.
-    ///
-    /// # Errors
-    ///
-    /// `StoreError` if a query fails.
-    pub async fn first_present_images(&self, limit: u32) -> Result<(Vec<ImageRow>, u64), StoreError> {
-        let first = sqlx::query_as(FIRST_PRESENT_IMAGES).bind(limit).fetch_all(&self.pool).await;
-        Ok((first.map_err(failed("read the first images"))?, self.count_present_images().await?))
-    }
-
     /// The number of images that are not deleted.
     ///
     /// # Errors
@@ -255,6 +244,19 @@ impl Reader {
         let count: i64 =
             sqlx::query_scalar(COUNT_PRESENT_IMAGES).fetch_one(&self.pool).await.map_err(failed("count the images"))?;
         Ok(count.unsigned_abs())
+    }
+
+    /// Lines with images that are not deleted, by name, each with their number.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn lines_of_images(&self) -> Result<Vec<(LineId, usize)>, StoreError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(LINES_OF_IMAGES)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the lines of the images"))?;
+        Ok(rows.into_iter().map(|(line, n)| (LineId::from(line), usize::try_from(n).unwrap_or_default())).collect())
     }
 
     /// Id and name of present images whose id begins with `prefix`: the newest first, at most `limit`.

@@ -11,7 +11,7 @@ use super::{
     bake_rows::BAKE_ROW_COLUMNS,
     clock_steps::NEWEST_WRITE,
     distributions::REPLICA_REGIONS,
-    images::{COUNT_PRESENT_IMAGES, FIRST_PRESENT_IMAGES, PRESENT_IMAGES},
+    images::{COUNT_PRESENT_IMAGES, LINES_OF_IMAGES, PRESENT_IMAGES},
     lineage::IS_EMPTY,
     rebuilding::RECORDED,
     statement_list_tests::STATEMENTS,
@@ -35,9 +35,9 @@ const SMALL_INDEXES: [&str; 8] = [
 /// Statements that read a whole table by their nature.
 const WHOLE: [(&str, &str); 8] = [
     ("reads whether there is a first row", IS_EMPTY),
-    ("retention and `images` list all images that exist", PRESENT_IMAGES),
-    ("the beginning of a list ends the scan", FIRST_PRESENT_IMAGES),
     ("counts the entries of an index of image ids alone", COUNT_PRESENT_IMAGES),
+    ("retention lists all images that exist", PRESENT_IMAGES),
+    ("`images` counts all images that exist", LINES_OF_IMAGES),
     ("reconciliation compares every row that has to do with images", RECORDED),
     ("the page of the history adds conditions of its own", BAKE_ROW_COLUMNS),
     ("reads the last row alone", NEWEST_WRITE),

@@ -42,8 +42,11 @@ type Answered = Result<Response, SourceError>;
 /// `/?q=TEXT&page=N`
 pub(super) async fn overview(State(site): WebState, uri: Uri) -> Response {
     let frame = frame(&site, &uri, Tab::Overview);
+    let query = match query(&frame, &uri, &["q", "page"]) {
+        Ok(query) => query,
+        Err(refused) => return *refused,
+    };
     let shown = async {
-        let query = Query::parse(uri.query());
         let (standing, nights) = (site.standing().await?, site.nights().await?);
         let wanted: Vec<_> = match query.get("q") {
             Some(typed) => standing.order.iter().filter(|entry| is_meant(&entry.schedule, typed)).collect(),
@@ -70,6 +73,9 @@ pub(super) async fn overview(State(site): WebState, uri: Uri) -> Response {
 /// `/schedule/NAME`: the id first, because names can be reused.
 pub(super) async fn schedule(State(site): WebState, Path(name): Path<String>, uri: Uri) -> Response {
     let mut frame = frame(&site, &uri, Tab::None);
+    if let Err(refused) = query(&frame, &uri, &[]) {
+        return *refused;
+    }
     let schedules = site.source.schedules();
     let by_id = schedules.iter().find(|schedule| schedule.id.as_str() == name);
     let found = by_id.or_else(|| schedules.iter().find(|schedule| schedule.name.as_str() == name));
@@ -95,6 +101,9 @@ pub(super) async fn schedule(State(site): WebState, Path(name): Path<String>, ur
 /// `/bake/N`
 pub(super) async fn bake(State(site): WebState, Path(id): Path<String>, uri: Uri) -> Response {
     let mut frame = frame(&site, &uri, Tab::None);
+    if let Err(refused) = query(&frame, &uri, &[]) {
+        return *refused;
+    }
     let Ok(id) = id.parse().map(BakeId) else { return not_found(&frame, "There is no such bake") };
     match site.source.bake(id).await {
         Ok(Some(view)) => {
@@ -117,8 +126,12 @@ pub(super) async fn bake(State(site): WebState, Path(id): Path<String>, uri: Uri
 /// `/history?schedule=&instance=&state=&since=&until=&before=`
 pub(super) async fn history(State(site): WebState, uri: Uri) -> Response {
     let frame = frame(&site, &uri, Tab::History);
+    let query = match query(&frame, &uri, &["schedule", "instance", "state", "since", "until", "before"]) {
+        Ok(query) => query,
+        Err(refused) => return *refused,
+    };
     let shown = async {
-        let (query, schedules) = (Query::parse(uri.query()), site.source.schedules());
+        let schedules = site.source.schedules();
         let filters = Filters::read(&query, &schedules, frame.zone, frame.now);
         // One more shows whether there is a next page.
         let limit = u32::try_from(ROWS + 1).unwrap_or(u32::MAX);
@@ -137,8 +150,11 @@ pub(super) async fn history(State(site): WebState, uri: Uri) -> Response {
 /// `/images?after=LINE`
 pub(super) async fn images(State(site): WebState, uri: Uri) -> Response {
     let frame = frame(&site, &uri, Tab::Images);
+    let query = match query(&frame, &uri, &["after"]) {
+        Ok(query) => query,
+        Err(refused) => return *refused,
+    };
     let shown = async {
-        let query = Query::parse(uri.query());
         let after = query.get("after").unwrap_or_default().to_owned();
         let limit = u32::try_from(ROWS + 1).unwrap_or(u32::MAX);
         let mut view = site.source.images(after, limit).await?;
@@ -162,6 +178,15 @@ fn frame(site: &Site, uri: &Uri, tab: Tab) -> Frame {
     let schedules = site.source.schedules();
     let zone: Zone = main_zone(schedules.iter().map(|schedule| &**schedule as &Schedule));
     Frame::new(uri.path(), tab, zone, site.source.now()).with_config(site.source.config_option())
+}
+
+/// The parameters of an address; the response to one that the page does not have.
+fn query(frame: &Frame, uri: &Uri, known: &[&str]) -> Result<Query, Box<Response>> {
+    let query = Query::parse(uri.query());
+    let Some(other) = query.other_than(known) else { return Ok(query) };
+    let takes = if known.is_empty() { "it takes none".to_owned() } else { format!("it takes {}", known.join(", ")) };
+    let what = format!("This page has no parameter {:?}; {takes}", clean(other, LONGEST_TEXT));
+    Err(Box::new(html(StatusCode::BAD_REQUEST, page::not_found::page(frame, &what))))
 }
 
 fn html(code: StatusCode, page: Markup) -> Response {

@@ -40,6 +40,11 @@ impl Query {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// The first parameter that is none of these.
+    pub(super) fn other_than(&self, known: &[&str]) -> Option<&str> {
+        self.0.iter().map(|(name, _)| name.as_str()).find(|name| !known.contains(name))
+    }
+
     /// A number from 1 up, 1 if there is none.
     pub(super) fn page(&self) -> usize {
         self.get("page").and_then(|text| text.parse().ok()).filter(|page| *page >= 1).unwrap_or(1)
@@ -68,6 +73,7 @@ mod tests {
         let query = Query::parse(Some("q=a+b%26c&page=2&state=&odd"));
         assert_eq!((query.get("q"), query.get("state"), query.page()), (Some("a b&c"), None, 2));
         assert_eq!(query.link("./", "page", "3"), "./?q=a%20b%26c&page=3");
+        assert_eq!((query.other_than(&["q", "page"]), query.other_than(&["q"])), (None, Some("page")));
         assert_eq!(Query::parse(Some("page=0")).page(), 1);
         assert_eq!(Query::parse(Some("page=x%FF")).page(), 1);
         assert_eq!(Query::parse(None), Query::default());

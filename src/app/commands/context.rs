@@ -22,7 +22,7 @@ use crate::{
         },
         store::{Reader, StoreError},
     },
-    domain::{calendar::zone::Zone, error::chain, ids::InstanceId, schedule::Schedule},
+    domain::{calendar::zone::Zone, error::chain, ids::InstanceId, image::passes::NextPass, schedule::Schedule},
 };
 
 /// Common input of all commands.
@@ -149,6 +149,17 @@ impl Context<'_> {
     /// The folder of the history: that of the running daemon, otherwise that of the file.
     pub(super) async fn state_dir(&self, config: &Config) -> PathBuf {
         self.running(config).await.map_or_else(|| config.daemon.state_dir.clone(), |daemon| daemon.state_dir)
+    }
+
+    /// The next retention pass of the daemon.
+    pub(super) async fn next_pass(&self, config: &Config) -> NextPass {
+        let Some(daemon) = self.running(config).await else {
+            return if config.daemon.mode.is_observe() { NextPass::Never } else { NextPass::AtStart };
+        };
+        match client::ask(&daemon.socket, &Request::NextPass).await {
+            Ok(Reply::NextPass { next_pass }) => next_pass,
+            _ => NextPass::Unknown,
+        }
     }
 
     /// Sends a request to the daemon that has no result.

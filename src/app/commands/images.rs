@@ -12,23 +12,25 @@ use super::{
     context::{Context, known_schedule},
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, Zones, relative},
-    prune::failed_table,
+    prune::{failed_table, times},
     table::room,
+    terminal::try_print_text,
 };
 use crate::{
     adapters::{
         config::{Config, closest},
-        store::{ImageRow, rfc3339},
+        store::{ImageRow, Reader, rfc3339},
     },
     app::{cli::ImagesArgs, daemon},
     domain::{
         clock::{Clock, SystemClock},
         history::ReplicaRow,
-        ids::LineId,
+        ids::{ImageId, LineId},
         image::{
             DeletionState,
             failed::{FailedAction, FailedImage},
-            report::JudgedFailed,
+            passes::NextPass,
+            report::{Judged, JudgedFailed},
         },
         schedule::{LATEST, Schedule},
     },
@@ -36,61 +38,183 @@ use crate::{
 
 /// Images of the table.
 const LIMIT: u32 = 200;
+/// Moves of channels that are read to know one that left the file.
+const PAST: u32 = 10_000;
+/// Lines whose images are read and written at once as JSON.
+const AT_ONCE: usize = 500;
+/// Maximum number of schedules or channels that a hint names.
+const NAMED: usize = 5;
 
 pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     let config = context.locate_daemon().await?;
     let reader = context.reader(&config).await?;
-    if args.failed {
-        let failed = failed(context, args, &config, &reader).await;
-        reader.close().await;
-        return failed;
-    }
-    let lines = match args.schedule.name() {
-        Some(wanted) => Some(lines_of(&config, &reader, wanted).await?),
-        None => None,
-    };
-    let limit = args.limit.unwrap_or(LIMIT);
-    // What is not shown is only counted.
-    let is_plain = lines.is_none() && args.channel.is_none() && !args.orphans && !context.json;
-    let (rows, in_all) = if is_plain {
-        let (rows, all) = reader.first_present_images(limit).await?;
-        (rows, usize::try_from(all).ok())
+    let times = (SystemClock.now(), context.next_pass(&config).await);
+    let outcome = if args.failed {
+        failed(context, args, &config, &reader, times).await
     } else {
-        (reader.present_images(lines.as_deref()).await?, None)
+        good(context, args, &config, &reader, times).await
     };
-    let scan = reader.last_scan().await?;
-    let mut images = wanted(rows, args, &config, &reader).await?;
-    if let (true, Some(schedule)) = (images.is_empty(), args.schedule.name()) {
-        known_schedule(&config, &reader, schedule).await?;
-    }
-    let ids: Vec<_> = images.iter().map(|row| &row.image.image_id).collect();
-    let replicas = reader.copies_of_images(&ids).await?;
     reader.close().await;
-    let now = SystemClock.now();
+    outcome
+}
+
+/// Images with what retention does with each.
+async fn good(
+    context: &Context<'_>,
+    args: &ImagesArgs,
+    config: &Config,
+    reader: &Reader,
+    times: (DateTime<Utc>, NextPass),
+) -> Result {
+    let lines = lines_of(args, config, reader).await?;
+    if lines.is_empty() {
+        if let Some(schedule) = args.schedule.name() {
+            known_schedule(config, reader, schedule).await?;
+        }
+        if let Some(channel) = &args.channel {
+            known_channel(config, reader, channel).await?;
+        }
+    }
     if context.json {
-        let images: Vec<_> = images.iter().map(|row| object(row, replicas_of(row, &replicas), now)).collect();
-        return Ok(CommandOutput::done(format!("{}\n", json!({ "images": images }))));
+        write_json(&lines, args, config, reader, times).await
+    } else {
+        table(context, &lines, args, config, reader, times).await
     }
+}
+
+/// The table, as far as `--limit` and the screen want it: only those lines are read.
+async fn table(
+    context: &Context<'_>,
+    lines: &[(LineId, usize)],
+    args: &ImagesArgs,
+    config: &Config,
+    reader: &Reader,
+    (now, next_pass): (DateTime<Utc>, NextPass),
+) -> Result {
+    let limit = usize::try_from(args.limit.unwrap_or(LIMIT)).unwrap_or(usize::MAX);
+    let mut before = 0_usize;
+    let is_wanted = |(_, images): &&(LineId, usize)| {
+        let is_wanted = before < limit;
+        before += images;
+        is_wanted
+    };
+    let read: Vec<LineId> = lines.iter().take_while(is_wanted).map(|(line, _)| line.clone()).collect();
+    let Listed { mut images, judged, replicas } = Listed::read(&read, args, config, reader, (now, next_pass)).await?;
     if images.is_empty() {
-        return nothing(args, &config);
+        return nothing(args, config);
     }
-    let all = in_all.unwrap_or(images.len());
-    images.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let listed = listed(context, &images, &replicas, &context.zones(&config), now);
-    let (mut text, shown) = listed.render_first(room().filter(|_| args.limit.is_none()));
-    let more = all.saturating_sub(shown);
+    let count = if read.len() == lines.len() { images.len() } else { lines.iter().map(|(_, images)| images).sum() };
+    images.truncate(limit);
+    let zones = context.zones(config);
+    let rows = rows(context, &images, (&judged, &replicas), &zones, now);
+    let (mut text, shown) = rows.render_first(room().filter(|_| args.limit.is_none()));
+    let more = count.saturating_sub(shown);
     if more > 0 {
         text.push_str(&format!("… and {more} more; name a schedule, or see --limit and --json.\n"));
     }
-    if let Some(scan) = scan {
+    if let Some(scan) = reader.last_scan().await? {
         let problem = scan.problem.map_or_else(String::new, |problem| format!(", which was not complete: {problem}"));
         text.push_str(&format!("\nAs of the last scan of the cloud, {}{problem}.\n", relative(scan.at, now)));
+    }
+    if judged.values().any(|judged| judged.not_before.is_some()) {
+        text.push_str(&times(next_pass, &zones, now));
+    }
+    if let (None, Some(hint)) = (args.schedule.name(), one_of_several(config)) {
+        text.push_str(&hint);
     }
     Ok(CommandOutput::done(text))
 }
 
-/// The lines of a schedule, in the file and in the history: only their images are read.
-async fn lines_of(config: &Config, reader: &crate::adapters::store::Reader, wanted: &str) -> Result<Vec<LineId>> {
+/// All images as JSON, some lines at a time; ends early if the output is closed.
+async fn write_json(
+    lines: &[(LineId, usize)],
+    args: &ImagesArgs,
+    config: &Config,
+    reader: &Reader,
+    (now, next_pass): (DateTime<Utc>, NextPass),
+) -> Result {
+    let (mut text, mut separator) = (format!("{{\"next_pass\":{},\"images\":[", json!(next_pass)), "");
+    for lines in lines.chunks(AT_ONCE) {
+        let lines: Vec<LineId> = lines.iter().map(|(line, _)| line.clone()).collect();
+        let Listed { images, judged, replicas } = Listed::read(&lines, args, config, reader, (now, next_pass)).await?;
+        for row in &images {
+            text.push_str(separator);
+            text.push_str(&object(row, &judged, replicas_of(row, &replicas), now).to_string());
+            separator = ",";
+        }
+        if !try_print_text(&text) {
+            return Ok(CommandOutput::done(String::new()));
+        }
+        text.clear();
+    }
+    text.push_str("]}\n");
+    Ok(CommandOutput::done(text))
+}
+
+/// Images of some lines, and what is known of them besides.
+struct Listed {
+    images: Vec<ImageRow>,
+    judged: HashMap<ImageId, Judged>,
+    replicas: Replicas,
+}
+
+impl Listed {
+    /// Reads and judges all images of these lines, of which the wanted ones stay.
+    async fn read(
+        lines: &[LineId],
+        args: &ImagesArgs,
+        config: &Config,
+        reader: &Reader,
+        times: (DateTime<Utc>, NextPass),
+    ) -> Result<Self> {
+        let all = reader.present_images(Some(lines)).await?;
+        let judged = daemon::judged_images(reader, config, all.clone(), times).await?;
+        let judged = judged.into_iter().map(|(row, judged)| (row.image.image_id, judged)).collect();
+        let images = wanted(all, args, reader).await?;
+        let ids: Vec<_> = images.iter().map(|row| &row.image.image_id).collect();
+        let replicas = reader.copies_of_images(&ids).await?;
+        Ok(Self { images, judged, replicas })
+    }
+}
+
+/// Where there are several schedules, how to see the images of one.
+fn one_of_several(config: &Config) -> Option<String> {
+    let names: Vec<&str> = config.schedules.iter().map(|schedule| schedule.name.as_str()).collect();
+    let more = names.len().checked_sub(NAMED).filter(|more| *more > 0);
+    let named = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    let more = more.map_or_else(String::new, |more| format!(" and {more} more"));
+    (names.len() > 1).then(|| format!("`imagebaked images SCHEDULE` shows one schedule: {named}{more}.\n"))
+}
+
+/// Lines of the wanted images with at least so many of them, by name: of a schedule in the file and in the history, of a
+/// channel, or of no schedule of the file.
+async fn lines_of(args: &ImagesArgs, config: &Config, reader: &Reader) -> Result<Vec<(LineId, usize)>> {
+    let mut lines = reader.lines_of_images().await?;
+    if let Some(wanted) = args.schedule.name() {
+        let of_schedule = lines_of_schedule(config, reader, wanted).await?;
+        lines.retain(|(line, _)| of_schedule.contains(line));
+    }
+    if let Some(channel) = &args.channel {
+        let rows =
+            reader.channels(None).await?.into_iter().filter(|row| row.channel == *channel && row.image_id.is_some());
+        let of_channel: HashSet<LineId> = rows.map(|row| LineId::from(row.line_id)).collect();
+        lines.retain(|(line, _)| of_channel.contains(line));
+        for (_, images) in &mut lines {
+            *images = 1;
+        }
+    }
+    if args.orphans {
+        let of_file: HashSet<_> = config
+            .schedules
+            .iter()
+            .flat_map(|schedule| schedule.instances.as_slice().iter().map(|one| schedule.line(one)))
+            .collect();
+        lines.retain(|(line, _)| !of_file.contains(line));
+    }
+    Ok(lines)
+}
+
+async fn lines_of_schedule(config: &Config, reader: &Reader, wanted: &str) -> Result<BTreeSet<LineId>> {
     let mut lines: BTreeSet<LineId> = BTreeSet::from([LineId::from(wanted)]);
     let is_wanted = |schedule: &&Arc<Schedule>| schedule.name.as_str() == wanted || schedule.id.as_str() == wanted;
     for schedule in config.schedules.iter().filter(is_wanted) {
@@ -100,7 +224,7 @@ async fn lines_of(config: &Config, reader: &crate::adapters::store::Reader, want
         let of_several = format!("{}/{}", seen.schedule_id, seen.instance_id);
         lines.extend([LineId::from(seen.schedule_id.as_str()), LineId::from(of_several.as_str())]);
     }
-    Ok(lines.into_iter().collect())
+    Ok(lines)
 }
 
 /// CREATE_FAILED images with their next action.
@@ -108,10 +232,10 @@ async fn failed(
     context: &Context<'_>,
     args: &ImagesArgs,
     config: &Config,
-    reader: &crate::adapters::store::Reader,
+    reader: &Reader,
+    (now, next_pass): (DateTime<Utc>, NextPass),
 ) -> Result {
-    let now = SystemClock.now();
-    let mut images = daemon::failed_images(reader, config, now).await?;
+    let mut images = daemon::failed_images(reader, config, (now, next_pass)).await?;
     if let Some(wanted) = args.schedule.name() {
         known_schedule(config, reader, wanted).await?;
         let seen = reader.seen(wanted).await?;
@@ -128,7 +252,12 @@ async fn failed(
     }
     let shown: Vec<_> =
         images.into_iter().map(|(_, judged)| judged).take(args.limit.unwrap_or(LIMIT) as usize).collect();
-    Ok(CommandOutput::done(failed_table(&context.zones(config), context.color, &shown)))
+    let zones = context.zones(config);
+    let mut text = failed_table(&zones, context.color, &shown);
+    if shown.iter().any(|judged| judged.not_before.is_some()) {
+        text.push_str(&times(next_pass, &zones, now));
+    }
+    Ok(CommandOutput::done(text))
 }
 
 /// With the field names of `images --failed --json`.
@@ -143,16 +272,12 @@ fn failed_object(image: &FailedImage, judged: &JudgedFailed) -> Value {
         "slot": image.slot.map(instant), "bake": image.bake, "status": "CREATE_FAILED",
         "in_history": image.bake.is_some(), "first_seen": image.seen.map(|(first, _)| instant(first)),
         "last_seen": image.seen.map(|(_, last)| instant(last)), "action": judged.action.as_str(),
-        "delete_after": delete_after, "last_error": image.last_error,
+        "delete_after": delete_after, "not_before": judged.not_before.map(instant), "last_error": image.last_error,
     })
 }
 
-async fn wanted(
-    mut rows: Vec<ImageRow>,
-    args: &ImagesArgs,
-    config: &Config,
-    reader: &crate::adapters::store::Reader,
-) -> Result<Vec<ImageRow>> {
+/// The wanted images of the wanted lines.
+async fn wanted(mut rows: Vec<ImageRow>, args: &ImagesArgs, reader: &Reader) -> Result<Vec<ImageRow>> {
     if let Some(wanted) = args.schedule.name() {
         // The id first: names can be reused, ids cannot. The history knows removed schedules.
         let seen = reader.seen(wanted).await?;
@@ -163,38 +288,44 @@ async fn wanted(
     if let Some(channel) = &args.channel {
         rows.retain(|row| row.image.channels.contains(channel));
     }
-    if args.orphans {
-        let lines: HashSet<_> = config
-            .schedules
-            .iter()
-            .flat_map(|schedule| schedule.instances.as_slice().iter().map(|one| schedule.line(one)))
-            .collect();
-        rows.retain(|row| !lines.contains(&row.image.line));
-    }
     Ok(rows)
 }
 
 fn nothing(args: &ImagesArgs, config: &Config) -> Result {
     match args.schedule.name() {
         _ if args.orphans => Ok(CommandOutput::done("Every image belongs to a line of the file.\n".to_owned())),
-        _ if let Some(channel) = &args.channel => Err(no_channel(config, channel)),
+        _ if let Some(channel) = &args.channel => {
+            Err(Failure::new(Exit::NotFound, format!("no image is in channel {channel:?}; see `imagebaked channels`")))
+        }
         Some(schedule) => Err(Failure::new(
             Exit::NotFound,
             format!("no good image of {schedule:?} is recorded; see `imagebaked history --schedule {schedule}`"),
         )),
-        None => Ok(CommandOutput::done("No good image is recorded yet.\n".to_owned())),
+        None => {
+            let hint = if config.schedules.is_empty() { "" } else { " `imagebaked bake SCHEDULE` makes one." };
+            Ok(CommandOutput::done(format!("No good image is recorded yet.{hint}\n")))
+        }
     }
 }
 
-/// No image is in this channel, or no schedule has it.
-fn no_channel(config: &Config, wanted: &str) -> Failure {
-    let known = config.schedules.iter().flat_map(|schedule| &schedule.channels).map(|channel| channel.name.as_str());
-    let known: Vec<&str> = known.chain([LATEST]).collect();
+/// Fails if neither a schedule of the file nor the history has this channel.
+async fn known_channel(config: &Config, reader: &Reader, wanted: &str) -> Result<()> {
+    let in_file = config.schedules.iter().flat_map(|schedule| &schedule.channels).map(|channel| channel.name.as_str());
+    // One that left the file was known.
+    let seen = [reader.channels(None).await?, reader.channel_history(None, PAST).await?].concat();
+    let seen = seen.iter().map(|row| row.channel.as_str());
+    let known: BTreeSet<&str> = in_file.chain(seen).chain([LATEST]).collect();
+    if known.contains(wanted) {
+        return Ok(());
+    }
     let hint = match closest(wanted, known.iter().copied()) {
-        Some(near) if !known.contains(&wanted) => format!("did you mean {near:?}?"),
-        _ => "see `imagebaked channels`".to_owned(),
+        Some(near) => format!("did you mean {near:?}?"),
+        None if known.len() <= NAMED => {
+            format!("those there are: {}", known.into_iter().collect::<Vec<_>>().join(", "))
+        }
+        None => "`imagebaked channels` shows them".to_owned(),
     };
-    Failure::new(Exit::NotFound, format!("no image is in channel {wanted:?}; {hint}"))
+    Err(Failure::new(Exit::NotFound, format!("there is no channel {wanted:?}; {hint}")))
 }
 
 /// Copies of images, by the image.
@@ -204,9 +335,15 @@ fn replicas_of<'a>(row: &ImageRow, replicas: &'a Replicas) -> &'a [ReplicaRow] {
     replicas.get(row.image.image_id.as_str()).map(Vec::as_slice).unwrap_or_default()
 }
 
-fn listed(context: &Context<'_>, images: &[ImageRow], replicas: &Replicas, zones: &Zones, now: DateTime<Utc>) -> Rows {
-    let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "AGE", "BAKE", "NOTE"], context.color)
-        .in_blocks(&["LINE", "V", "IMAGE"]);
+fn rows(
+    context: &Context<'_>,
+    images: &[ImageRow],
+    (judged, replicas): (&HashMap<ImageId, Judged>, &Replicas),
+    zones: &Zones,
+    now: DateTime<Utc>,
+) -> Rows {
+    let header = ["LINE", "V", "IMAGE", "NAME", "SLOT", "AGE", "BAKE", "NOTE", "RETENTION"];
+    let mut rows = Rows::new(&header, context.color).in_blocks(&["LINE", "V", "IMAGE"]);
     for row in images {
         let image = &row.image;
         rows.row([
@@ -218,33 +355,21 @@ fn listed(context: &Context<'_>, images: &[ImageRow], replicas: &Replicas, zones
             relative(row.good_at(), now),
             row.bake.map_or_else(|| NONE.to_owned(), |bake| bake.to_string()),
             notes(row, replicas_of(row, replicas), now).join(", "),
+            judged.get(&image.image_id).map_or_else(String::new, |judged| judged.describe(zones.of(&row.schedule_id))),
         ]);
     }
     rows
 }
 
-/// Notes about an image besides its origin.
+/// Notes about an image besides its origin and what retention does with it.
 fn notes(row: &ImageRow, replicas: &[ReplicaRow], now: DateTime<Utc>) -> Vec<String> {
     let image = &row.image;
     let mut notes = image.channels.clone();
-    if let Some(pin) = image.pin.as_ref().filter(|pin| pin.holds(now)) {
-        notes.push(format!("pinned: {}", pin.reason));
-    }
     if let Some(veto) = &image.veto {
         notes.push(format!("vetoed: {veto}"));
     }
-    match &image.deletion {
-        DeletionState::Marked { delete_after, last_error, .. } => {
-            notes.push(if *delete_after > now {
-                format!("to be deleted {}", relative(*delete_after, now))
-            } else {
-                "to be deleted by the next retention pass".to_owned()
-            });
-            notes.extend(last_error.as_ref().map(|error| format!("not deleted yet: {error}")));
-        }
-        DeletionState::Deleting { .. } => notes.push("its deletion was sent and is not confirmed yet".to_owned()),
-        DeletionState::Refused { why } => notes.push(format!("the cloud rejected its deletion: {why}")),
-        DeletionState::Kept | DeletionState::Deleted { .. } => {}
+    if let DeletionState::Marked { last_error: Some(error), .. } = &image.deletion {
+        notes.push(format!("not deleted yet: {error}"));
     }
     notes.extend(replicas.iter().map(replica_note));
     match row.verify.as_deref() {
@@ -276,7 +401,7 @@ fn replica_note(replica: &ReplicaRow) -> String {
 }
 
 /// With the field names of `images --json`.
-fn object(row: &ImageRow, replicas: &[ReplicaRow], now: DateTime<Utc>) -> Value {
+fn object(row: &ImageRow, judged: &HashMap<ImageId, Judged>, replicas: &[ReplicaRow], now: DateTime<Utc>) -> Value {
     let image = &row.image;
     let instant = |at: DateTime<Utc>| rfc3339(at.timestamp_millis());
     let delete_after = match &image.deletion {
@@ -296,6 +421,6 @@ fn object(row: &ImageRow, replicas: &[ReplicaRow], now: DateTime<Utc>) -> Value 
         "ours": image.seen.ours, "used_by": image.seen.used_by, "missing_since": image.seen.missing_since.map(instant),
         "pinned": image.pin.as_ref().filter(|pin| pin.holds(now)).map(|pin| &pin.reason), "veto": image.veto,
         "verify": row.verify, "copied_to": image.copied_to,
-        "replicas": replicas,
+        "replicas": replicas, "retention": judged.get(&image.image_id).map(Judged::decision),
     })
 }

@@ -20,7 +20,12 @@ pub struct Zones {
 impl Zones {
     /// Shows an instant in the zone of a schedule.
     pub fn show(&self, at: DateTime<Utc>, schedule: &str) -> String {
-        show(at, self.schedules.get(schedule).copied().unwrap_or(self.host))
+        show(at, self.of(schedule))
+    }
+
+    /// The zone of a schedule.
+    pub fn of(&self, schedule: &str) -> Zone {
+        self.schedules.get(schedule).copied().unwrap_or(self.host)
     }
 }
 

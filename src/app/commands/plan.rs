@@ -28,7 +28,7 @@ use crate::{
             Reply, Request,
             client::{self, Located},
         },
-        store::{DATABASE_FILE, Reader},
+        store::{DATABASE_FILE, Reader, StoreError},
     },
     app::{cli::PlanArgs, daemon},
     domain::{
@@ -37,11 +37,8 @@ use crate::{
         clock::{Clock, SystemClock, shifted},
         error::chain,
         health::ProblemCode,
-        ids::InstanceId,
-        image::{
-            judge::Action,
-            report::{Judged, RetentionReport},
-        },
+        ids::{InstanceId, LineId},
+        image::{passes::NextPass, report::RetentionReport},
         page::main_zone,
         plan::{
             forecast::ForecastOutcome,
@@ -166,11 +163,13 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let more = all.saturating_sub(limit as u64);
     let rest = slots_ahead(schedules.iter().copied(), from, until).take(limit).skip(CONSIDERED);
     let rest = rest.map(|slot| Foreseen { slot, expected: None });
-    let judged = going(&config, &state_dir, (schedule, context.json), now).await;
+    let next_pass = context.next_pass(&config).await;
+    let judged = going(&config, &state_dir, (schedule, context.json), (now, next_pass)).await;
     let is_judged = judged.is_some();
     let RetentionReport { images: going, brakes, .. } = judged.unwrap_or_default();
     if context.json {
-        let head = json!({ "more": more, "blocked": blocked, "images": going, "brakes": brakes });
+        let head =
+            json!({ "more": more, "blocked": blocked, "images": going, "brakes": brakes, "next_pass": next_pass });
         write_json(&head, shown, rest.map(|slot| maker.row(&slot)))?;
         return Ok(CommandOutput::done(String::new()));
     }
@@ -190,11 +189,15 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     if !going.is_empty() && most.is_some() {
         let n = going.len();
         let images = if n == 1 { "1 image".to_owned() } else { format!("{n} images") };
-        text.push_str(&format!("\nTo be deleted: {images}; `imagebaked prune --dry-run` shows them\n"));
+        let first = going.iter().filter_map(|judged| judged.not_before).min();
+        let first = first.map_or_else(String::new, |at| format!(", the first not before {}", show(at, zone)));
+        text.push_str(&format!("\nTo be deleted: {images}{first}; `imagebaked prune --dry-run` shows them\n"));
         text.push_str(&prune::held(&brakes));
     } else if !going.is_empty() {
         text.push_str("\nImages to delete; `imagebaked pin IMAGE` keeps one, `imagebaked prune --dry-run` shows all\n");
-        text.push_str(&prune::table(&context.zones(&config), context.color, &going));
+        let zones = context.zones(&config);
+        text.push_str(&prune::table(&zones, context.color, &going));
+        text.push_str(&prune::times(next_pass, &zones, now));
         text.push_str(&prune::held(&brakes));
     }
     if !is_judged {
@@ -354,33 +357,45 @@ async fn going(
     config: &Config,
     state_dir: &Path,
     (only, is_json): (Option<&str>, bool),
-    now: DateTime<Utc>,
+    times: (DateTime<Utc>, NextPass),
 ) -> Option<RetentionReport> {
     let Ok(reader) = Reader::open(state_dir).await else { return Some(RetentionReport::default()) };
-    let lines: Vec<_> = config
+    let lines: HashSet<_> = config
         .schedules
         .iter()
         .filter(|schedule| only.is_none_or(|only| schedule.name.as_str() == only || schedule.id.as_str() == only))
         .flat_map(|schedule| schedule.instances.as_slice().iter().map(|one| schedule.line(one)))
         .collect();
     let report = if only.is_some() {
-        daemon::judgement_of(&reader, config, &lines, now).await
+        judgement_of(&reader, config, &lines, times).await
     } else {
         let is_many = !is_json && reader.count_present_images().await.is_ok_and(|count| count > MOST_JUDGED);
         if is_many {
             reader.close().await;
             return None;
         }
-        daemon::judgement(&reader, config, false, now).await
+        daemon::judgement(&reader, config, times).await
     };
     reader.close().await;
-    let lines: HashSet<_> = lines.into_iter().collect();
     let mut report = report.unwrap_or_default();
-    let is_going =
-        |judged: &Judged| judged.verdict.goes() || matches!(judged.action, Action::Blocked { .. } | Action::Search);
-    report.images.retain(|judged| is_going(judged) && lines.contains(&judged.line));
+    report.images.retain(|judged| judged.is_going() && lines.contains(&judged.line));
     report.brakes.retain(|brake| brake.line().is_none_or(|line| lines.contains(line)));
     Some(report)
+}
+
+/// The judgement of some lines alone.
+async fn judgement_of(
+    reader: &Reader,
+    config: &Config,
+    lines: &HashSet<LineId>,
+    times: (DateTime<Utc>, NextPass),
+) -> std::result::Result<RetentionReport, StoreError> {
+    let lines: Vec<LineId> = lines.iter().cloned().collect();
+    let images = reader.present_images(Some(&lines)).await?;
+    let judged = daemon::judged_images(reader, config, images, times).await?;
+    let brakes = reader.brakes().await?.into_iter().map(|standing| standing.brake).collect();
+    let images = judged.into_iter().map(|(_, judged)| judged).collect();
+    Ok(RetentionReport { brakes, images, ..RetentionReport::default() })
 }
 
 /// Makes the rows of slots, in their order.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{
@@ -12,11 +13,15 @@ use super::{
 use crate::{
     adapters::control::{Reply, Request},
     app::cli::PruneArgs,
-    domain::image::{
-        brake::Brake,
-        failed::FailedAction,
-        judge::Action,
-        report::{Judged, JudgedFailed, RetentionReport},
+    domain::{
+        clock::{Clock as _, SystemClock},
+        image::{
+            brake::Brake,
+            failed::FailedAction,
+            passes::NextPass,
+            report::{Judged, JudgedFailed, RetentionReport},
+        },
+        time::show,
     },
 };
 
@@ -35,21 +40,24 @@ pub async fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
     let exit = if report.problem.is_some() { Exit::Failed } else { Exit::Done };
     let text = if context.json {
         let report = json!({ "dry_run": args.dry_run, "problem": report.problem, "brakes": report.brakes,
-                             "images": report.images, "failed": report.failed });
+                             "images": report.images, "failed": report.failed, "next_pass": report.next_pass });
         format!("{report}\n")
     } else {
-        text(&context.zones(&config), context.color, &report, args)
+        text(&context.zones(&config), context.color, &report, (args, SystemClock.now()))
     };
     Ok(CommandOutput { text, exit })
 }
 
-fn text(zones: &Zones, color: bool, report: &RetentionReport, args: &PruneArgs) -> String {
+fn text(zones: &Zones, color: bool, report: &RetentionReport, (args, now): (&PruneArgs, DateTime<Utc>)) -> String {
     if report.images.is_empty() && report.failed.is_empty() && report.problem.is_none() {
         return "No image belongs to a line with rules (`keep`); nothing is ever deleted.\n".to_owned();
     }
     let mut text = table(zones, color, &report.images);
     text.push('\n');
     text.push_str(&summary(&report.images, args.dry_run));
+    if let Some(next_pass) = report.next_pass {
+        text.push_str(&times(next_pass, zones, now));
+    }
     if !report.failed.is_empty() {
         text.push_str("\nImages that the cloud lists as CREATE_FAILED:\n");
         text.push_str(&failed_table(zones, color, &report.failed));
@@ -61,6 +69,11 @@ fn text(zones: &Zones, color: bool, report: &RetentionReport, args: &PruneArgs) 
         text.push_str(&format!("Nothing is deleted now, because the inventory scan was not complete: {problem}\n"));
     }
     text
+}
+
+/// When the daemon's next pass is, by which the times of a preview are computed.
+pub fn times(next_pass: NextPass, zones: &Zones, now: DateTime<Utc>) -> String {
+    format!("{}\n", next_pass.describe(zones.host, now))
 }
 
 /// Limits that need a confirmation.
@@ -78,12 +91,9 @@ pub fn failed_table(zones: &Zones, color: bool, images: &[JudgedFailed]) -> Stri
         .sparing(&["NAME", "SLOT"])
         .or_blocks(&["LINE", "V", "IMAGE"]);
     for judged in images {
-        let (does, why) = match &judged.action {
-            FailedAction::Wait { delete_after } => {
-                (format!("wait, deleted after {}", zones.show(*delete_after, judged.line.schedule())), String::new())
-            }
-            FailedAction::Keep { reason } => ("keep".to_owned(), reason.clone()),
-            action => (action.as_str().to_owned(), String::new()),
+        let why = match &judged.action {
+            FailedAction::Keep { reason } => reason.clone(),
+            _ => String::new(),
         };
         rows.row([
             judged.line.to_string(),
@@ -92,7 +102,7 @@ pub fn failed_table(zones: &Zones, color: bool, images: &[JudgedFailed]) -> Stri
             judged.image_name.clone(),
             judged.slot.map_or_else(|| NONE.to_owned(), |slot| zones.show(slot, judged.line.schedule())),
             judged.bake.map_or_else(|| NONE.to_owned(), |bake| bake.to_string()),
-            does,
+            judged.step(zones.of(judged.line.schedule())),
             why,
         ]);
     }
@@ -105,24 +115,15 @@ pub fn table<'a>(zones: &Zones, color: bool, images: impl IntoIterator<Item = &'
         .sparing(&["NAME", "SLOT"])
         .or_blocks(&["LINE", "V", "IMAGE"]);
     for judged in images {
-        let does = match &judged.action {
-            Action::Mark { delete_after } | Action::Wait { delete_after } | Action::Blocked { delete_after } => {
-                format!(
-                    "{}, deleted after {}",
-                    judged.action.as_str(),
-                    zones.show(*delete_after, judged.line.schedule())
-                )
-            }
-            action => action.as_str().to_owned(),
-        };
+        let zone = zones.of(judged.line.schedule());
         rows.row([
             judged.line.to_string(),
             judged.version.to_string(),
             judged.image_id.to_string(),
             judged.image_name.clone(),
-            zones.show(judged.slot, judged.line.schedule()),
-            does,
-            judged.reasons(),
+            show(judged.slot, zone),
+            judged.step(zone),
+            judged.reasons(zone),
         ]);
     }
     rows.render()

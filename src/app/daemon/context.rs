@@ -26,7 +26,10 @@ use crate::{
         config::{Config, FileStamps},
         store::Store,
     },
-    domain::clock::{Clock, STEP_BACK, earlier, watch::ClockBlocker},
+    domain::{
+        clock::{Clock, STEP_BACK, earlier, watch::ClockBlocker},
+        image::passes::Timetable,
+    },
 };
 
 /// State that the tasks of the daemon share.
@@ -45,6 +48,8 @@ pub(super) struct DaemonContext {
     pub(super) started_with: Arc<Config>,
     // Held during a pass over the images, so that two never overlap.
     pub(super) image_lock: tokio::sync::Mutex<()>,
+    // Timetable of the retention passes: read and written briefly, never locked across an await.
+    pub(super) passes: Mutex<Timetable>,
     // Counts changes of images by commands: it wakes the image tasks.
     pub(super) activations: Sender<u64>,
     // Read and written briefly: never locked across an await.

@@ -35,6 +35,7 @@ pub async fn context(folder: &Path, clock: &ManualClock, daemon: &str) -> Daemon
         config: Mutex::new(Arc::clone(&config)),
         started_with: config,
         image_lock: tokio::sync::Mutex::default(),
+        passes: Mutex::default(),
         activations: watch::Sender::default(),
         task_reports: Mutex::default(),
         housekeeping: super::housekeeping::board::Board::default(),

@@ -210,6 +210,10 @@ async fn answer(request: Request, who: String, shared: &DaemonContext, clients: 
             control_socket: shared.started_with.daemon.control_socket.clone(),
             state_dir: shared.started_with.daemon.state_dir.clone(),
         },
+        Request::NextPass => match shared.next_pass().await {
+            Ok(next_pass) => Reply::NextPass { next_pass },
+            Err(error) => Reply::Failed { message: chain(&error) },
+        },
         Request::Bake(selection) => {
             let asked = shared.order(|reply| EngineRequest::Bake { selection, who, reply }).await;
             to_reply(asked, |bakes| Reply::Bakes { bakes })

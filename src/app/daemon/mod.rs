@@ -69,7 +69,7 @@ pub use self::control_server::SocketError;
 pub use self::engine::{Engine, EngineRequest, EngineStatus, PlannedLine, RequestError};
 pub use self::image_tasks::{
     edit::change_of_images,
-    prune::{judgement, judgement_of},
+    prune::{judged_images, judgement},
     strays::failed_images,
 };
 pub use self::planner::StoredTiming;
@@ -158,6 +158,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         started_with: Arc::clone(&config),
         config: Mutex::new(config),
         image_lock: tokio::sync::Mutex::default(),
+        passes: Mutex::default(),
         activations: Sender::default(),
         task_reports: Mutex::default(),
         housekeeping: housekeeping::board::Board::default(),

@@ -1,19 +1,24 @@
 //! The data of the page, from the history and the configuration in force.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::{context::DaemonContext, health, image_tasks::prune::judgement_of, schedule_rows::read_facts};
+use super::{
+    context::DaemonContext,
+    health,
+    image_tasks::prune::{judged_images, lines_to_judge},
+    schedule_rows::read_facts,
+};
 use crate::{
     adapters::{
-        store::{BakeRow, Filter, StoreError},
+        store::{BakeRow, Filter, ImageRow, StoreError},
         web::source::{Answer, Source, SourceError, Standing},
     },
     domain::{
         clock::later,
         ids::{BakeId, InstanceId, LineId},
-        image::report::Judged,
+        image::DeletionState,
         page::{
             calendar, main_zone,
             night::{self, Facts, Night},
@@ -30,12 +35,13 @@ use crate::{
 const MOST_BAKES: u32 = 3_000;
 /// Maximum number of bakes of the shown nights that are read one by one. More are counted.
 const MOST_LISTED: u32 = 1_000;
-/// Maximum number of lines whose durations are read. More lines make columns, for which the median of these is enough.
+/// Maximum number of lines whose durations are read, and whose images are judged. More lines make columns, for which the
+/// median of these is enough.
 const MOST_LINES: usize = 1_000;
 /// Number of bakes on the page of a schedule.
 const LAST_BAKES: u32 = 14;
 /// Maximum number of listed deletions.
-const MOST_GOING: u32 = 200;
+const MOST_GOING: usize = 200;
 
 impl Source for DaemonContext {
     fn now(&self) -> DateTime<Utc> {
@@ -85,12 +91,7 @@ impl Source for DaemonContext {
     }
 
     fn images(&self, after: String, limit: u32) -> Answer<'_, ImagesView> {
-        answer(async move {
-            let reader = self.store.reader();
-            let lines = reader.newest_images_after(&after, limit).await?;
-            let scan = reader.last_scan().await?.map(|scan| (scan.at, scan.problem));
-            Ok(ImagesView { going: reader.going_images(MOST_GOING).await?, lines, scan })
-        })
+        answer(self.read_images(after, limit))
     }
 }
 
@@ -140,22 +141,35 @@ impl DaemonContext {
         let newest = newest.into_iter().map(|image| (image.line.clone(), image)).collect();
         let last = Filter { schedule: Some(schedule.id.to_string()), limit: LAST_BAKES, ..Filter::default() };
         let bakes = reader.history(&last).await?;
-        let judged = judgement_of(reader, &config, &lines, now).await?;
-        let mut judged: HashMap<_, Judged> =
-            judged.images.into_iter().map(|image| (image.image_id.clone(), image)).collect();
-        let mut rows = reader.present_images(Some(&lines)).await?;
-        rows.sort_by_key(|row| (row.image.line.clone(), std::cmp::Reverse(row.image.version)));
-        let ids: Vec<_> = rows.iter().map(|row| &row.image.image_id).collect();
+        let next_pass = self.next_pass().await?;
+        let rows = reader.present_images(Some(&lines)).await?;
+        let images = judged_images(reader, &config, rows, (now, next_pass)).await?;
+        let ids: Vec<_> = images.iter().map(|(row, _)| &row.image.image_id).collect();
         let replicas = reader.copies_of_images(&ids).await?;
         let since = calendar::needed_from(schedule.timing.zone(), now);
         let recorded = reader.recorded_of(&schedule.id, since, MOST_BAKES).await?;
-        let images = rows
-            .into_iter()
-            .map(|row| {
-                let next = judged.remove(&row.image.image_id);
-                (row, next)
-            })
-            .collect();
-        Ok(ScheduleView { schedule, bakes, newest, images, replicas, recorded })
+        Ok(ScheduleView { schedule, bakes, newest, images, next_pass, replicas, recorded })
+    }
+
+    async fn read_images(&self, after: String, limit: u32) -> Result<ImagesView, StoreError> {
+        let (reader, config, now) = (self.store.reader(), self.config(), self.clock.now());
+        let next_pass = self.next_pass().await?;
+        let mut judged_lines = lines_to_judge(reader, &config).await?;
+        let only_marked = judged_lines.len() > MOST_LINES;
+        if only_marked {
+            let marked = reader.going_images(u32::try_from(MOST_GOING).unwrap_or(u32::MAX)).await?;
+            judged_lines = marked.into_iter().map(|row| row.image.line).collect();
+            judged_lines.dedup();
+        }
+        let rows = reader.present_images(Some(&judged_lines)).await?;
+        let mut going = judged_images(reader, &config, rows, (now, next_pass)).await?;
+        let is_marked = |row: &ImageRow| row.image.deletion != DeletionState::Kept;
+        going.retain(|(row, judged)| judged.is_going() && (!only_marked || is_marked(row)));
+        going.sort_by_key(|(_, judged)| judged.not_before.unwrap_or(now));
+        let more_going = going.len().saturating_sub(MOST_GOING);
+        going.truncate(MOST_GOING);
+        let lines = reader.newest_images_after(&after, limit).await?;
+        let scan = reader.last_scan().await?.map(|scan| (scan.at, scan.problem));
+        Ok(ImagesView { going, more_going, only_marked, next_pass, lines, scan })
     }
 }

@@ -60,8 +60,11 @@ impl Line {
         let images: Vec<LineImage> = self.images.iter().map(|(image, ..)| image.clone()).collect();
         let grace = TimeDelta::from_std(self.keep.grace).unwrap();
         let verdicts = judge(&images, Some(&policy), &[], self.now);
-        let actions: Vec<Action> =
-            images.iter().zip(&verdicts).map(|(image, verdict)| action(image, verdict, grace, self.now)).collect();
+        let actions: Vec<Action> = images
+            .iter()
+            .zip(&verdicts)
+            .map(|(image, verdict)| action(image, verdict, grace, self.now, self.now))
+            .collect();
         let candidates: Vec<Candidate<'_>> = self
             .images
             .iter()

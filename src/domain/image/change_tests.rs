@@ -30,6 +30,8 @@ fn judged(schedule: Option<&str>, verdict: RetentionDecision) -> Judged {
         slot: DateTime::UNIX_EPOCH,
         action: Action::Keep,
         verdict,
+        not_before: None,
+        vetoed: false,
     }
 }
 

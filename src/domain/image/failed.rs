@@ -105,6 +105,16 @@ pub fn judge(
     FailedAction::Delete
 }
 
+/// When an image with this action is deleted at the earliest, as it stands; `None` if nothing is planned. The end of its
+/// wait prompts no pass of its own: the first pass after it deletes the image. `next_pass` is the next one.
+pub fn deleted_from(action: &FailedAction, next_pass: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    match action {
+        FailedAction::Wait { delete_after } => Some(next_pass.max(*delete_after)),
+        FailedAction::Delete => Some(next_pass),
+        FailedAction::Keep { .. } | FailedAction::Search => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DeletionState, LineImage, Policy,
-    retention::{self, RetentionRule},
+    retention::{self, Claim, RetentionRule},
 };
-use crate::domain::{ids::BakeId, time::show_utc};
+use crate::domain::{calendar::zone::Zone, ids::BakeId, time::show};
 
 /// A reason against all deletions of a line, or of all lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,10 +50,7 @@ pub enum Why {
     /// The configuration has no rules for the line, or does not have the line.
     NoRules,
     /// A rule wants it.
-    Rule {
-        /// Which.
-        rule: RetentionRule,
-    },
+    Rule(Claim),
     /// Newest good image of its line without a veto.
     LastGood,
     /// Pinned by a person.
@@ -62,6 +59,9 @@ pub enum Why {
         until: Option<DateTime<Utc>>,
         /// Why.
         reason: String,
+        /// Who; empty in a message of an earlier version.
+        #[serde(default)]
+        who: String,
     },
     /// A channel points to it.
     Channel {
@@ -101,20 +101,30 @@ pub enum Why {
 impl Why {
     /// Whether it keeps the image. All other reasons only delay its deletion.
     fn keeps(&self) -> bool {
-        matches!(self, Self::NoRules | Self::Rule { .. } | Self::LastGood | Self::Pinned { .. })
+        matches!(self, Self::NoRules | Self::Rule(_) | Self::LastGood | Self::Pinned { .. })
+    }
+
+    /// In words, with times in this zone.
+    pub fn describe(&self, zone: Zone) -> String {
+        match self {
+            Self::Pinned { until, reason, who } => {
+                let by = if who.is_empty() { String::new() } else { format!(" by {who}") };
+                let until = until.map_or_else(String::new, |until| format!(" until {}", show(until, zone)));
+                format!("pinned{by}{until}: {reason}")
+            }
+            without_time => without_time.to_string(),
+        }
     }
 }
 
+/// Times are in UTC.
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoRules => f.write_str("no rules"),
-            Self::Rule { rule } => f.write_str(rule.as_str()),
+            Self::Rule(claim) => claim.fmt(f),
             Self::LastGood => f.write_str("newest good image"),
-            Self::Pinned { until: None, reason } => write!(f, "pinned: {reason}"),
-            Self::Pinned { until: Some(until), reason } => {
-                write!(f, "pinned until {}: {reason}", show_utc(*until))
-            }
+            Self::Pinned { .. } => f.write_str(&self.describe(Zone::UTC)),
             Self::Channel { channel } => write!(f, "channel {channel}"),
             Self::Copied { regions } => write!(f, "being copied to {}", regions.join(", ")),
             Self::InUse { by } => match by.as_slice() {
@@ -215,10 +225,11 @@ pub fn judge(
     };
     for counted in [&good, &good_of_true_time] {
         let dates: Vec<_> = counted.iter().map(|&index| images[index].date(now)).collect();
-        for (&index, rules) in counted.iter().zip(retention::wanted(keep, zone, &dates)) {
-            for why in rules.into_iter().map(|rule| Why::Rule { rule }) {
-                if !reasons[index].contains(&why) {
-                    reasons[index].push(why);
+        for (&index, claims) in counted.iter().zip(retention::claims(keep, zone, &dates)) {
+            for claim in claims {
+                let is_same = |why: &Why| matches!(why, Why::Rule(known) if known.rule == claim.rule);
+                if !reasons[index].iter().any(is_same) {
+                    reasons[index].push(Why::Rule(claim));
                 }
             }
         }
@@ -231,8 +242,9 @@ pub fn judge(
                 break;
             }
             if reasons[index].is_empty() {
-                reasons[index].push(Why::Rule { rule: RetentionRule::Min });
                 staying += 1;
+                let place = u32::try_from(staying).unwrap_or(u32::MAX);
+                reasons[index].push(Why::Rule(Claim::counted(RetentionRule::Min, place, keep.min)));
             }
         }
     }
@@ -263,7 +275,7 @@ pub fn is_good(image: &LineImage) -> bool {
 fn held(image: &LineImage, now: DateTime<Utc>) -> Vec<Why> {
     let mut why = Vec::new();
     if let Some(pin) = image.pin.as_ref().filter(|pin| pin.holds(now)) {
-        why.push(Why::Pinned { until: pin.until, reason: pin.reason.clone() });
+        why.push(Why::Pinned { until: pin.until, reason: pin.reason.clone(), who: pin.who.clone() });
     }
     why.extend(image.channels.iter().map(|channel| Why::Channel { channel: channel.clone() }));
     if !image.copied_to.is_empty() {
@@ -334,21 +346,55 @@ impl Action {
     }
 }
 
-/// Action for an image with this decision. `grace` is the time between mark and deletion.
-pub fn action(image: &LineImage, verdict: &RetentionDecision, grace: TimeDelta, now: DateTime<Utc>) -> Action {
+/// When an image with this decision is deleted at the earliest, as it stands; `None` if nothing is planned. `grace` is the
+/// time between mark and deletion, `next_pass` the instant of the next retention pass, which a full image quota or the end
+/// of a grace may bring forward. A veto does not matter: the rules count vetoed images like others.
+///
+/// The image is deleted by the first pass at or after this instant, and a pass comes when a grace has passed. A limit that
+/// needs a confirmation, and a reason that blocks the deletion, delay it further.
+pub fn deleted_from(
+    deletion: &DeletionState,
+    verdict: &RetentionDecision,
+    grace: TimeDelta,
+    next_pass: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    match (deletion, verdict) {
+        // The next pass marks it, and the grace begins there.
+        (DeletionState::Kept | DeletionState::Refused { .. }, RetentionDecision::Goes { .. }) => {
+            Some(next_pass.checked_add_signed(grace.max(TimeDelta::zero())).unwrap_or(DateTime::<Utc>::MAX_UTC))
+        }
+        // The instant itself is stored: a clock that was set back must not shorten the grace.
+        (
+            DeletionState::Marked { delete_after, .. },
+            RetentionDecision::Goes { .. } | RetentionDecision::Blocked { .. },
+        ) => Some(next_pass.max(*delete_after)),
+        _ => None,
+    }
+}
+
+/// Action for an image with this decision at `now`. `grace` is the time between mark and deletion, `next_pass` the instant
+/// at which a pass carries the action out: `now` in a pass.
+pub fn action(
+    image: &LineImage,
+    verdict: &RetentionDecision,
+    grace: TimeDelta,
+    now: DateTime<Utc>,
+    next_pass: DateTime<Utc>,
+) -> Action {
     match (&image.deletion, verdict) {
         // Only a search shows whether the image still exists.
         (DeletionState::Deleting { .. }, _) => Action::Search,
         (DeletionState::Kept | DeletionState::Refused { .. }, RetentionDecision::Goes { .. }) => {
-            let delete_after = now.checked_add_signed(grace).unwrap_or(DateTime::<Utc>::MAX_UTC);
-            if grace <= TimeDelta::zero() { Action::Delete } else { Action::Mark { delete_after } }
+            match deleted_from(&image.deletion, verdict, grace, next_pass) {
+                Some(delete_after) if grace > TimeDelta::zero() => Action::Mark { delete_after },
+                _ => Action::Delete,
+            }
         }
         (DeletionState::Kept | DeletionState::Refused { .. } | DeletionState::Deleted { .. }, _) => Action::Keep,
         (DeletionState::Marked { .. }, RetentionDecision::Stays { .. }) => Action::Unmark,
         (DeletionState::Marked { delete_after, .. }, RetentionDecision::Blocked { .. }) => {
             Action::Blocked { delete_after: *delete_after }
         }
-        // A clock that was set back must not shorten the grace: the instant itself is stored.
         (DeletionState::Marked { delete_after, .. }, RetentionDecision::Goes { .. }) if now < *delete_after => {
             Action::Wait { delete_after: *delete_after }
         }

@@ -98,6 +98,45 @@ fn a_pin_holds_until_it_ends() {
 }
 
 #[test]
+fn each_image_has_the_rules_that_keep_it_and_their_count_a_veto_or_not() {
+    let now = start() + TimeDelta::days(10);
+    let mut images: Vec<_> = (0..10).map(image).collect();
+    images[8].veto = Some("no sound".into());
+    let rules = Keep { last: 2, daily: 3, weekly: 3, within: Some(Duration::from_hours(24)), min: 7, ..keep() };
+    let verdicts = judge(&images, Some(&policy(rules)), &[], now);
+    let reasons: Vec<String> = verdicts
+        .iter()
+        .map(|verdict| verdict.why().iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            "weekly = 3, the oldest",
+            "",
+            "weekly, week 53 of 2026",
+            "",
+            "",
+            "min = 7",
+            "min = 7",
+            "daily, 2027-01-08",
+            "the 2nd of last = 2; daily, 2027-01-09; within 1d of the newest",
+            "newest good image; the 1st of last = 2; daily, 2027-01-10; weekly, week 1 of 2027; within 1d of the newest",
+        ]
+    );
+}
+
+#[test]
+fn reasons_are_shown_in_the_zone_of_the_schedule() {
+    let until = Some(start() + TimeDelta::days(1));
+    let why = Why::Pinned { until, reason: "release".into(), who: "ana".into() };
+    let shanghai = Zone::find("Asia/Shanghai").unwrap();
+    assert_eq!(why.describe(shanghai), "pinned by ana until Sat 2027-01-02 11:00 +08:00: release");
+    assert_eq!(why.to_string(), "pinned by ana until Sat 2027-01-02 03:00 +00:00: release");
+    let forever = Why::Pinned { until: None, reason: "release".into(), who: String::new() };
+    assert_eq!(forever.describe(shanghai), "pinned: release");
+}
+
+#[test]
 fn a_mark_is_taken_back_by_rules_and_persons_alone() {
     let now = start() + TimeDelta::days(10);
     let marked = |days: i64| DeletionState::Marked {
@@ -113,7 +152,7 @@ fn a_mark_is_taken_back_by_rules_and_persons_alone() {
         change(&mut images[0]);
         let rules = policy(Keep { last, ..keep() });
         let verdicts = judge(&images, Some(&rules), blockers, now);
-        action(&images[0], &verdicts[0], TimeDelta::days(1), now)
+        action(&images[0], &verdicts[0], TimeDelta::days(1), now, now)
     };
     let blocked = Action::Blocked { delete_after: now + TimeDelta::days(1) };
     let blockers: [fn(&mut LineImage); 6] = [
@@ -293,7 +332,7 @@ impl Line {
         let ours = |line: &Self| (0..line.there.len()).filter(|i| line.there[*i] && line.history[*i].seen.ours).count();
         let before = ours(self);
         for ((&index, image), verdict) in alive.iter().zip(&images).zip(&verdicts) {
-            let action = action(image, verdict, grace, self.now);
+            let action = action(image, verdict, grace, self.now, self.now);
             let row = &mut self.history[index];
             match &action {
                 Action::Keep | Action::Wait { .. } | Action::NeedsConfirmation => {}

@@ -35,10 +35,14 @@ pub mod channels;
 pub mod distribution;
 pub mod failed;
 pub mod judge;
+pub mod passes;
 pub mod reconcile;
 pub mod report;
 pub mod retention;
 pub mod users;
+
+#[cfg(test)]
+mod deletion_time_tests;
 
 /// Configuration of a line.
 #[derive(Debug, Clone, PartialEq)]

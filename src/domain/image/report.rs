@@ -6,9 +6,14 @@ use serde::{Deserialize, Serialize};
 use super::{
     brake::Brake,
     failed::FailedAction,
-    judge::{Action, RetentionDecision},
+    judge::{Action, RetentionDecision, Why},
+    passes::NextPass,
 };
-use crate::domain::ids::{BakeId, ImageId, LineId};
+use crate::domain::{
+    calendar::zone::Zone,
+    ids::{BakeId, ImageId, LineId},
+    time::show,
+};
 
 /// All judged images, line by line, the newest version first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +28,9 @@ pub struct RetentionReport {
     /// Images that the cloud lists as CREATE_FAILED.
     #[serde(default)]
     pub failed: Vec<JudgedFailed>,
+    /// The pass that carries the actions out; `None` in the report of a pass.
+    #[serde(default)]
+    pub next_pass: Option<NextPass>,
 }
 
 /// A CREATE_FAILED image with its action.
@@ -43,6 +51,9 @@ pub struct JudgedFailed {
     /// What happens next.
     #[serde(flatten)]
     pub action: FailedAction,
+    /// When a pass deletes it at the earliest; `None` if none does as it stands.
+    #[serde(default)]
+    pub not_before: Option<DateTime<Utc>>,
 }
 
 /// An image with its decision and action.
@@ -66,18 +77,86 @@ pub struct Judged {
     /// The decision with its reasons.
     #[serde(flatten)]
     pub verdict: RetentionDecision,
+    /// When a pass deletes it at the earliest; `None` if none does as it stands.
+    #[serde(default)]
+    pub not_before: Option<DateTime<Utc>>,
+    /// Whether it is vetoed. The rules count it nevertheless.
+    #[serde(default)]
+    pub vetoed: bool,
+}
+
+impl JudgedFailed {
+    /// What happens next and when, with times in this zone.
+    pub fn step(&self, zone: Zone) -> String {
+        let at = self.not_before.map(|at| show(at, zone));
+        match (&self.action, at) {
+            (FailedAction::Wait { .. }, Some(at)) => format!("wait, deleted not before {at}"),
+            (FailedAction::Delete, Some(at)) => format!("delete, not before {at}"),
+            (action, _) => action.as_str().to_owned(),
+        }
+    }
 }
 
 impl Judged {
-    /// The reasons in plain words.
-    pub fn reasons(&self) -> String {
+    /// Whether it is deleted, or something only delays that.
+    pub fn is_going(&self) -> bool {
+        self.verdict.goes() || matches!(self.action, Action::Blocked { .. } | Action::Search)
+    }
+
+    /// What happens next and when, with times in this zone.
+    pub fn step(&self, zone: Zone) -> String {
+        let word = self.action.as_str();
+        let at = self.not_before.map(|at| show(at, zone));
+        match (&self.action, at) {
+            (Action::Keep, _) if matches!(self.verdict, RetentionDecision::Blocked { .. }) => format!("{word} for now"),
+            (Action::Mark { .. }, Some(at)) => format!("{word}, deleted not before {at}"),
+            (Action::Wait { .. }, Some(at)) => format!("{word}, in grace until {at}"),
+            (Action::Blocked { .. }, Some(at)) => format!("{word}, deleted not before {at}"),
+            (Action::Delete, Some(at)) => format!("{word}, not before {at}"),
+            _ => word.to_owned(),
+        }
+    }
+
+    /// Why, with times in this zone: each reason that keeps it or delays its deletion, or the rules that do not want it.
+    pub fn reasons(&self, zone: Zone) -> String {
         match &self.verdict {
             RetentionDecision::Stays { why } | RetentionDecision::Blocked { why, .. } => {
-                why.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                let mut reasons: Vec<String> = why.iter().map(|why| why.describe(zone)).collect();
+                if self.vetoed && why.iter().any(|why| matches!(why, Why::Rule(_))) {
+                    reasons.push("vetoed images count, too".to_owned());
+                }
+                reasons.join("; ")
             }
             RetentionDecision::Goes { rule } => format!("not wanted by {rule}"),
         }
     }
+
+    /// Action and decision, without the image.
+    pub fn decision(&self) -> Decision<'_> {
+        Decision { action: &self.action, verdict: &self.verdict, not_before: self.not_before }
+    }
+
+    /// Both in one text.
+    pub fn describe(&self, zone: Zone) -> String {
+        let step = match &self.action {
+            Action::Keep if matches!(self.verdict, RetentionDecision::Stays { .. }) => "kept".to_owned(),
+            _ => self.step(zone),
+        };
+        match self.reasons(zone) {
+            reasons if reasons.is_empty() => step,
+            reasons => format!("{step}: {reasons}"),
+        }
+    }
+}
+
+/// What retention does with an image, for lists that have the image itself.
+#[derive(Debug, Clone, Serialize)]
+pub struct Decision<'a> {
+    #[serde(flatten)]
+    action: &'a Action,
+    #[serde(flatten)]
+    verdict: &'a RetentionDecision,
+    not_before: Option<DateTime<Utc>>,
 }
 
 /// Result of the adoption of one image.

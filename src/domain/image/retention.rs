@@ -6,11 +6,12 @@
 //! found that many, it also wants the oldest image. `within` wants all images that are at most that much older than the
 //! newest one. It does not count from now: after a month without bakes nothing is deleted.
 
-use crate::domain::calendar::zone::Zone;
+use std::fmt;
+
 use chrono::{DateTime, Datelike, Offset, TimeDelta, Timelike, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::schedule::Keep;
+use crate::domain::{calendar::zone::Zone, schedule::Keep, time::show_length};
 
 /// A rule of `keep`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,6 +51,58 @@ impl RetentionRule {
     }
 }
 
+/// Why a rule keeps an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The rule.
+    pub rule: RetentionRule,
+    /// Place of the image among those that the rule keeps, from 1.
+    #[serde(default)]
+    pub place: u32,
+    /// Number of images in `keep`; `None` for `within`.
+    #[serde(default)]
+    pub of: Option<u32>,
+    /// The hour, day, week, month or year of which it is the newest; for `within` the length.
+    #[serde(default)]
+    pub period: Option<String>,
+    /// Whether the rule keeps it as the oldest image, because it has found fewer than its number.
+    #[serde(default)]
+    pub oldest: bool,
+}
+
+impl Claim {
+    /// One of a rule that counts images by their order.
+    pub fn counted(rule: RetentionRule, place: u32, of: u32) -> Self {
+        Self { rule, place, of: Some(of), period: None, oldest: false }
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rule, of) = (self.rule.as_str(), self.of.unwrap_or_default());
+        match (self.rule, self.period.as_deref()) {
+            (RetentionRule::Last, _) => write!(f, "the {} of last = {of}", ordinal(self.place)),
+            (RetentionRule::Min, _) => write!(f, "min = {of}"),
+            (RetentionRule::Within, Some(length)) => write!(f, "within {length} of the newest"),
+            (_, Some(_)) if self.oldest => write!(f, "{rule} = {of}, the oldest"),
+            (_, Some(period)) => write!(f, "{rule}, {period}"),
+            (_, None) => f.write_str(rule),
+        }
+    }
+}
+
+/// `1st`, `2nd`, `3rd`, `4th`.
+fn ordinal(n: u32) -> String {
+    let ending = match (n % 100, n % 10) {
+        (11..=13, _) => "th",
+        (_, 1) => "st",
+        (_, 2) => "nd",
+        (_, 3) => "rd",
+        _ => "th",
+    };
+    format!("{n}{ending}")
+}
+
 /// Groups instants: two instants with the same value belong together.
 type Bucket = fn(DateTime<Zone>) -> (i32, u32, i64);
 
@@ -87,44 +140,84 @@ pub fn counts(keep: &Keep) -> impl Iterator<Item = (RetentionRule, u32)> {
 /// image may be older than its version suggests. `min` is not among the rules: it counts images that stay for any
 /// reason.
 pub fn wanted(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> Vec<Vec<RetentionRule>> {
-    let mut wanted: Vec<Vec<RetentionRule>> = vec![Vec::new(); images.len()];
-    for rules in wanted.iter_mut().take(keep.last as usize) {
-        rules.push(RetentionRule::Last);
+    let rules = |claims: Vec<Claim>| claims.into_iter().map(|claim| claim.rule).collect();
+    claims(keep, zone, images).into_iter().map(rules).collect()
+}
+
+/// The same, each rule with why it wants the image.
+pub fn claims(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> Vec<Vec<Claim>> {
+    let mut claims: Vec<Vec<Claim>> = vec![Vec::new(); images.len()];
+    for (claims, place) in claims.iter_mut().zip(1..=keep.last) {
+        claims.push(Claim::counted(RetentionRule::Last, place, keep.last));
     }
     let mut by_date: Vec<usize> = (0..images.len()).collect();
     by_date.sort_by_key(|&index| std::cmp::Reverse(images[index]));
     for (rule, bucket) in BUCKETS {
-        let mut left = counts(keep).find(|(counted, _)| *counted == rule).map_or(0, |(_, count)| count);
-        let mut previous = None;
-        for (place, &index) in by_date.iter().enumerate() {
-            let this = bucket(images[index].with_timezone(&zone));
-            let is_oldest = place + 1 == images.len();
-            if left > 0 && (previous != Some(this) || is_oldest) {
-                wanted[index].push(rule);
-                left -= 1;
+        let of = counts(keep).find(|(counted, _)| *counted == rule).map_or(0, |(_, count)| count);
+        let (mut found, mut previous) = (0, None);
+        for (order, &index) in by_date.iter().enumerate() {
+            let at = images[index].with_timezone(&zone);
+            let this = bucket(at);
+            let (is_new, is_oldest) = (previous != Some(this), order + 1 == images.len());
+            if found < of && (is_new || is_oldest) {
+                found += 1;
+                let period = Some(period(rule, at));
+                claims[index].push(Claim { period, oldest: !is_new, ..Claim::counted(rule, found, of) });
                 previous = Some(this);
             }
         }
     }
-    let within = keep.within.and_then(|within| TimeDelta::from_std(within).ok());
-    if let (Some(within), Some(newest)) = (within, images.iter().max()) {
-        for (at, rules) in images.iter().zip(&mut wanted) {
-            if *newest - *at <= within {
-                rules.push(RetentionRule::Within);
-            }
+    if let (Some(within), Some(newest)) = (keep.within, images.iter().max()) {
+        let (length, within) = (show_length(within), TimeDelta::from_std(within).unwrap_or(TimeDelta::MAX));
+        let near = by_date.iter().filter(|&&index| *newest - images[index] <= within);
+        for (&index, place) in near.zip(1..) {
+            let period = Some(length.clone());
+            claims[index].push(Claim { rule: RetentionRule::Within, place, of: None, period, oldest: false });
         }
     }
-    wanted
+    claims
 }
 
-/// `keep` as in the configuration, for the reason of a deletion. The history keeps this text and compares it: it must not change
-/// between versions.
-pub fn words(keep: &Keep) -> String {
-    let mut rules: Vec<String> = counts(keep).map(|(rule, count)| format!("{} = {count}", rule.as_str())).collect();
-    if let Some(within) = keep.within {
-        rules.push(format!("within = \"{}\"", humantime::format_duration(within)));
+/// The period of a rule that an instant lies in, as people write it.
+fn period(rule: RetentionRule, at: DateTime<Zone>) -> String {
+    let at = at.naive_local();
+    match rule {
+        RetentionRule::Hourly => at.format("%F %H:00"),
+        RetentionRule::Weekly => at.format("week %-V of %G"),
+        RetentionRule::Monthly => at.format("%Y-%m"),
+        RetentionRule::Yearly => at.format("%Y"),
+        _ => at.format("%F"),
     }
+    .to_string()
+}
+
+/// The rules of `keep` as in the configuration, for the reason of a deletion.
+pub fn words(keep: &Keep) -> String {
+    table(&rules(keep, show_length))
+}
+
+/// All of `keep` as in the configuration.
+pub fn all_words(keep: &Keep) -> String {
+    let mut rules = rules(keep, show_length);
+    rules.push(format!("grace = \"{}\"", show_length(keep.grace)));
+    rules.push(format!("failed = \"{}\"", keep.failed.map_or_else(|| "never".to_owned(), show_length)));
+    table(&rules)
+}
+
+/// The rules as the history keeps them, which compares them with those of the configuration: another text is an edit. It
+/// must not change between versions.
+pub fn fingerprint(keep: &Keep) -> String {
+    table(&rules(keep, |within| humantime::format_duration(within).to_string()))
+}
+
+fn rules(keep: &Keep, length: fn(std::time::Duration) -> String) -> Vec<String> {
+    let mut rules: Vec<String> = counts(keep).map(|(rule, count)| format!("{} = {count}", rule.as_str())).collect();
+    rules.extend(keep.within.map(|within| format!("within = \"{}\"", length(within))));
     rules.push(format!("min = {}", keep.min));
+    rules
+}
+
+fn table(rules: &[String]) -> String {
     format!("keep = {{ {} }}", rules.join(", "))
 }
 

@@ -105,7 +105,28 @@ fn within_is_measured_from_the_newest_image() {
 #[test]
 fn the_words_are_those_of_the_file() {
     let keep = Keep { last: 3, weekly: 2, within: Some(Duration::from_hours(36)), min: 2, ..keep() };
-    assert_eq!(words(&keep), "keep = { last = 3, weekly = 2, within = \"1day 12h\", min = 2 }");
+    assert_eq!(words(&keep), "keep = { last = 3, weekly = 2, within = \"1d 12h\", min = 2 }");
+    let rest = "grace = \"1d\", failed = \"never\"";
+    assert_eq!(all_words(&keep), format!("keep = {{ last = 3, weekly = 2, within = \"1d 12h\", min = 2, {rest} }}"));
+    // The history compares it with what earlier versions wrote.
+    assert_eq!(fingerprint(&keep), "keep = { last = 3, weekly = 2, within = \"1day 12h\", min = 2 }");
+}
+
+#[test]
+fn a_claim_names_the_place_the_period_and_the_oldest() {
+    let images = ["2027-03-03T03:00:00Z", "2027-03-02T03:00:00Z", "2027-03-02T02:00:00Z"].map(at);
+    let keep = Keep { last: 1, hourly: 1, daily: 4, monthly: 1, yearly: 1, ..keep() };
+    let claims = claims(&keep, Zone::find("Asia/Shanghai").unwrap(), &images);
+    let words = |n: usize| claims[n].iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    assert_eq!(
+        words(0),
+        "the 1st of last = 1; hourly, 2027-03-03 11:00; daily, 2027-03-03; monthly, 2027-03; yearly, 2027"
+    );
+    assert_eq!([words(1).as_str(), words(2).as_str()], ["daily, 2027-03-02", "daily = 4, the oldest"]);
+    assert_eq!(
+        [1, 2, 3, 4, 11, 12, 13, 21, 22, 103, 111].map(ordinal),
+        ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "103rd", "111th"]
+    );
 }
 
 fn rules() -> impl Strategy<Value = Keep> {

@@ -8,7 +8,7 @@ use super::night::Recorded;
 use crate::domain::{
     history::{AttemptRow, BakeRow, CopyRow, ImageRow, ReplicaRow},
     ids::LineId,
-    image::report::Judged,
+    image::{passes::NextPass, report::Judged},
     schedule::Schedule,
 };
 
@@ -43,7 +43,9 @@ pub struct ScheduleView {
     /// The newest good image of each of its lines that has one.
     pub newest: HashMap<LineId, NewestImage>,
     /// Its images that are not deleted, the newest version first, with what happens to each next.
-    pub images: Vec<(ImageRow, Option<Judged>)>,
+    pub images: Vec<(ImageRow, Judged)>,
+    /// The next retention pass.
+    pub next_pass: NextPass,
     /// Copies of each image, by its id.
     pub replicas: HashMap<String, Vec<ReplicaRow>>,
     /// Bakes of the last weeks, the newest first.
@@ -66,8 +68,14 @@ pub struct BakeView {
 /// The images of all lines.
 #[derive(Debug, Clone)]
 pub struct ImagesView {
-    /// Images that are marked or being deleted, the next one first.
-    pub going: Vec<ImageRow>,
+    /// Images to be deleted, the next one first.
+    pub going: Vec<(ImageRow, Judged)>,
+    /// Number of further ones.
+    pub more_going: usize,
+    /// Whether only marked images are among them: there are too many lines to judge all.
+    pub only_marked: bool,
+    /// The next retention pass.
+    pub next_pass: NextPass,
     /// The newest good image of some lines.
     pub lines: Vec<NewestImage>,
     /// Instant of the last inventory scan, and why it was not complete.

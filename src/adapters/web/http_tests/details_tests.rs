@@ -5,12 +5,17 @@ use super::{
     history::{HOSTILE, image, newer_image_than_stable, now, row, work},
 };
 use crate::{
-    adapters::{store::Transition, web::query::encode},
+    adapters::{
+        store::{ChannelOrder, Transition},
+        web::query::encode,
+    },
     domain::{
         bake::{State, state::End},
         ids::{BakeId, LineId},
+        schedule::Channel,
     },
 };
+
 #[tokio::test]
 async fn a_schedule_is_shown_with_its_images_and_channels() {
     let served = Served::start().await;
@@ -33,6 +38,45 @@ async fn a_schedule_is_shown_with_its_images_and_channels() {
     let hostile = served.get(&format!("/schedule/{}", encode(HOSTILE))).await;
     assert_eq!(hostile.code, 200);
     assert!(!hostile.body.contains("<img"), "{}", hostile.body);
+}
+
+#[tokio::test]
+async fn a_bake_whose_image_is_vetoed_is_marked_and_each_sign_has_a_word() {
+    let served = Served::start().await;
+    newer_image_than_stable(&served.fake.store).await;
+    let vetoed = "<span class=\"state bad\"><span aria-hidden=\"true\">⊗</span> vetoed</span>";
+    let bake_5 = format!("<a class=\"bake\" href=\"../bake/5\"><span class=\"id\">5</span> {vetoed}");
+    let page = served.get("/schedule/win11-golden").await.body;
+    assert!(!page.contains(vetoed) && page.contains("aria-label=\"Shapes\""), "{page}");
+    let line = LineId::from("win11-golden");
+    let stable = [Channel { name: "stable".into(), after: None }];
+    let veto = ChannelOrder::Veto { image: image(3).image_id, reason: "no sound".into() };
+    served.fake.store.order_channels(&line, Some(&stable), &veto, "ann", now()).await.unwrap().unwrap();
+    let page = served.get("/schedule/win11-golden").await.body;
+    assert!(page.contains(&bake_5), "{page}");
+    let (_, signs) = page.split_once("aria-label=\"Signs of the days\"").unwrap();
+    let (signs, _) = signs.split_once("</ul>").unwrap();
+    assert!(signs.contains(vetoed) && signs.contains("succeeded"), "{signs}");
+    assert!(served.get("/history").await.body.contains(&bake_5.replace("../", "./")));
+    assert!(served.get("/bake/5").await.body.contains(vetoed));
+}
+
+#[tokio::test]
+async fn a_parameter_that_a_page_does_not_have_is_refused() {
+    let served = Served::start().await;
+    for (path, takes) in [
+        ("/?x=1", "takes q, page"),
+        ("/images?x=1", "takes after"),
+        ("/history?state=failed&x=1", "takes schedule, instance, state, since, until, before"),
+        ("/schedule/finance?x=1", "takes none"),
+        ("/bake/1?x=1", "takes none"),
+    ] {
+        let page = served.get(path).await;
+        assert_eq!(page.code, 400, "{path}");
+        assert!(page.body.contains("no parameter &quot;x&quot;") && page.body.contains(takes), "{path}: {}", page.body);
+    }
+    // A form sends empty fields.
+    assert_eq!(served.get("/images?after=&x=").await.code, 200);
 }
 
 #[tokio::test]

@@ -20,8 +20,13 @@ use crate::{
         api::mode::Mode,
         calendar::zone::Zone,
         health::{Health, Problem},
-        history::{BakeRow, Filter},
+        history::{BakeRow, Filter, ImageRow},
         ids::{BakeId, LineId, ScheduleId},
+        image::{
+            judge::{Action, RetentionDecision, Why},
+            passes::NextPass,
+            report::Judged,
+        },
         page::{
             night::{self, Facts, Night},
             views::{BakeView, ImagesView, ScheduleView},
@@ -162,9 +167,17 @@ impl Source for Fake {
             // No targets are recorded, by which the history knows the names of schedules.
             let instance = schedule.instances.as_slice().first().map(ToString::to_string);
             let bakes = reader.history(&Filter { instance, limit: 14, ..Filter::default() }).await?;
-            let images = reader.present_images(Some(&lines)).await?.into_iter().map(|row| (row, None)).collect();
+            let images = reader.present_images(Some(&lines)).await?.into_iter().map(kept).collect();
             let recorded = reader.recorded_of(&schedule.id, now() - TimeDelta::days(40), 99).await?;
-            Ok(ScheduleView { schedule, bakes, newest, images, replicas: [].into(), recorded })
+            Ok(ScheduleView {
+                schedule,
+                bakes,
+                newest,
+                images,
+                next_pass: NextPass::AtStart,
+                replicas: [].into(),
+                recorded,
+            })
         })
     }
 
@@ -185,9 +198,28 @@ impl Source for Fake {
         answer(async move {
             let reader = self.store.reader();
             let lines = reader.newest_images_after(&after, limit).await?;
-            Ok(ImagesView { going: reader.going_images(9).await?, lines, scan: None })
+            let going = reader.going_images(9).await?.into_iter().map(kept).collect();
+            Ok(ImagesView { going, more_going: 0, only_marked: false, next_pass: NextPass::AtStart, lines, scan: None })
         })
     }
+}
+
+/// An image of a line without rules.
+fn kept(row: ImageRow) -> (ImageRow, Judged) {
+    let image = &row.image;
+    let judged = Judged {
+        image_id: image.image_id.clone(),
+        image_name: image.name.clone(),
+        line: image.line.clone(),
+        schedule: None,
+        version: image.version,
+        slot: image.slot,
+        action: Action::Keep,
+        verdict: RetentionDecision::Stays { why: vec![Why::NoRules] },
+        not_before: None,
+        vetoed: image.veto.is_some(),
+    };
+    (row, judged)
 }
 
 fn lines(schedules: &[Arc<Schedule>]) -> Vec<LineId> {

@@ -18,7 +18,7 @@ use crate::domain::{
 pub(in crate::adapters::web) fn bake(frame: &Frame, view: &BakeView, has_schedule: bool) -> Markup {
     let BakeView { row, settings, attempts, copies } = view;
     let content = html! {
-        h1 { "Bake " (row.id) " " (state(&row.state)) }
+        h1 { "Bake " (row.id) " " (state(row.word())) }
         @if let Some(reason) = &row.reason { p.summary { (reason) } }
         p.none {
             @if has_schedule { a href=(frame.to_schedule(&row.schedule_id)) { (row.schedule) } } @else { (row.schedule) }

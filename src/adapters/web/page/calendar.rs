@@ -1,13 +1,21 @@
 //! The last weeks of a schedule as a table of days, each a link to its bakes.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 
-use super::{frame::Frame, table::appearance};
+use super::{
+    frame::Frame,
+    table::{appearance, sign},
+};
 use crate::{
     adapters::web::query::encode,
-    domain::page::{
-        calendar::{Day, weeks},
-        night::Recorded,
+    domain::{
+        page::{
+            calendar::{Day, weeks},
+            night::Recorded,
+        },
+        schedule_rows::outcome::Outcome,
     },
 };
 
@@ -20,6 +28,22 @@ pub(super) fn calendar(frame: &Frame, schedule_id: &str, recorded: &[Recorded]) 
                 @for week in weeks(recorded, frame.zone, frame.now) {
                     tr { @for day in &week { td.ahead[day.is_ahead] { (cell(frame, schedule_id, day)) } } }
                 }
+            }
+        }
+    }
+}
+
+/// What the signs of the days mean.
+pub(super) fn legend(recorded: &[Recorded]) -> Markup {
+    let outcomes: BTreeSet<Outcome> = recorded.iter().map(Recorded::outcome).collect();
+    html! {
+        @if !outcomes.is_empty() {
+            ul.legend aria-label="Signs of the days" {
+                @for outcome in outcomes {
+                    @let (class, symbol) = appearance(outcome);
+                    li { (sign(class, symbol, outcome.word())) }
+                }
+                li { "a number: so many of several bakes of a day" }
             }
         }
     }

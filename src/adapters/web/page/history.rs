@@ -217,7 +217,7 @@ fn zoned_bakes(
     let rows = rows.iter().map(|row| {
         let frame = frame.in_zone(zones.get(row.schedule_id.as_str()).copied().unwrap_or(frame.zone));
         [
-            bake_link(&frame.to_bake(row.id), row.id, &row.state),
+            bake_link(&frame.to_bake(row.id), row.id, row.word()),
             html! { (frame.time_of(row.slot)) small { (covers(&frame, row).unwrap_or_else(|| frame.distance(row.slot()))) } },
             html! { a href=(frame.to_schedule(&row.schedule_id)) { (row.schedule) } small.code { (row.instance_id) } },
             image(row.version, row.image_name.as_deref(), row.image_id.as_deref()),

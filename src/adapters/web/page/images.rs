@@ -4,9 +4,9 @@ use maud::{Markup, html};
 
 use super::{
     frame::{Frame, document},
-    schedule::{channels, notes},
+    schedule::{channels, next_step, notes},
     schedules::no_image,
-    table::{count, sign, table},
+    table::{count, table},
     time::span,
 };
 use crate::{
@@ -70,33 +70,30 @@ fn lines_without(frame: &Frame, without: &[&Entry]) -> Markup {
 }
 
 fn going(frame: &Frame, view: &ImagesView) -> Markup {
-    let rows = view.going.iter().map(|row| {
+    let rows = view.going.iter().map(|(row, judged)| {
         let image = &row.image;
-        let (when, rule, error) = match &image.deletion {
-            DeletionState::Marked { delete_after, rule, last_error, .. } => {
-                (frame.time_and_distance(*delete_after), rule.as_str(), last_error.as_deref())
-            }
-            DeletionState::Deleting { rule, .. } => (sign("busy", "▸", "being deleted"), rule.as_str(), None),
-            _ => (html! {}, "", None),
+        let error = match &image.deletion {
+            DeletionState::Marked { last_error, .. } => last_error.as_deref(),
+            _ => None,
         };
         [
             html! { (image.line) },
             html! { (image.version) },
             html! { (image.name) small.code { (image.image_id) } },
-            when,
-            html! { @if !rule.is_empty() { "not wanted by " (rule) } @if let Some(error) = error { small { (error) } } },
+            html! { (next_step(frame, judged)) @if let Some(error) = error { small { (error) } } },
             html! { @for note in notes(frame, row) { div { (note) } } },
         ]
     });
-    let columns = [
-        ("Line", "name"),
-        ("Version", "number"),
-        ("Image", "image"),
-        ("Deleted", "short"),
-        ("Why", "words"),
-        ("Marks", "words"),
-    ];
-    table(("going", "Deletions to come"), columns, rows, "No image is marked.")
+    let columns =
+        [("Line", "name"), ("Version", "number"), ("Image", "image"), ("Retention", "words"), ("Marks", "words")];
+    html! {
+        (table(("going", "Deletions to come"), columns, rows, "No image is to be deleted."))
+        p.none {
+            @if view.more_going > 0 { "And " (count(view.more_going, "more image", "more images")) ". " }
+            @if view.only_marked { "Only marked images are listed. " code { "imagebaked plan" } " shows what the next pass marks, too. " }
+            @if view.going.iter().any(|(_, judged)| judged.not_before.is_some()) { (view.next_pass.describe(frame.zone, frame.now)) }
+        }
+    }
 }
 
 fn newest(frame: &Frame, view: &ImagesView) -> Markup {

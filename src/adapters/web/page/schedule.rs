@@ -3,13 +3,13 @@
 use maud::{Markup, html};
 
 use super::{
-    calendar::calendar,
+    calendar::{self, calendar},
     curve::curve,
     frame::{Frame, document},
     health::act,
     history::bakes,
     schedules::{no_image, rank_sign},
-    strip::strip,
+    strip::{legend, strip},
     table::{count, facts, sign, table},
     time::span,
 };
@@ -18,7 +18,11 @@ use crate::{
     domain::{
         health::{Problem, Severity, schedules::Findings},
         history::{ImageRow, ReplicaRow},
-        image::{judge::Action, report::Judged, retention},
+        image::{
+            judge::{Action, RetentionDecision},
+            report::Judged,
+            retention,
+        },
         page::views::ScheduleView,
         schedule::Schedule,
         schedule_rows::Row,
@@ -44,7 +48,7 @@ pub(in crate::adapters::web) fn schedule(frame: &Frame, view: &ScheduleView, row
             ul.findings .bad[is_bad] { @for problem in problems { (finding(frame, problem)) } }
         }
         div.glance {
-            p { (strip(frame, &row.strip)) }
+            div { (strip(frame, &row.strip)) (legend(&row.strip.iter().map(|mark| mark.outcome).collect())) }
             @if let Some(waits_for) = row.waits_for() { p { (waits_for) } }
             @if let Some(next) = row.next {
                 p { "Next slot: " strong { (frame.distance(next)) } ", " (frame.time(next)) }
@@ -55,7 +59,7 @@ pub(in crate::adapters::web) fn schedule(frame: &Frame, view: &ScheduleView, row
         section aria-labelledby="weeks" {
             h2 #weeks { "The last weeks" }
             div.side {
-                (calendar(frame, id, &view.recorded))
+                div { (calendar(frame, id, &view.recorded)) (calendar::legend(&view.recorded)) }
                 @match curve(frame, &view.recorded) {
                     Some(curve) => div { h3 { "Bake times" } (curve) },
                     None => p.none { "A curve of the bake times is drawn from two good bakes on." },
@@ -130,7 +134,7 @@ fn settings(frame: &Frame, schedule: &Schedule, row: &Row) -> Vec<(String, Marku
         ),
         ("Rule", html! { @for rule in schedule.timing.expressions() { code { (rule) } " " } "in " (frame.zone) }),
         ("Deadline", html! { (duration(settings.deadline)) " after the slot" }),
-        ("Kept", html! { @match &schedule.keep { Some(keep) => (retention::words(keep)), None => "all images" } }),
+        ("Kept", html! { @match &schedule.keep { Some(keep) => (retention::all_words(keep)), None => "all images" } }),
     ];
     if let Some(pause) = &row.pause {
         facts.insert(0, ("Paused", html! { (pause.describe(frame.zone)) }));
@@ -146,7 +150,7 @@ fn settings(frame: &Frame, schedule: &Schedule, row: &Row) -> Vec<(String, Marku
 
 fn images(frame: &Frame, view: &ScheduleView) -> Markup {
     let is_one_line = view.schedule.instances.as_slice().len() == 1;
-    let rows = view.images.iter().take(IMAGES).map(|(row, next)| {
+    let rows = view.images.iter().take(IMAGES).map(|(row, judged)| {
         let image = &row.image;
         [
             html! { (image.version) @if !is_one_line { small.code { (row.instance_id) } } },
@@ -160,7 +164,7 @@ fn images(frame: &Frame, view: &ScheduleView) -> Markup {
                 @for note in notes(frame, row) { div { (note) } }
             },
             replicas(view.replicas.get(image.image_id.as_str())),
-            next_step(frame, row, next.as_ref()),
+            next_step(frame, judged),
         ]
     });
     let columns = [
@@ -169,10 +173,13 @@ fn images(frame: &Frame, view: &ScheduleView) -> Markup {
         ("Slot", "short"),
         ("Marks", "words"),
         ("Replicas", "short"),
-        ("Next", "words"),
+        ("Retention", "words"),
     ];
     html! {
         (table(("images", "Images"), columns, rows, "No good image is recorded yet."))
+        @if view.images.iter().any(|(_, judged)| judged.not_before.is_some()) {
+            p.none { (view.next_pass.describe(frame.zone, frame.now)) }
+        }
         @if let Some(more @ 1..) = view.images.len().checked_sub(IMAGES) {
             p.none { (count(more, "older image", "older images")) " more: " (frame.command(&format!("imagebaked images {}", view.schedule.name))) }
         }
@@ -223,23 +230,22 @@ fn replicas(copies: Option<&Vec<ReplicaRow>>) -> Markup {
     }
 }
 
-/// What retention does with an image next, and why.
-fn next_step(frame: &Frame, row: &ImageRow, judged: Option<&Judged>) -> Markup {
-    let Some(judged) = judged else {
-        return html! { @if row.image.deletion.as_str() == "kept" { "stays: no rule of retention" } @else { (row.image.deletion.as_str()) } };
-    };
-    let why = judged.reasons();
+/// What retention does with an image next, when, and why.
+pub(super) fn next_step(frame: &Frame, judged: &Judged) -> Markup {
+    let why = judged.reasons(frame.zone);
     html! {
         @match &judged.action {
-            Action::Keep => { "stays" },
-            Action::Unmark => { "stays, the mark is taken back" },
-            Action::Mark { delete_after } => { (sign("warn", "!", "marked next")) ", deleted " (frame.distance(*delete_after)) },
-            Action::Wait { delete_after } => { (sign("warn", "!", "deleted")) " " (frame.distance(*delete_after)) },
-            Action::Blocked { .. } => { (sign("idle", "‖", "deletion waits")) },
-            Action::Delete => { (sign("warn", "!", "deleted next")) },
-            Action::NeedsConfirmation => { (sign("warn", "!", "needs a confirmation")) },
-            Action::Search => { (sign("busy", "▸", "being deleted")) },
+            Action::Keep if matches!(judged.verdict, RetentionDecision::Blocked { .. }) => (sign("idle", "‖", "kept for now")),
+            Action::Keep => "kept",
+            Action::Unmark => "kept, the mark is taken back",
+            Action::Mark { .. } => (sign("warn", "!", "marked next")),
+            Action::Wait { .. } => (sign("warn", "!", "in grace")),
+            Action::Blocked { .. } => (sign("idle", "‖", "deletion waits")),
+            Action::Delete => (sign("warn", "!", "deleted next")),
+            Action::NeedsConfirmation => (sign("warn", "!", "needs a confirmation")),
+            Action::Search => (sign("busy", "▸", "being deleted")),
         }
+        @if let Some(at) = judged.not_before { div { "not before " (frame.time_and_distance(at)) } }
         @if !why.is_empty() { small { (why) } }
     }
 }

@@ -5,10 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{
-    inventory_scan::{self, AFTER_PROBLEM},
-    users,
-};
+use super::{inventory_scan, users};
 use crate::{
     adapters::{
         cloud::{
@@ -22,6 +19,7 @@ use crate::{
     domain::{
         api::call::{ApiError, ErrorClass},
         ids::ImageId,
+        image::passes::AFTER_PROBLEM,
     },
 };
 

@@ -18,6 +18,7 @@ use crate::{
         image::{
             Policy,
             change::{Change, drop_channels, matters},
+            passes::NextPass,
         },
     },
 };
@@ -41,7 +42,14 @@ pub async fn change_of_images(
     let problem = reader.last_scan().await?.and_then(|scan| scan.problem);
     for (line, rows) in by_line(reader.present_images(Some(&lines)).await?) {
         let judged = |policy: Option<&Policy>| {
-            judge_line(&under(&rows, policy), policy, results.get(&line), problem.as_deref(), false, now)
+            judge_line(
+                &under(&rows, policy),
+                policy,
+                results.get(&line),
+                problem.as_deref(),
+                false,
+                (now, NextPass::At(now)),
+            )
         };
         for (before, after) in judged(old.get(&line)).iter().zip(judged(new.get(&line))) {
             change.add(before, after);

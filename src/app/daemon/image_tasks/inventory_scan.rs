@@ -35,8 +35,6 @@ use crate::{
 /// lost at once have another cause.
 const ASKED_SINGLY: usize = 500;
 
-/// Pause after an incomplete scan, if the usual pause is not shorter.
-pub(super) const AFTER_PROBLEM: TimeDelta = TimeDelta::minutes(5);
 /// Time after which a failing scan is no transient fault.
 const SCAN_AGAIN: TimeDelta = TimeDelta::hours(1);
 /// Time after which an incomplete list is no transient fault.

@@ -32,7 +32,7 @@ pub(super) mod verify;
 /// All image tasks.
 fn tasks(rng: Rng) -> Vec<Box<dyn ImageTask>> {
     vec![
-        Box::new(retention::RetentionTask::default()),
+        Box::new(retention::RetentionTask),
         Box::new(channels::ChannelTask::default()),
         Box::new(distribute::ReplicaTask::new(rng)),
         Box::new(verify::VerifyTask),

@@ -30,7 +30,8 @@ use crate::{
             DeletionState, LineImage, Policy,
             brake::{self, Brake, Candidate, LineLoad, MarkKind},
             failed::{FailedAction, FailedImage},
-            judge::{Action, Blocker, RetentionDecision, Why, action, judge},
+            judge::{Action, Blocker, RetentionDecision, Why, action, deleted_from, judge},
+            passes::NextPass,
             report::{Judged, JudgedFailed, RetentionReport},
             retention,
         },
@@ -102,7 +103,12 @@ pub async fn pass(
     }
     let clocks = shared.confirm_clocks().await;
     let now = clocks.as_ref().copied().unwrap_or_else(|_| shared.cloud.clocks().cloud_now());
-    let mut judgement = watched.judge(reader, config, mode, now).await?;
+    // The daemon's own passes neither retry what was rejected nor pass over a failed bake.
+    let is_own = !mode.again && !mode.despite_failed_bake;
+    let is_preview = mode.dry_run && is_own || shared.cloud.mode().is_observe();
+    let next_pass = if is_preview { shared.next_pass().await? } else { NextPass::At(now) };
+    let images = reader.present_images(Some(&watched.lines)).await?;
+    let mut judgement = watched.judge(reader, config, mode, (now, next_pass), images).await?;
     // A history that may be older than the cloud does not know the newest images.
     match clocks {
         Err(blocker) => {
@@ -122,32 +128,43 @@ pub async fn pass(
         // If it is lost, a bake tries after `retry.cap`.
         let _ = shared.orders.try_send(EngineRequest::ImagesDeleted);
     }
-    let report = judgement.report();
+    let mut report = judgement.report();
+    report.next_pass = is_preview.then_some(next_pass);
     Ok((!report.images.is_empty() || !report.failed.is_empty() || report.problem.is_some()).then_some(report))
 }
 
-/// Judges by the history, without a scan: `plan` announces by this what a pass does.
+/// Judges by the history, without a scan: `plan` announces by this what the next pass does, and when.
 pub async fn judgement(
     reader: &Reader,
     config: &Config,
-    again: bool,
-    now: DateTime<Utc>,
-) -> Result<RetentionReport, StoreError> {
-    let mode = Mode { dry_run: true, again, ..Mode::default() };
-    Ok(Watched::of(reader, config).await?.judge(reader, config, mode, now).await?.report())
-}
-
-/// The same of some lines. Limits of all lines together are not among the result.
-pub async fn judgement_of(
-    reader: &Reader,
-    config: &Config,
-    lines: &[LineId],
-    now: DateTime<Utc>,
+    (now, next_pass): (DateTime<Utc>, NextPass),
 ) -> Result<RetentionReport, StoreError> {
     let mode = Mode { dry_run: true, ..Mode::default() };
-    let mut watched = Watched::of(reader, config).await?;
-    watched.lines.retain(|line| lines.contains(line));
-    Ok(watched.judge(reader, config, mode, now).await?.report())
+    let watched = Watched::of(reader, config).await?;
+    let images = reader.present_images(Some(&watched.lines)).await?;
+    Ok(watched.judge(reader, config, mode, (now, next_pass), images).await?.report())
+}
+
+/// The same of some lines: all their images go in, and come out line by line. Of the limits of all lines together it knows
+/// those that the last pass exceeded.
+pub async fn judged_images(
+    reader: &Reader,
+    config: &Config,
+    images: Vec<ImageRow>,
+    (now, next_pass): (DateTime<Utc>, NextPass),
+) -> Result<Vec<(ImageRow, Judged)>, StoreError> {
+    let mode = Mode { dry_run: true, ..Mode::default() };
+    let watched = Watched { policies: policies::with_rules(config), lines: Vec::new() };
+    let mut judgement = watched.judge(reader, config, mode, (now, next_pass), images).await?;
+    let standing = reader.brakes().await?.into_iter().map(|standing| standing.brake);
+    let of_all: Vec<Brake> = standing.filter(|brake| brake.line().is_none()).collect();
+    judgement.hold(&of_all);
+    Ok(judgement.images)
+}
+
+/// Lines with rules, and those with marked images.
+pub async fn lines_to_judge(reader: &Reader, config: &Config) -> Result<Vec<LineId>, StoreError> {
+    Ok(Watched::of(reader, config).await?.lines)
 }
 
 /// Lines that a pass judges.
@@ -170,19 +187,21 @@ impl Watched {
     /// Lines with rules, each with its rules as text: another text is an edit.
     fn with_rules(&self) -> impl Iterator<Item = (&LineId, String)> {
         self.policies.iter().filter_map(|(line, policy)| {
-            Some((line, format!("{} {}", retention::words(policy.keep.as_ref()?), policy.zone)))
+            Some((line, format!("{} {}", retention::fingerprint(policy.keep.as_ref()?), policy.zone)))
         })
     }
 
-    /// Judges their images as of the last scan.
+    /// Judges images of some of these lines, all of each, as of the last scan. Images of other lines stay.
     async fn judge(
         &self,
         reader: &Reader,
         config: &Config,
         mode: Mode,
-        now: DateTime<Utc>,
+        (now, next_pass): (DateTime<Utc>, NextPass),
+        images: Vec<ImageRow>,
     ) -> Result<Judgement, StoreError> {
-        let results = reader.newest_results(&self.lines).await?;
+        let lines = by_line(images);
+        let results = reader.newest_results(&lines.keys().cloned().collect::<Vec<_>>()).await?;
         let problem = reader.last_scan().await?.and_then(|scan| scan.problem);
         let judged_by = reader.line_rules().await?;
         let rules: BTreeMap<&LineId, String> = self.with_rules().collect();
@@ -192,7 +211,7 @@ impl Watched {
         }
         let (mut images, mut counted, mut blocked) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         let mut overridden = Vec::new();
-        for (line, rows) in by_line(reader.present_images(Some(&self.lines)).await?) {
+        for (line, rows) in lines {
             let policy = self.policies.get(&line);
             let failed = results.get(&line).filter(|newest| !newest.succeeded);
             let blocker = failed.filter(|_| !mode.despite_failed_bake);
@@ -202,7 +221,8 @@ impl Watched {
             if problem.is_some() || blocker.is_some() {
                 blocked.insert(line.clone());
             }
-            let judged = judge_line(&rows, policy, blocker, problem.as_deref(), mode.again, now);
+            let times = (now, next_pass);
+            let judged = judge_line(&rows, policy, blocker, problem.as_deref(), mode.again, times);
             let same_rules = rules.get(&line).is_some_and(|rules| judged_by.get(&line) == Some(rules));
             let candidates: Vec<Candidate<'_>> = rows.iter().zip(&judged).map(candidate).collect();
             let counts = match policy.and_then(|policy| policy.keep.as_ref()) {
@@ -216,17 +236,14 @@ impl Watched {
         }
         let max_deletions = config.daemon.max_deletions.and_then(|most| usize::try_from(most).ok());
         let brakes = brake::brakes(&loads, max_deletions, rules.len());
+        let scan = (problem.is_none(), mode.again);
+        let failed = strays::judge_failed(reader, &self.policies, scan, (now, next_pass)).await?;
+        let mut judgement = Judgement { problem, brakes: Vec::new(), images, counted, blocked, overridden, failed };
         if !mode.confirm {
-            let holds = |line: &LineId| brakes.iter().any(|brake| brake.line().is_none_or(|held| held == line));
-            for (row, judged) in &mut images {
-                let is_going = judged.action == Action::Delete && row.mark != MarkKind::Confirmed;
-                if is_going && holds(&row.image.line) {
-                    judged.action = Action::NeedsConfirmation;
-                }
-            }
+            judgement.hold(&brakes);
         }
-        let failed = strays::judge_failed(reader, &self.policies, problem.is_none(), mode.again, now).await?;
-        Ok(Judgement { problem, brakes, images, counted, blocked, overridden, failed })
+        judgement.brakes = brakes;
+        Ok(judgement)
     }
 }
 
@@ -246,6 +263,17 @@ struct Judgement {
 }
 
 impl Judgement {
+    /// What these limits hold waits for a confirmation.
+    fn hold(&mut self, brakes: &[Brake]) {
+        let holds = |line: &LineId| brakes.iter().any(|brake| brake.line().is_none_or(|held| held == line));
+        for (row, judged) in &mut self.images {
+            let is_going = judged.action == Action::Delete && row.mark != MarkKind::Confirmed;
+            if is_going && holds(&row.image.line) {
+                (judged.action, judged.not_before) = (Action::NeedsConfirmation, None);
+            }
+        }
+    }
+
     /// The report for clients.
     fn report(self) -> RetentionReport {
         RetentionReport {
@@ -253,6 +281,7 @@ impl Judgement {
             brakes: self.brakes,
             images: self.images.into_iter().map(|(_, judged)| judged).collect(),
             failed: self.failed.into_iter().map(|(_, judged)| judged).collect(),
+            next_pass: None,
         }
     }
 
@@ -325,6 +354,7 @@ impl Judgement {
             if judged.action == FailedAction::Delete && shared.clocks_agree().is_ok() {
                 let keep = watched.policies.get(&image.line).and_then(|policy| policy.keep.as_ref());
                 judged.action = strays::delete(shared, config, image, keep, who).await?;
+                judged.not_before = None;
             }
         }
         self.note_judged(shared, watched).await
@@ -386,7 +416,7 @@ pub(super) fn judge_line(
     newest: Option<&NewestResult>,
     problem: Option<&str>,
     again: bool,
-    now: DateTime<Utc>,
+    (now, next_pass): (DateTime<Utc>, NextPass),
 ) -> Vec<Judged> {
     let mut blockers = Vec::new();
     if let Some(newest) = newest.filter(|newest| !newest.succeeded) {
@@ -422,7 +452,9 @@ pub(super) fn judge_line(
             schedule: schedule.clone(),
             version: image.version,
             slot: image.slot,
-            action: action(image, &verdict, grace, now),
+            action: action(image, &verdict, grace, now, next_pass.not_before(now).unwrap_or(now)),
+            not_before: next_pass.not_before(now).and_then(|at| deleted_from(&image.deletion, &verdict, grace, at)),
+            vetoed: image.veto.is_some(),
             verdict,
         })
         .collect()
@@ -476,9 +508,9 @@ async fn delete(
         _ => (0, shared.clock.now()),
     };
     match deletions::delete(shared, config, &Doomed::from(image), tries, &rule, who).await? {
-        Progress::Deleted => {}
+        Progress::Deleted => judged.not_before = None,
         Progress::Sent => {
-            judged.action = Action::Search;
+            (judged.action, judged.not_before) = (Action::Search, None);
             judged.verdict = RetentionDecision::Blocked { rule, why: vec![Why::Deleting] };
         }
         Progress::Waits { users, why } => {

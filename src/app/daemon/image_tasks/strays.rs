@@ -19,7 +19,8 @@ use crate::{
         ids::{InstanceId, LineId, ScheduleId},
         image::{
             Policy,
-            failed::{FailedAction, FailedImage, judge},
+            failed::{FailedAction, FailedImage, deleted_from, judge},
+            passes::NextPass,
             report::JudgedFailed,
         },
         schedule::Keep,
@@ -81,17 +82,17 @@ pub(super) async fn record(shared: &DaemonContext, config: &Config, listed: &[Im
     shared.store.record_strays(&failures, &others, shared.clock.now()).await
 }
 
-/// Judges the known CREATE_FAILED images.
+/// Judges the known CREATE_FAILED images. `whole`: the last list was complete. `again`: retries what the cloud rejected.
 pub(super) async fn judge_failed(
     reader: &Reader,
     policies: &BTreeMap<LineId, Policy>,
-    whole: bool,
-    again: bool,
-    now: DateTime<Utc>,
+    (whole, again): (bool, bool),
+    (now, next_pass): (DateTime<Utc>, NextPass),
 ) -> Result<Vec<(FailedImage, JudgedFailed)>, StoreError> {
     let images = reader.failed_images().await?.into_iter().map(image_of);
     Ok(images
         .map(|image| {
+            let action = judge(&image, policies.get(&image.line), whole, again, now);
             let judged = JudgedFailed {
                 image_id: image.image_id.clone(),
                 image_name: image.name.clone(),
@@ -99,7 +100,8 @@ pub(super) async fn judge_failed(
                 version: image.version,
                 slot: image.slot,
                 bake: image.bake,
-                action: judge(&image, policies.get(&image.line), whole, again, now),
+                not_before: next_pass.not_before(now).and_then(|at| deleted_from(&action, at)),
+                action,
             };
             (image, judged)
         })
@@ -130,9 +132,9 @@ pub fn image_of(row: FailedImageRow) -> FailedImage {
 pub async fn failed_images(
     reader: &Reader,
     config: &Config,
-    now: DateTime<Utc>,
+    (now, next_pass): (DateTime<Utc>, NextPass),
 ) -> Result<Vec<(FailedImage, JudgedFailed)>, StoreError> {
-    judge_failed(reader, &policies::all(config), true, false, now).await
+    judge_failed(reader, &policies::all(config), (true, false), (now, next_pass)).await
 }
 
 /// Deletes an image after its grace.
