@@ -13,6 +13,7 @@ use crate::{
     adapters::store::{AttemptRow, BakeRow, CopyRow, Reader},
     app::cli::ShowArgs,
     domain::{
+        bake::stored_settings::with_shown_lengths,
         calendar::zone::Zone,
         clock::{Clock, SystemClock},
         history::repeated::{RepeatedCalls, folded},
@@ -102,7 +103,7 @@ impl BakeReport {
         let mut facts = facts(&self.row, now, self.zone);
         facts.retain(|(name, _)| extent.lines.is_none() || !self.is_minor(name));
         let mut text = listed(&self.row, &facts);
-        if let (Some(settings), None) = (self.settings.as_object(), extent.lines) {
+        if let (Some(settings), None) = (with_shown_lengths(&self.settings).as_object(), extent.lines) {
             text.push_str("\nSettings\n");
             for (name, value) in settings {
                 text.push_str(&wrapped(&format!("  {name:<22} {value}\n"), 25));

@@ -32,6 +32,7 @@ pub mod reason;
 pub mod retry;
 pub mod settings;
 pub mod state;
+pub mod stored_settings;
 pub mod transition;
 pub mod waiting;
 

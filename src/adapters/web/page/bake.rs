@@ -10,6 +10,7 @@ use super::{
     time::brief,
 };
 use crate::domain::{
+    bake::stored_settings::with_shown_lengths,
     history::{AttemptRow, BakeRow, CopyRow},
     page::views::BakeView,
 };
@@ -95,7 +96,7 @@ fn regions(frame: &Frame, copies: &[CopyRow]) -> Markup {
 fn settings_facts(json: &str) -> Vec<(String, Markup)> {
     let mut leaves = Vec::new();
     match serde_json::from_str(json) {
-        Ok(settings) => flatten(String::new(), &settings, &mut leaves),
+        Ok(settings) => flatten(String::new(), &with_shown_lengths(&settings), &mut leaves),
         Err(_) => leaves.push(("unreadable".to_owned(), json.to_owned())),
     }
     leaves.into_iter().map(|(name, value)| (name, html! { (value) })).collect()
@@ -153,9 +154,9 @@ mod tests {
 
     #[test]
     fn settings_become_one_line_for_each_leaf() {
-        let json = r#"{"a":{"b":1,"c":null},"deadline":"4h","regions":["x","y"],"name":"<n>"}"#;
+        let json = r#"{"a":{"b":1,"c":null},"deadline":"1day 4h","regions":["x","y"],"name":"<n>"}"#;
         let facts: Vec<_> = settings_facts(json).into_iter().map(|(name, value)| (name, value.into_string())).collect();
-        let want = [("a.b", "1"), ("deadline", "4h"), ("name", "&lt;n&gt;"), ("regions", "x, y")];
+        let want = [("a.b", "1"), ("deadline", "1d 4h"), ("name", "&lt;n&gt;"), ("regions", "x, y")];
         assert_eq!(facts, want.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 }
