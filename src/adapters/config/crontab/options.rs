@@ -237,6 +237,10 @@ impl Options {
 
     /// Keeps the settings that the reader accepts beside `head`; the others have its message as their reason.
     fn accept(&mut self, mut taken: Vec<Setting>, head: &str) {
+        // Most lines have none, and asking reads a whole configuration.
+        if taken.is_empty() {
+            return;
+        }
         let first = head.lines().count() + 1;
         // Once more after some were refused: one key may need another one.
         loop {
