@@ -40,7 +40,7 @@ fn a_backup_that_fails_is_a_problem_until_one_is_good() {
         (&status["backup"]["failing"]["since"], &Value::Null)
     );
     let shown = host.expect(5, &["status"]).0;
-    assert!(shown.contains("last backup  none in") && shown.contains("failing since"), "{shown}");
+    assert!(shown.contains("last backup  none in") && shown.contains("failing, for the first time"), "{shown}");
 
     // Another folder has not failed; the first backup in it is made at once.
     schedule_backups(&host, &host.path("backups"));

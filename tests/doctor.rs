@@ -251,8 +251,10 @@ fn a_missing_right_is_named_with_what_to_grant() {
 
     // Rights that no bake needs may be missing.
     host.configure(cloud.addr, &FILE.replace("stop_instance", "#"));
-    deny("DescribeDesktops");
+    // Every time: the calls are made side by side.
+    cloud.add_faults("[[fault]]\naction = \"DescribeDesktops\"\ntimes = 0\ncode = \"Forbidden.RAM\"\nstatus = 403");
     examined(&host, 0, &[]).is("ecd:DescribeDesktops in cn-shanghai", "warn", &["denied", "grant"]);
+    exchange(cloud.addr, "DELETE", "/_sim/faults", "");
     // Of a workstation the session is listed, unless the configuration names it.
     deny("ListWuyingServer");
     examined(&host, 5, &[]).is("appstreaming:ListWuyingServer", "fail", &["denied", "grant"]);

@@ -56,7 +56,7 @@ fn start_limitable(host: &mut Host) {
     let daemon = host.command(&["run"]);
     let mut command = Command::new("sh");
     command.env_clear().args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(daemon.get_program());
-    command.args(daemon.get_args()).stdin(std::process::Stdio::null());
+    command.envs(support::environment_of(&daemon)).args(daemon.get_args()).stdin(std::process::Stdio::null());
     host.start_by(command);
 }
 

@@ -31,7 +31,8 @@ fn command_as(host: &Host, user: User, args: &[&str]) -> Command {
     let own = host.command(args);
     let mut command = Command::new("setpriv");
     command.args(["--reuid", &user.0.to_string(), "--regid", &user.1.to_string(), "--clear-groups"]);
-    command.env_clear().arg(own.get_program()).args(own.get_args()).stdin(Stdio::null());
+    command.env_clear().arg(own.get_program()).args(own.get_args());
+    command.envs(support::environment_of(&own)).stdin(Stdio::null());
     command
 }
 

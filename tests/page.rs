@@ -169,7 +169,11 @@ fn pages_are_sound_in_a_browser() {
         let page = exchange(address, "GET", "/", "");
         page.contains("no good image").then_some(page)
     });
-    assert!(overview.contains("imagebaked show"), "a problem has its command: {overview}");
+    let command = overview.split("class=\"command\">").nth(1).and_then(|rest| rest.split('<').next()).unwrap_or("");
+    assert!(
+        command.starts_with("imagebaked --config ") && command.contains(" show "),
+        "a problem has its command: {overview}"
+    );
     let pages = [
         "",
         "schedule/win11-golden-with-a-long-name-of-the-department",

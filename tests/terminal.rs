@@ -21,6 +21,7 @@ fn typed(host: &Host, command: &str, variables: &[(&str, &str)]) -> Option<Strin
     let output = Command::new("script")
         .args(["-q", "-e", "-c", &whole, "/dev/null"])
         .env_clear()
+        .envs(support::environment_of(&program))
         .env("PATH", "/usr/bin:/bin")
         .envs(variables.iter().copied())
         .stdin(Stdio::null())

@@ -12,6 +12,7 @@
 )]
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
@@ -40,6 +41,11 @@ pub fn imagebaked() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_imagebaked"));
     command.env_clear().env("TZ", "UTC").stdin(Stdio::null());
     command
+}
+
+/// The variables that a command sets, for one that runs it in another way.
+pub fn environment_of(command: &Command) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+    command.get_envs().filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// Polls until there is a value. Panics after [`BOUND`] with `what`.

@@ -311,7 +311,8 @@ impl Scene {
             .env_clear()
             .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
             .arg(run.get_program())
-            .args(run.get_args());
+            .args(run.get_args())
+            .envs(crate::support::environment_of(&run));
         if !failpoint.is_empty() {
             command.env("IMAGEBAKED_FAILPOINT", failpoint);
         }
