@@ -109,21 +109,31 @@ fn the_plan_follows_the_configuration() {
             ["schedule", "instance_id", "slot", "image_name"].map(|field| slot[field].as_str().unwrap()).join(" ")
         })
         .collect();
+    // Versions go on from those of the slots until then.
+    let (report, versions): (Vec<_>, Vec<u32>) = report
+        .iter()
+        .map(|line| line.rsplit_once("-v").map(|(name, version)| (name, version.parse::<u32>().unwrap())).unwrap())
+        .unzip();
     // `--from` is exclusive, `--until` is inclusive.
     let wanted = [
-        "farm ws-1 2027-03-02T04:30:00Z farm-ws-1-20270302-0430-v1",
-        "farm ws-2 2027-03-02T04:30:00Z farm-ws-2-20270302-0430-v1",
-        "golden ecd-1 2027-03-02T19:00:00Z golden-20270303-0300-v1",
-        "farm ws-1 2027-03-03T04:30:00Z farm-ws-1-20270303-0430-v2",
-        "farm ws-2 2027-03-03T04:30:00Z farm-ws-2-20270303-0430-v2",
-        "golden ecd-1 2027-03-03T19:00:00Z golden-20270304-0300-v2",
+        "farm ws-1 2027-03-02T04:30:00Z farm-ws-1-20270302-0430",
+        "farm ws-2 2027-03-02T04:30:00Z farm-ws-2-20270302-0430",
+        "golden ecd-1 2027-03-02T19:00:00Z golden-20270303-0300",
+        "farm ws-1 2027-03-03T04:30:00Z farm-ws-1-20270303-0430",
+        "farm ws-2 2027-03-03T04:30:00Z farm-ws-2-20270303-0430",
+        "golden ecd-1 2027-03-03T19:00:00Z golden-20270304-0300",
     ];
     assert_eq!(report, wanted);
+    let until = ["plan", "golden", "--limit", "0", "--until", "2027-03-03T19:00:00Z"];
+    let golden = u32::try_from(host.json(0, &until)["slots"].as_array().unwrap().len()).unwrap();
+    assert_eq!((versions[2], versions[5]), (golden - 1, golden));
+    assert_eq!((versions[1], versions[3]), (versions[0], versions[0] + 1));
     assert_eq!(slots[2]["local"], "2027-03-03T03:00:00+08:00");
     host.start();
     host.bake("golden");
     let after = host.json(0, &range);
-    assert_eq!(after["slots"][2]["image_name"], "golden-20270303-0300-v2", "the next version of the line");
+    let next = format!("golden-20270303-0300-v{}", versions[2] + 1);
+    assert_eq!(after["slots"][2]["image_name"], next.as_str(), "the next version of the line");
     host.expect(2, &["plan", "--from", "2027-03-02T00:00:00Z", "--until", "2027-03-01T00:00:00Z"]);
     host.expect(3, &["plan", "--schedule", "silver"]);
 }

@@ -185,7 +185,18 @@ fn timeless(text: &str) -> String {
         }
         _ => line.to_owned(),
     };
-    text.lines().map(cut).collect::<Vec<_>>().join("\n")
+    // Versions count the slots until then, and their digits set the width of the column.
+    let unversioned = |line: String| {
+        let Some((before, after)) = line.rsplit_once("-v") else {
+            return match line.split_once("IMAGE NAME") {
+                Some((before, after)) => format!("{before}IMAGE NAME  {}", after.trim_start()),
+                None => line,
+            };
+        };
+        let note = after.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
+        format!("{before}-v…  {note}").trim_end().to_owned()
+    };
+    text.lines().map(cut).map(unversioned).collect::<Vec<_>>().join("\n")
 }
 
 fn slots<'a>(plan: &'a Value, schedule: &str) -> Vec<&'a Value> {

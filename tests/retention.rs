@@ -431,6 +431,21 @@ fn a_removed_schedule_keeps_its_images_until_they_are_adopted() {
     assert_eq!(host.bake("silver")["version"], 5);
 }
 
+#[test]
+fn a_line_of_the_file_gives_no_image_away() {
+    let cloud = Cloud::start();
+    let (host, images) = baked(&cloud, KEEP_TWO, 2);
+    let other = "[[schedule]]\nname = \"silver\"\ninstance_id = \"ecd-2\"\ncron = \"@yearly\"\nkeep = { last = 1, grace = \"0s\" }\n";
+    host.configure(cloud.addr, &format!("{KEEP_TWO}{other}"));
+    host.expect(0, &["reload"]);
+    let report = host.json(1, &["adopt", "silver", "--name", "*"]);
+    let refused = report["images"].as_array().unwrap();
+    assert_eq!(refused.len(), images.len());
+    for image in refused {
+        assert!(image["obstacle"].as_str().unwrap().contains("golden, which is in the file"), "{report}");
+    }
+}
+
 /// Two images are to be deleted, one stays, wherever the daemon is killed meanwhile.
 #[test]
 fn a_kill_at_any_point_of_a_deletion_takes_what_goes_and_no_more() {

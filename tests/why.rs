@@ -206,7 +206,7 @@ fn an_empty_history_waits_for_the_cloud_before_anything_begins() {
         let output = host.run(&["status"]);
         String::from_utf8(output.stdout)
             .unwrap()
-            .contains("has to be compared with the cloud before anything")
+            .contains("its first comparison with the cloud is not finished")
             .then_some(())
     });
     assert_eq!(cloud.calls("CreateImageByInstance", None).len(), 1, "nothing begins before");

@@ -27,6 +27,12 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
     },
+    /// Permission denied.
+    #[error("you may not read the history {}; that takes membership of its group, or sudo", path.display())]
+    Forbidden {
+        /// The database.
+        path: PathBuf,
+    },
     /// Not a database, or damaged.
     #[error("cannot open the database {}; it was left as it is", path.display())]
     Open {

@@ -65,7 +65,16 @@ impl Reader {
             Ok(file) if file.len() == 0 => return Err(StoreError::NotAHistory { path }),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::Missing { path }),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(StoreError::Forbidden { path });
+            }
             Err(source) => return Err(StoreError::StateDir { dir: state_dir.to_owned(), source }),
+        }
+        // SQLite does not say why it cannot open a file.
+        if let Err(error) = fs::File::open(&path)
+            && error.kind() == io::ErrorKind::PermissionDenied
+        {
+            return Err(StoreError::Forbidden { path });
         }
         if has_foreign_log(state_dir) {
             return Err(StoreError::ForeignLog { path });

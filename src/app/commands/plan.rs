@@ -157,7 +157,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         .into_iter()
         .map(|slot| Foreseen { slot, expected: outlook.expected(slot.schedule, slot.instance, slot.at) })
         .collect();
-    let mut maker = RowMaker { history: &history, lines: HashMap::new() };
+    let mut maker = RowMaker { history: &history, before: (now, from), lines: HashMap::new() };
     let shown: Vec<Slot> = slots[..limit.min(slots.len())].iter().map(|slot| maker.row(slot)).collect();
     let all = count(schedules.iter().copied(), from, until);
     let more = all.saturating_sub(limit as u64);
@@ -401,9 +401,18 @@ async fn judgement_of(
 /// Makes the rows of slots, in their order.
 struct RowMaker<'a> {
     history: &'a KnownHistory,
+    /// The time before the first slot, whose slots take versions, too.
+    before: (DateTime<Utc>, DateTime<Utc>),
     /// The last version and the template of the name, by schedule and instance. The template was checked when the
     /// configuration was loaded.
     lines: HashMap<(usize, &'a InstanceId), (u32, Option<Template>)>,
+}
+
+/// Versions that the slots of a schedule between two instants take, for each of its instances.
+fn taken_before(schedule: &Schedule, history: &KnownHistory, (now, from): (DateTime<Utc>, DateTime<Utc>)) -> u32 {
+    let next = |after: &DateTime<Utc>| schedule.timing.next_after(*after).filter(|slot| *slot <= from);
+    let slots = std::iter::successors(next(&now), next).take(CONSIDERED);
+    u32::try_from(slots.filter(|slot| !history.is_paused(schedule, *slot)).count()).unwrap_or_default()
 }
 
 impl<'a> RowMaker<'a> {
@@ -411,9 +420,13 @@ impl<'a> RowMaker<'a> {
         let SlotAhead { at, schedule, place, instance } = foreseen.slot;
         let zone = schedule.timing.zone();
         let paused = self.history.is_paused(schedule, at);
+        let (history, before) = (self.history, self.before);
         let known = || {
-            let version = self.history.versions.get(&schedule.line(instance)).copied().unwrap_or_default();
-            (version, Template::parse(&schedule.settings.image_name).ok())
+            let version = history.versions.get(&schedule.line(instance)).copied().unwrap_or_default();
+            (
+                version.saturating_add(taken_before(schedule, history, before)),
+                Template::parse(&schedule.settings.image_name).ok(),
+            )
         };
         let (version, template) = self.lines.entry((place, instance)).or_insert_with(known);
         // A paused schedule assigns no versions.

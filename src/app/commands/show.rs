@@ -1,5 +1,7 @@
 //! `imagebaked show BAKE`: one bake with its settings and calls.
 
+use std::cmp::Reverse;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
@@ -121,7 +123,10 @@ impl BakeReport {
         }
         let header = ["REGION", "STATE", "LISTED AS", "PROGRESS", "ATTEMPTS", "TASK", "REASON"];
         let mut rows = Rows::new(&header, color).in_blocks(&["REGION", "STATE"]);
-        for copy in &self.copies {
+        // The failed ones first, where there is no room for all.
+        let mut copies: Vec<_> = self.copies.iter().collect();
+        copies.sort_by_key(|copy| copy.state != "failed");
+        for copy in copies {
             rows.row([
                 copy.region.clone(),
                 copy.state.clone(),
@@ -163,7 +168,7 @@ impl BakeReport {
         format!("imagebaked show {} --all", self.row.id)
     }
 
-    /// The calls, those that repeat each other in one line; where the room is limited, the last ones.
+    /// The calls, those that repeat each other in one line; where the room is limited, those that explain most.
     fn calls(&self, color: bool, extent: Extent) -> String {
         let mut text = "\nCalls (failures, calls that change something, changes of status)\n".to_owned();
         if self.attempts.is_empty() {
@@ -191,10 +196,11 @@ impl BakeReport {
             ]);
         }
         // The heading, and the line below.
-        let (table, shown) = rows.render_last(extent.lines.map(|lines| lines.saturating_sub(4)));
+        let room = extent.lines.map(|lines| lines.saturating_sub(4));
+        let (table, shown) = rows.render_chosen(room, &by_importance(&calls));
         text.push_str(&table);
         if shown < calls.len() {
-            text.push_str(&format!("… {} earlier, and the settings: {}\n", calls.len() - shown, self.hint()));
+            text.push_str(&format!("… {} more, and the settings: {}\n", calls.len() - shown, self.hint()));
         } else if extent.lines.is_some() {
             text.push_str(&format!("… with the settings and each call: {}\n", self.hint()));
         }
@@ -216,6 +222,25 @@ impl BakeReport {
             shown(call.last.started_at, self.zone)
         )
     }
+}
+
+/// Places of the calls, the one that explains most first: the last failure, the create call, whose request id a ticket needs,
+/// the other failures, and the rest, the newest first.
+fn by_importance(calls: &[RepeatedCalls<'_>]) -> Vec<usize> {
+    let failed = |call: &RepeatedCalls<'_>| call.first.outcome != "ok";
+    let last_failure = calls.iter().rposition(failed);
+    let create = calls.iter().rposition(|call| call.first.call == "create_image");
+    let mut places: Vec<usize> = (0..calls.len()).collect();
+    places.sort_by_key(|&place| {
+        let rank = match place {
+            _ if Some(place) == last_failure => 0,
+            _ if Some(place) == create => 1,
+            _ if failed(&calls[place]) => 2,
+            _ => 3,
+        };
+        (rank, Reverse(place))
+    });
+    places
 }
 
 impl Extent {

@@ -164,9 +164,18 @@ impl Rows {
 
     /// The same with the last rows.
     pub fn render_last(self, most: Option<usize>) -> (String, usize) {
+        let order: Vec<usize> = (0..self.rows.len()).rev().collect();
+        self.render_chosen(most, &order)
+    }
+
+    /// The same with the rows that come first in `order`, which has all of them by their number; they are printed as they
+    /// stand in the table.
+    pub fn render_chosen(self, most: Option<usize>, order: &[usize]) -> (String, usize) {
         let (head, rows) = self.pieces(terminal_width());
-        let shown = fitting(rows.iter().rev(), most);
-        (head + &rows[rows.len() - shown..].concat(), shown)
+        let shown = fitting(order.iter().map(|&row| &rows[row]), most);
+        let mut chosen = order[..shown].to_vec();
+        chosen.sort_unstable();
+        (head + &chosen.iter().map(|&row| rows[row].as_str()).collect::<String>(), shown)
     }
 
     /// The heading, and the lines of each row.

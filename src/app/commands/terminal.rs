@@ -20,7 +20,8 @@ use crate::{
     },
 };
 
-/// Arguments with line ends or tabs, each with its text in one line: an output that quotes one has no lines of it.
+/// Arguments with hidden characters, each with its text in one line: an output that quotes one has neither lines nor colours
+/// of it.
 static ARGUMENTS: LazyLock<Vec<(String, String)>> =
     LazyLock::new(|| in_one_line(&std::env::args_os().collect::<Vec<_>>()));
 
@@ -129,7 +130,7 @@ fn write_raw(text: &str) -> io::Result<()> {
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
 }
 
-/// The arguments with line ends or tabs and, of those that are paths, the folders above.
+/// The arguments with hidden characters and, of those that are paths, the folders above.
 fn in_one_line(arguments: &[OsString]) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
     for argument in arguments.iter().map(|argument| argument.to_string_lossy()) {
@@ -137,7 +138,7 @@ fn in_one_line(arguments: &[OsString]) -> Vec<(String, String)> {
         let folders = Path::new(&*argument).ancestors().chain(Path::new(value).ancestors()).filter_map(Path::to_str);
         for text in [&*argument, value].into_iter().chain(folders) {
             // One that is nothing but a line end would be found at the end of each line.
-            if text.contains(['\n', '\t']) && !text.trim().is_empty() {
+            if text.chars().any(is_hidden) && !text.trim().is_empty() {
                 let line = clean(text, usize::MAX).into_owned();
                 // Texts of errors have only their line ends left.
                 found.push((clean_lines(text, usize::MAX).into_owned(), line.clone()));
@@ -238,6 +239,11 @@ mod tests {
         let arguments = ["--config=a\nbake 7: succeeded", "x\ty", "\n"].map(OsString::from);
         let text = printable("cannot read a\nbake 7: succeeded:\n  x\ty\n", &in_one_line(&arguments)).into_owned();
         assert_eq!(text, "cannot read a\\nbake 7: succeeded:\n  x\\ty\n");
+        let colored = in_one_line(&[OsString::from("w/e\u{1b}[31mX.toml")]);
+        assert_eq!(
+            printable("w/e\u{1b}[31mX.toml: \u{1b}[32mvalid\u{1b}[0m", &colored),
+            "w/e\\u{1b}[31mX.toml: \u{1b}[32mvalid\u{1b}[0m"
+        );
     }
     #[test]
     fn a_long_argument_is_not_repeated() {

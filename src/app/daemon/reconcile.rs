@@ -113,7 +113,9 @@ pub async fn settle(shared: Arc<DaemonContext>, stop: CancellationToken) {
             tracing::warn!("the history was not closed in order; creates search for their image first for a while");
         }
         Lineage::Restored => life::record(&shared, life::history_changed()).await,
-        Lineage::Empty => tracing::info!("the history is new: it is compared with the cloud first"),
+        Lineage::Empty => {
+            tracing::info!("the first comparison of a new history with the cloud is not finished: it is made first");
+        }
     }
     let settled = async {
         let begun = tokio::time::Instant::now();

@@ -46,6 +46,7 @@ use crate::{
         },
         ids::InstanceId,
         schedule::Schedule,
+        suggestion::ConfigOption,
     },
 };
 
@@ -228,10 +229,11 @@ fn provide(context: &Context<'_>, config: &Config, api_error: &ApiError) -> Stri
         !api_error.is_outage() && folder.join("access_key_id").exists() && config.cloud.credentials_dir.is_none();
     if in_unit {
         format!(
-            "the service has the key pair of {0} from systemd, this command needs it named: sudo env \
-             CREDENTIALS_DIRECTORY={0} imagebaked --config {1} doctor",
+            "the service has the key pair of {} from systemd, this command needs it named: sudo env \
+             CREDENTIALS_DIRECTORY={} {}",
             folder.display(),
-            context.config_path.display()
+            folder.display(),
+            ConfigOption::new(context.config_path).in_text("imagebaked doctor")
         )
     } else {
         api_error.advice.to_string()

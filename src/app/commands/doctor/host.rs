@@ -24,7 +24,7 @@ use crate::{
         store::DATABASE_FILE,
     },
     app::commands::{context::Context, output::schedules},
-    domain::{api::credential_source::CredentialSource, calendar::zone::Release},
+    domain::{api::credential_source::CredentialSource, calendar::zone::Release, suggestion::ConfigOption},
 };
 
 /// Mode bits: others may read, others may enter a folder.
@@ -45,7 +45,7 @@ pub(super) fn configuration(path: &Path, config: &Config, problems: &Problems) -
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let plural = |n: usize, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
     let first = problems.0.iter().min_by_key(|problem| problem.severity).map(ToString::to_string).unwrap_or_default();
-    let advice = format!("imagebaked --config {} check", path.display());
+    let advice = ConfigOption::new(path).in_text("imagebaked check").into_owned();
     if errors > 0 {
         let found = format!("{}, {}; {first}", plural(errors, "error"), plural(warnings, "warning"));
         let advice = if problems.0.iter().any(|problem| problem.code == "no-file") {

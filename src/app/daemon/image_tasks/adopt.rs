@@ -10,13 +10,13 @@ use crate::{
         cloud::actions::{Image, ImageStatus, ListImage},
         config,
         control::{MOST_ADOPTED, Reply, Wanted},
-        store::NewImage,
+        store::{NewImage, StoreError},
     },
     app::daemon::{context::DaemonContext, engine::EngineRequest, remote_images::remote_image},
     domain::{
         api::{call::ApiError, gmt_offset, instance_state::InstanceType},
         error::chain,
-        ids::{InstanceId, LineId, ScheduleId},
+        ids::{ImageId, InstanceId, LineId, ScheduleId},
         image::reconcile::Tagged,
         schedule::Instances,
     },
@@ -60,6 +60,9 @@ pub async fn adopt(
         Err(error) => return Reply::Failed { message: chain(&error) },
     };
     let mut new: Vec<NewImage> = images.iter().map(|image| candidate(image, &target, &owner, &versions, now)).collect();
+    if let Err(error) = keep_for_their_lines(shared, &images, &owner, &mut new).await {
+        return Reply::Failed { message: chain(&error) };
+    }
     // Versions are assigned in this order.
     new.sort_by_key(|image| image.slot);
     match shared.order(|reply| EngineRequest::AdoptImages { images: new, dry_run, who, reply }).await {
@@ -162,6 +165,33 @@ fn candidate(
         ours: is_ours(image, owner),
         obstacle: obstacle(image, target.instance_type),
     }
+}
+
+/// Refuses images of other lines in force: the rules of this line would delete what that one needs.
+async fn keep_for_their_lines(
+    shared: &DaemonContext,
+    images: &[Image],
+    owner: &str,
+    new: &mut [NewImage],
+) -> Result<(), StoreError> {
+    let config = shared.config();
+    let in_force: HashSet<LineId> = config
+        .schedules
+        .iter()
+        .flat_map(|schedule| schedule.instances.as_slice().iter().map(|one| schedule.line(one)))
+        .collect();
+    let tagged: HashMap<&ImageId, LineId> = images
+        .iter()
+        .filter_map(|image| Some((&image.image_id, Tagged::read(&remote_image(image), owner)?.line)))
+        .collect();
+    for image in new.iter_mut().filter(|image| image.obstacle.is_none()) {
+        let recorded = shared.store.reader().image(&image.image_id).await?.map(|row| row.image.line);
+        let line = recorded.as_ref().or_else(|| tagged.get(&image.image_id));
+        image.obstacle = line.filter(|line| **line != image.line && in_force.contains(*line)).map(|line| {
+            format!("it is an image of {line}, which is in the file; only lines that left it give images away")
+        });
+    }
+    Ok(())
 }
 
 /// Reason why the line of such instances cannot adopt an image.
