@@ -69,7 +69,7 @@ fn main() -> ExitCode {
             table.time(&format!("a page: {what}"), PAGE, all[2]);
         }
         let begun = std::time::Instant::now();
-        reader.work(now).await.unwrap();
+        reader.work(now, None).await.unwrap();
         table.time("what the status page counts", PAGE, begun.elapsed());
         let versions = reader.versions().await.unwrap();
         let lines: Vec<_> = versions

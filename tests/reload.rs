@@ -329,3 +329,31 @@ fn commands_find_the_running_daemon_after_its_paths_were_edited() {
     host.expect(0, &["reload"]);
     host.expect(0, &["status"]);
 }
+
+#[test]
+fn a_schedule_that_only_the_file_has_is_not_called_unknown() {
+    let cloud = Cloud::start();
+    let host = host(&cloud, false);
+    let brand2 = FILE.replace("golden", "brand2").replace("ecd-1", "ecd-2");
+    host.configure(cloud.addr, &format!("{FILE}{brand2}"));
+    for command in [&["status", "brand2"][..], &["bake", "brand2"], &["pause", "brand2", "--reason", "patch day"]] {
+        let (_, refused) = host.expect(3, command);
+        assert!(refused.contains("\"brand2\" is in the file, but not in force yet: `imagebaked reload`"), "{refused}");
+    }
+    assert!(host.expect(3, &["status", "brand3"]).1.contains("there is no schedule \"brand3\""));
+    host.expect(0, &["reload"]);
+    cloud
+        .add_faults("[[fault]]\naction = \"CreateImageByInstance\"\ntimes = 0\ncode = \"Instance.ImageUnsupported\"\n");
+    host.expect(1, &["bake", "brand2", "--wait"]);
+    eventually("it is judged", || (status(&host)["health"]["verdict"] == "warning").then_some(()));
+    let of_one = |exit: i32, name: &str| host.json(exit, &["status", name]);
+    let golden = of_one(0, "golden");
+    assert_eq!((&golden["health"]["verdict"], &golden["last_day"]["failed"]), (&"ok".into(), &0.into()), "{golden}");
+    assert_eq!((&golden["no_image_yet"], &golden["next"][0]["schedule"]), (&1.into(), &"golden".into()), "{golden}");
+    assert_eq!(golden["schedules"].as_array().map(Vec::len), Some(1), "{golden}");
+    let brand2 = of_one(5, "brand2");
+    assert_eq!((&brand2["last_day"]["failed"], &brand2["no_image_yet"]), (&1.into(), &0.into()), "{brand2}");
+    assert_eq!(brand2["schedules"][0]["mark"], "no_good_image", "{brand2}");
+    assert!(host.expect(0, &["status", "golden", "--check"]).0.starts_with("OK - 1 schedule, next golden at "));
+    assert!(host.expect(1, &["status", "brand2", "--check"]).0.starts_with("WARNING - 1 warning: brand2 failed"));
+}

@@ -254,8 +254,8 @@ async fn read_all(reader: &Reader) {
     let _ = reader.pauses().await;
     let _ = reader.open_bakes().await;
     let _ = reader.pending_restarts().await;
-    let _ = reader.work(now()).await;
-    let _ = reader.late(now()).await;
+    let _ = reader.work(now(), None).await;
+    let _ = reader.late(now(), None).await;
     let _ = reader.durations().await;
     let _ = reader.last_scan().await;
     let _ = reader.standing_problems().await;

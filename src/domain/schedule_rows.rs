@@ -21,6 +21,7 @@ use self::{
 use crate::domain::{
     health::{Problem, ProblemCode, schedules::Findings},
     schedule::Schedule,
+    status::RowMark,
 };
 
 pub use self::facts::{NewestGood, RowFacts, SlotRow};
@@ -51,6 +52,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// What a person sees first of it.
+    pub fn mark(&self) -> RowMark {
+        self.entry.mark(self.pause.is_some())
+    }
+
     /// What the first open bake waits for, or until when the schedule is paused.
     pub fn waits_for(&self) -> Option<String> {
         let zone = self.entry.schedule.timing.zone();

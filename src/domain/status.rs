@@ -7,6 +7,8 @@
 //! assert_eq!(OnDisk::default(), OnDisk::InForce);
 //! ```
 
+mod only;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -239,6 +241,9 @@ pub struct ScheduleRow {
     /// not concern a paused one.
     #[serde(default)]
     pub problems: Vec<ProblemCode>,
+    /// What a person sees first of it.
+    #[serde(default)]
+    pub mark: RowMark,
     /// Its last results, the oldest first; one per slot, the worst of all instances.
     pub results: Vec<SlotResult>,
     /// Number of its lines.
@@ -256,6 +261,27 @@ pub struct ScheduleRow {
     pub next_local: Option<String>,
     /// What its first open bake waits for, or until when it is paused.
     pub waits_for: Option<String>,
+}
+
+/// What a person sees first of a schedule, on the page and in a terminal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowMark {
+    /// A line has lost its slots or its images, and has no good one.
+    NoGoodImage,
+    /// A problem concerns it.
+    Problem,
+    /// A warning concerns it.
+    Warning,
+    /// It is paused.
+    Paused,
+    /// A line has lost its slots or its images, and a person has acknowledged what was found.
+    Acknowledged,
+    /// A line has no image yet, because no slot of it has ended.
+    NoImageYet,
+    /// Nothing of these.
+    #[default]
+    Good,
 }
 
 /// What a slot came to.

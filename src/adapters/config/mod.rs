@@ -146,6 +146,19 @@ impl Config {
         self.schedules.iter().flat_map(|schedule| [schedule.name.as_str(), schedule.id.as_str()])
     }
 
+    /// The schedule with this name or id.
+    pub fn schedule(&self, wanted: &str) -> Option<&Arc<Schedule>> {
+        self.schedules.iter().find(|one| one.name.as_str() == wanted || one.id.as_str() == wanted)
+    }
+
+    /// Message for a word that is no schedule: the nearest of those `known`, or the one whose instance it is.
+    pub fn no_schedule<'a>(&self, wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+        match self.schedules_of_instance(wanted).as_slice() {
+            [] => no_schedule(wanted, known),
+            owners => format!("{wanted:?} is no schedule; it is an instance of {}", owners.join(", ")),
+        }
+    }
+
     /// The names of the schedules that have this instance.
     pub fn schedules_of_instance(&self, instance: &str) -> Vec<&str> {
         let has = |schedule: &&Arc<Schedule>| schedule.instances.as_slice().iter().any(|one| one.as_str() == instance);

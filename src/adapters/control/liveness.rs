@@ -6,6 +6,8 @@
 
 use std::{fs, time::Duration};
 
+/// What shows more of the daemon.
+pub const SERVICE: &str = "systemctl status imagebaked";
 /// Between two readings.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// So many readings in a row that find the process stopped: a debugger stops it for a moment.
@@ -32,18 +34,28 @@ pub enum Silence {
 }
 
 impl Silence {
+    /// What helps.
+    pub fn command(self) -> String {
+        match self {
+            Self::Stopped { pid } => format!("kill -CONT {pid}"),
+            Self::Idle { .. } => "systemctl restart imagebaked".to_owned(),
+            Self::Late { .. } => SERVICE.to_owned(),
+        }
+    }
+
     /// The end of a sentence that begins with the daemon.
     pub(super) fn label(self) -> String {
+        let command = self.command();
         match self {
             Self::Stopped { pid } => format!(
-                "(pid {pid}) was stopped by a signal and does not answer: nothing is baked until it continues (kill -CONT {pid})"
+                "(pid {pid}) was stopped by a signal and does not answer: nothing is baked until it continues ({command})"
             ),
-            Self::Idle { pid } => format!(
-                "(pid {pid}) took the request but does not answer, and does nothing: it hangs (systemctl restart imagebaked)"
-            ),
-            Self::Late { after } => format!(
-                "took the request but did not answer within {after} s; it hangs or is overloaded (systemctl status imagebaked)"
-            ),
+            Self::Idle { pid } => {
+                format!("(pid {pid}) took the request but does not answer, and does nothing: it hangs ({command})")
+            }
+            Self::Late { after } => {
+                format!("took the request but did not answer within {after} s; it hangs or is overloaded ({command})")
+            }
         }
     }
 }
@@ -147,6 +159,8 @@ mod tests {
         assert_eq!(concluded((0..9).map(|_| (true, false, 5))), Some((1, Silence::Stopped { pid: 7 })));
         assert_eq!(concluded((0..99).map(|_| (false, false, 5))), Some((10, Silence::Idle { pid: 7 })));
         let hangs_later = (0..99).map(|n| (false, false, if n < 20 { n } else { 20 }));
+        assert_eq!(Silence::Stopped { pid: 7 }.command(), "kill -CONT 7");
+        assert!(Silence::Stopped { pid: 7 }.label().ends_with("(kill -CONT 7)"));
         assert_eq!(concluded(hangs_later), Some((30, Silence::Idle { pid: 7 })));
     }
 

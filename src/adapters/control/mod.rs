@@ -74,6 +74,11 @@ pub enum Request {
         #[serde(default)]
         all: bool,
     },
+    /// Report the status of one schedule.
+    StatusOf {
+        /// Its name or id.
+        schedule: String,
+    },
     /// Report which daemon this is.
     Locate,
     /// Report when the next retention pass comes.
@@ -247,7 +252,10 @@ pub enum Wanted {
 impl Request {
     /// Whether it changes nothing: then it is irrelevant whether it arrived.
     pub fn only_asks(&self) -> bool {
-        matches!(self, Self::Status { .. } | Self::Locate | Self::NextPass | Self::Follow { .. })
+        matches!(
+            self,
+            Self::Status { .. } | Self::StatusOf { .. } | Self::Locate | Self::NextPass | Self::Follow { .. }
+        )
     }
 
     /// Until when it holds, if it says so.
@@ -275,7 +283,7 @@ impl Request {
     fn idle_limit(&self) -> Duration {
         match self {
             // They are answered without a wait.
-            Self::Status { .. } | Self::Locate | Self::NextPass => Duration::from_secs(1),
+            Self::Status { .. } | Self::StatusOf { .. } | Self::Locate | Self::NextPass => Duration::from_secs(1),
             _ => Duration::from_secs(5),
         }
     }
@@ -285,7 +293,7 @@ impl Request {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Reply {
-    /// To `Status`.
+    /// To `Status` and `StatusOf`.
     Status(Box<Status>),
     /// To `Locate`: what the daemon was started with.
     Located {
@@ -426,6 +434,16 @@ pub enum ControlError {
         /// The limit.
         limit: u64,
     },
+}
+
+impl ControlError {
+    /// The command that helps, or shows more.
+    pub fn command(&self) -> String {
+        match self {
+            Self::Silent { silence, .. } => silence.command(),
+            _ => liveness::SERVICE.to_owned(),
+        }
+    }
 }
 
 /// Sends one message.

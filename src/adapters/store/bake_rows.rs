@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::{AttemptRow, BakeRow, CopyRow, Filter, Reader, StoreError, failed, from_row::from_row};
-use crate::domain::ids::BakeId;
+use crate::domain::ids::{BakeId, ScheduleId};
 
 /// The columns of a row of the history, as people and programs see them.
 pub(super) const BAKE_ROW_COLUMNS: &str = "
@@ -46,6 +46,12 @@ SELECT s.json FROM bakes b JOIN settings s ON s.hash = b.settings WHERE b.id = ?
 /// How many bakes are in each of some states, of slots since an instant.
 pub(super) const COUNTS_SINCE: &str = "
 SELECT state, count(*) AS n FROM bakes WHERE state IN (SELECT value FROM json_each(?2)) AND slot >= ?1 GROUP BY state";
+
+/// The same of one schedule. The index of its rows has no state, and would read years of them: those of all schedules in these
+/// states are few.
+pub(super) const COUNTS_OF_SCHEDULE: &str = "
+SELECT state, count(*) AS n FROM bakes WHERE state IN (SELECT value FROM json_each(?2)) AND slot >= ?1 AND +schedule_id = ?3
+GROUP BY state";
 
 from_row! {
     BakeRow {
@@ -170,18 +176,23 @@ impl Reader {
             .map_err(failed("read a bake's settings"))
     }
 
-    /// Number of rows in each of these states, of slots at or after `since`.
+    /// Number of rows in each of these states, of slots at or after `since`: of one schedule, or of all.
     ///
     /// # Errors
     ///
     /// `StoreError` if the query fails.
-    pub async fn counts(&self, since: DateTime<Utc>, states: &[&str]) -> Result<HashMap<String, u64>, StoreError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as(COUNTS_SINCE)
-            .bind(since.timestamp_millis())
-            .bind(serde_json::to_string(states).map_err(StoreError::Encode)?)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("count the bakes"))?;
+    pub async fn counts(
+        &self,
+        of: Option<&ScheduleId>,
+        since: DateTime<Utc>,
+        states: &[&str],
+    ) -> Result<HashMap<String, u64>, StoreError> {
+        let (since, states) = (since.timestamp_millis(), serde_json::to_string(states).map_err(StoreError::Encode)?);
+        let statement = match of {
+            Some(schedule) => sqlx::query_as(COUNTS_OF_SCHEDULE).bind(since).bind(states).bind(schedule.as_str()),
+            None => sqlx::query_as(COUNTS_SINCE).bind(since).bind(states),
+        };
+        let rows: Vec<(String, i64)> = statement.fetch_all(&self.pool).await.map_err(failed("count the bakes"))?;
         Ok(rows.into_iter().map(|(state, n)| (state, n.unsigned_abs())).collect())
     }
 }

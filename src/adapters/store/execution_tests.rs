@@ -337,7 +337,8 @@ async fn bakes(store: &Store) {
     assert!(store.bake(bake).await.unwrap().is_some() && reader.bake(bake).await.unwrap().is_some());
     assert_eq!(reader.attempts(bake).await.unwrap().len(), 1);
     assert!(reader.settings(bake).await.unwrap().is_some());
-    assert!(!reader.counts(day(0), &["succeeded"]).await.unwrap().is_empty());
+    assert!(!reader.counts(None, day(0), &["succeeded"]).await.unwrap().is_empty());
+    assert!(!reader.counts(Some(&"golden".into()), day(0), &["succeeded"]).await.unwrap().is_empty());
     assert!(!reader.versions().await.unwrap().is_empty());
     reader.durations().await.unwrap();
     reader.durations_of(&["golden".into()]).await.unwrap();

@@ -5,6 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{BakeRow, Filter, Reader, StoreError, rfc3339};
 use crate::domain::{
     bake::State,
+    ids::ScheduleId,
     status::{Bakes, LastDay, Late, Running},
 };
 
@@ -14,15 +15,15 @@ const LISTED: u32 = 200;
 const LATE: TimeDelta = TimeDelta::minutes(5);
 
 impl Reader {
-    /// What runs, what waits, and what ended in the last 24 hours.
+    /// What runs, what waits, and what ended in the last 24 hours: of one schedule, or of all.
     ///
     /// # Errors
     ///
     /// `StoreError` if the query fails.
-    pub async fn work(&self, now: DateTime<Utc>) -> Result<Bakes, StoreError> {
+    pub async fn work(&self, now: DateTime<Utc>, of: Option<&ScheduleId>) -> Result<Bakes, StoreError> {
         let listed = async |states: &[&str], wanted: fn(&BakeRow, i64) -> bool| {
             let states = states.iter().map(|&state| state.to_owned()).collect();
-            let filter = Filter { states, limit: LISTED, ..Filter::default() };
+            let filter = Filter { schedule: of.map(ToString::to_string), states, limit: LISTED, ..Filter::default() };
             let rows = self.history(&filter).await?.into_iter();
             let mut bakes: Vec<_> = rows.filter(|row| wanted(row, now.timestamp_millis())).map(running).collect();
             bakes.reverse();
@@ -34,8 +35,8 @@ impl Reader {
             row.reason.is_some() && (row.version.is_some() || row.wake_at.is_none_or(|wake_at| wake_at <= now))
         })
         .await?;
-        let all = self.counts(DateTime::UNIX_EPOCH, &["queued"]).await?;
-        let day = self.counts(now - TimeDelta::days(1), &["succeeded", "failed", "skipped", "cancelled"]).await?;
+        let all = self.counts(of, DateTime::UNIX_EPOCH, &["queued"]).await?;
+        let day = self.counts(of, now - TimeDelta::days(1), &["succeeded", "failed", "skipped", "cancelled"]).await?;
         let of = |state: &str| day.get(state).copied().unwrap_or_default();
         let last_day = LastDay {
             succeeded: of("succeeded"),
@@ -46,15 +47,20 @@ impl Reader {
         Ok(Bakes { running, waiting, queued: all.get("queued").copied().unwrap_or_default(), last_day })
     }
 
-    /// Bakes that wait although their time has come, and for what.
+    /// Bakes that wait although their time has come, and for what: of one schedule, or of all.
     ///
     /// # Errors
     ///
     /// `StoreError` if the query fails.
-    pub async fn late(&self, now: DateTime<Utc>) -> Result<Vec<Late>, StoreError> {
+    pub async fn late(&self, now: DateTime<Utc>, of: Option<&ScheduleId>) -> Result<Vec<Late>, StoreError> {
         let long_ago = now - LATE;
-        let filter =
-            Filter { states: vec!["queued".to_owned()], until: Some(long_ago), limit: LISTED, ..Filter::default() };
+        let filter = Filter {
+            schedule: of.map(ToString::to_string),
+            states: vec!["queued".to_owned()],
+            until: Some(long_ago),
+            limit: LISTED,
+            ..Filter::default()
+        };
         let mut waiting = self.history(&filter).await?;
         // Jitter delays a bake of its slot.
         waiting.retain(|row| row.wake_at.is_none_or(|wake_at| wake_at <= long_ago.timestamp_millis()));

@@ -228,10 +228,7 @@ pub(super) async fn known_instance(config: &Config, reader: &Reader, wanted: &st
 
 /// Message for a word that is no schedule: the nearest one, or the one whose instance it is.
 pub(super) fn no_schedule<'a>(config: &Config, wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    match config.schedules_of_instance(wanted).as_slice() {
-        [] => config::no_schedule(wanted, known),
-        owners => format!("{wanted:?} is no schedule; it is an instance of {}", owners.join(", ")),
-    }
+    config.no_schedule(wanted, known)
 }
 
 /// Message for a schedule that neither the configuration nor the history has.

@@ -17,7 +17,7 @@ use super::{
     context::DaemonContext,
     control_clients::Clients,
     engine::{EngineRequest, RequestError},
-    image_tasks, reconcile, reload,
+    image_tasks, not_in_force, reconcile, reload,
 };
 use crate::{
     adapters::{
@@ -200,9 +200,20 @@ async fn answer(request: Request, who: String, shared: &DaemonContext, clients: 
             message: format!("a time after the year {LAST_YEAR} is too late; leave it out for no end"),
         };
     }
+    if let Some(message) = not_in_force::of(&request, shared).await {
+        return Reply::NotFound { message };
+    }
     match request {
         Request::Status { all } => match shared.status(all).await {
             Ok(status) => Reply::Status(Box::new(status)),
+            Err(error) => Reply::Failed { message: chain(&error) },
+        },
+        Request::StatusOf { schedule } => match shared.status_of(&schedule).await {
+            Ok(Some(status)) => Reply::Status(Box::new(status)),
+            Ok(None) => {
+                let config = shared.config();
+                Reply::NotFound { message: config.no_schedule(&schedule, config.schedule_words()) }
+            }
             Err(error) => Reply::Failed { message: chain(&error) },
         },
         Request::Locate => Reply::Located {

@@ -43,6 +43,7 @@ mod history_problems;
 mod housekeeping;
 mod image_tasks;
 mod life;
+mod not_in_force;
 mod page;
 mod planner;
 mod problems;

@@ -13,6 +13,7 @@ use crate::{
     adapters::{store::StoreError, web::source::Standing},
     domain::{
         clock::{age, later},
+        ids::ScheduleId,
         schedule_rows::open::Circumstances,
         status::{
             Backups, Bakes, Daemon, FailingBackups, GoodBackup, HousekeepingJob, ImageTask, Next, OnDisk, Paused,
@@ -28,17 +29,38 @@ impl DaemonContext {
         Ok(self.standing(all).await?.status)
     }
 
-    /// The same with the order of all schedules.
+    /// The status of the schedule with this name or id alone; `None` if none in force has it.
+    pub(super) async fn status_of(&self, wanted: &str) -> Result<Option<Status>, StoreError> {
+        let config = self.config();
+        let Some(schedule) = config.schedule(wanted) else { return Ok(None) };
+        let now = self.clock.now();
+        let status = self.without_rows(now, Some(&schedule.id)).await?.only(schedule);
+        let about = Circumstances::of(&status);
+        let one = std::slice::from_ref(schedule);
+        let (rows, _) = schedule_rows(self.store.reader(), one, about, true, now).await?;
+        Ok(rows.into_iter().next().map(|row| status.with_row_of(schedule, row)))
+    }
+
+    /// The status with the order of all schedules.
     pub(super) async fn standing(&self, all: bool) -> Result<Standing, StoreError> {
         let now = self.clock.now();
+        let mut status = self.without_rows(now, None).await?;
+        let about = Circumstances::of(&status);
+        let (rows, order) = schedule_rows(self.store.reader(), &self.config().schedules, about, all, now).await?;
+        status.schedules = rows;
+        Ok(Standing { status, order })
+    }
+
+    /// The status without rows of schedules; with the bakes of one schedule, or of all.
+    async fn without_rows(&self, now: DateTime<Utc>, of: Option<&ScheduleId>) -> Result<Status, StoreError> {
         let engine = self.engine.borrow().clone();
         let config = self.config();
-        let Bakes { running, waiting, queued, last_day } = self.store.reader().work(now).await?;
-        let late = self.store.reader().late(now).await?;
+        let Bakes { running, waiting, queued, last_day } = self.store.reader().work(now, of).await?;
+        let late = self.store.reader().late(now, of).await?;
         let credentials = self.cloud.credentials_in_use();
         let files = self.compare_files();
         let Judgement { health, no_image_yet } = self.judge(&engine, files, now).await?;
-        let mut status = Status {
+        Ok(Status {
             daemon: Daemon {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
@@ -101,11 +123,7 @@ impl DaemonContext {
             housekeeping: self.housekeeping_jobs(now),
             backup: self.housekeeping.backups().map(|report| backups(&report, now)),
             last_day,
-        };
-        let about = Circumstances::of(&status);
-        let (rows, order) = schedule_rows(self.store.reader(), &config.schedules, about, all, now).await?;
-        status.schedules = rows;
-        Ok(Standing { status, order })
+        })
     }
 
     fn housekeeping_jobs(&self, now: DateTime<Utc>) -> Vec<HousekeepingJob> {

@@ -32,6 +32,19 @@ impl<'a> Concern<'a> {
     }
 }
 
+/// Whether a problem concerns a schedule: it is about the schedule, a line, a bake, an image or an instance of it, or about
+/// all schedules. The latter do not concern a paused one.
+pub fn concerns(problem: &Problem, schedule: &Schedule, is_paused: bool) -> bool {
+    let instances = schedule.instances.as_slice();
+    match Concern::of(problem) {
+        Concern::One(SubjectKind::Schedule, id) => schedule.id.as_str() == id,
+        Concern::One(SubjectKind::Instance, id) => instances.iter().any(|instance| instance.as_str() == id),
+        Concern::One(_, id) => instances.iter().any(|instance| schedule.line(instance).as_str() == id),
+        Concern::All => !is_paused,
+        Concern::None => false,
+    }
+}
+
 /// The problems that nobody has acknowledged, by what they are about.
 #[derive(Debug)]
 pub struct Findings<'a> {

@@ -14,6 +14,7 @@ impl From<&Row> for ScheduleRow {
             id: schedule.id.to_string(),
             severity: row.entry.severity,
             problems: row.problems.clone(),
+            mark: row.mark(),
             results: row.strip.iter().map(SlotResult::from).collect(),
             lines: row.lines,
             lines_with_image: row.lines_with_image,

@@ -7,6 +7,7 @@ use crate::domain::{
     health::{Severity, schedules::Findings},
     ids::LineId,
     schedule::Schedule,
+    status::RowMark,
 };
 
 /// The lines without a good image, each with whether a slot of it ended without one, or it had one before. Without that there
@@ -50,6 +51,19 @@ impl Entry {
     /// Of a schedule that nothing is known of.
     pub fn unknown(schedule: Arc<Schedule>) -> Self {
         Self { schedule, rank: Rank::Good, severity: None, without_image: 0, lost: Vec::new() }
+    }
+
+    /// What a person sees first of it: one rule for the page and a terminal.
+    pub fn mark(&self, is_paused: bool) -> RowMark {
+        match (self.rank, self.severity) {
+            (Rank::NoGoodImage, _) => RowMark::NoGoodImage,
+            (_, Some(Severity::Problem)) => RowMark::Problem,
+            (_, Some(Severity::Warning)) => RowMark::Warning,
+            (_, None) if is_paused => RowMark::Paused,
+            (_, None) if !self.lost.is_empty() => RowMark::Acknowledged,
+            (Rank::NoImageYet, None) => RowMark::NoImageYet,
+            (_, None) => RowMark::Good,
+        }
     }
 
     /// Number of its lines that have no image yet, because no slot of theirs has ended.

@@ -133,3 +133,18 @@ fn a_line_that_had_no_slot_yet_has_no_lost_image() {
     assert_eq!(ranked(vec![rejected()], &new(false), &[])[1].1, Rank::Affected, "a new schedule beside rejected keys");
     assert_eq!(first(vec![], new(false)), ("other".to_owned(), Rank::NoImageYet, None));
 }
+
+#[test]
+fn a_lost_line_differs_from_one_without_a_slot_also_where_it_is_acknowledged() {
+    let mark = |found: Vec<Problem>, had_slot: bool| {
+        let health = Health::of(found);
+        let about = Circumstances { health: &health, running: &[], waiting: &[], late: &[], paused: &[], next: &[] };
+        let without = LinesWithoutImage::from([(LineId::from("farm"), had_slot)]);
+        order(&[schedule("farm", &["ecd-1"])], about, &without)[0].mark(false)
+    };
+    let warning = || vec![problem(Severity::Warning, SubjectKind::Line, "farm")];
+    assert_eq!(mark(warning(), true), RowMark::NoGoodImage);
+    assert_eq!(mark(warning(), false), RowMark::Warning);
+    assert_eq!(mark(Vec::new(), true), RowMark::Acknowledged);
+    assert_eq!(mark(Vec::new(), false), RowMark::NoImageYet);
+}

@@ -133,7 +133,7 @@ async fn a_bake_that_waits_too_long_is_late_with_its_reason() {
             held.map(|why| Blocker { code: ReasonCode::Credentials, why: why.to_owned(), next_try: None, trial: None });
         let queue = QueueState { blocker, builders, builders_per_region: builders };
         store.keep_queue(&queue, None, now()).await.unwrap();
-        let late = store.reader().late(now()).await.unwrap();
+        let late = store.reader().late(now(), None).await.unwrap();
         let what = |reason: &str| reason.split_once(", until ").unwrap_or((reason, "")).0.to_owned();
         late.into_iter().map(|late| (late.schedule, what(&late.reason))).collect::<Vec<_>>()
     };

@@ -76,7 +76,7 @@ impl Source for Fake {
         let problems = self.problems.lock().unwrap().clone();
         answer(async move {
             self.asked.fetch_add(1, Ordering::Relaxed);
-            let Bakes { running, waiting, queued, last_day } = self.store.reader().work(now()).await?;
+            let Bakes { running, waiting, queued, last_day } = self.store.reader().work(now(), None).await?;
             let coming = |schedule: &str, slot: &str, local: &str| Next {
                 schedule: schedule.into(),
                 instance_id: "ecd-7w78ozhjcwa3u".into(),

@@ -12,12 +12,12 @@ use super::{
     time::span,
 };
 use crate::domain::{
-    health::Severity,
     schedule_rows::{
         Row,
         order::{Entry, Rank},
         outcome::Outcome,
     },
+    status::RowMark,
 };
 
 /// The table with its search and its pages.
@@ -88,16 +88,16 @@ fn row(frame: &Frame, row: &Row) -> [Markup; 5] {
 
 /// Symbol, colour and word of a place; the word is for those who do not see the others.
 pub(super) fn rank_sign(row: &Row) -> Markup {
-    let Row { entry, problems, pause, .. } = row;
-    let (class, symbol, word) = match (entry.rank, entry.severity) {
-        (Rank::NoGoodImage, _) => ("bad", "✗", "no good image"),
-        (_, Some(Severity::Problem)) => ("bad", "✗", "problem"),
-        (_, Some(Severity::Warning)) => ("warn", "!", "warning"),
-        (_, None) if pause.is_some() => ("idle", "‖", "paused"),
-        (Rank::NoImageYet, None) => ("idle", "○", "no image yet"),
-        (_, None) => ("good", "✓", "good"),
+    let (class, symbol, word) = match row.mark() {
+        RowMark::NoGoodImage => ("bad", "✗", "no good image"),
+        RowMark::Problem => ("bad", "✗", "problem"),
+        RowMark::Warning => ("warn", "!", "warning"),
+        RowMark::Paused => ("idle", "‖", "paused"),
+        RowMark::Acknowledged => ("idle", "○", "no good image"),
+        RowMark::NoImageYet => ("idle", "○", "no image yet"),
+        RowMark::Good => ("good", "✓", "good"),
     };
-    let codes: Vec<&str> = problems.iter().map(|code| code.as_str()).collect();
+    let codes: Vec<&str> = row.problems.iter().map(|code| code.as_str()).collect();
     let title = if codes.is_empty() { word.to_owned() } else { format!("{word}: {}", codes.join(", ")) };
     html! { span.rank.(class) title=(title) { span aria-hidden="true" { (symbol) } span.read { (word) ": " } } }
 }

@@ -35,12 +35,13 @@ pub(super) fn groups<'a, T, K: Eq + std::hash::Hash>(
     groups
 }
 
-/// `the same for 3 more: farm-1, farm-2, … (imagebaked status --all)`; `None` for no others. `word` stands before the names.
-pub(super) fn same_for(others: &[String], word: &str, command: &str, width: usize) -> Option<String> {
+/// `the same for 3 more: farm-1, farm-2, … (imagebaked status --all)`; `None` for no others. `note` says how they differ, and
+/// `word` stands before the names.
+pub(super) fn same_for(others: &[String], note: &str, word: &str, command: &str, width: usize) -> Option<String> {
     if others.is_empty() {
         return None;
     }
-    let begin = format!("    the same for {} more: {word}", others.len());
+    let begin = format!("    the same for {} more{note}: {word}", others.len());
     let (all, left_out) = names(others, width.saturating_sub(begin.len()));
     if left_out == 0 {
         return Some(shorten(&format!("{begin}{all}"), width));
@@ -51,7 +52,7 @@ pub(super) fn same_for(others: &[String], word: &str, command: &str, width: usiz
     Some(if some.len() <= room {
         format!("{begin}{some}{end}")
     } else {
-        format!("    the same for {} more: {command}", others.len())
+        format!("    the same for {} more{note}: {command}", others.len())
     })
 }
 
@@ -79,15 +80,18 @@ mod tests {
     #[test]
     fn others_are_named_as_far_as_there_is_room() {
         let others: Vec<String> = (1..=6).map(|n| format!("farm-{n}")).collect();
-        assert_eq!(same_for(&others[..2], "", "all", 80).unwrap(), "    the same for 2 more: farm-1, farm-2");
+        assert_eq!(same_for(&others[..2], "", "", "all", 80).unwrap(), "    the same for 2 more: farm-1, farm-2");
         assert_eq!(
-            same_for(&others, "", "all", 60).unwrap(),
+            same_for(&others, "", "", "all", 60).unwrap(),
             "    the same for 6 more: farm-1, farm-2, farm-3, … (all)"
         );
-        assert_eq!(same_for(&["n".repeat(90), "m".to_owned()], "", "all", 60).unwrap(), "    the same for 2 more: all");
-        assert_eq!(same_for(&[], "", "all", 60), None);
+        assert_eq!(
+            same_for(&["n".repeat(90), "m".to_owned()], "", "", "all", 60).unwrap(),
+            "    the same for 2 more: all"
+        );
+        assert_eq!(same_for(&[], "", "", "all", 60), None);
         for width in 40..120 {
-            let line = same_for(&others, "bakes ", "imagebaked status --all", width).unwrap();
+            let line = same_for(&others, "", "bakes ", "imagebaked status --all", width).unwrap();
             assert!(line.chars().count() <= width.max(50), "{width}: {line}");
         }
     }

@@ -19,7 +19,7 @@ use self::{
     parts::{LISTED, Offline, first},
 };
 use super::{
-    context::{Context, no_schedule},
+    context::Context,
     outcome::{CommandOutput, Exit, Failure, Result, refused},
     output::schedules as counted,
     table::{screen as screen_lines, terminal_width, wrapped_lines},
@@ -28,7 +28,7 @@ use super::{
 use crate::{
     adapters::{
         config::Config,
-        control::{Reply, Request},
+        control::{Reply, Request, client, liveness::SERVICE},
         store::{PendingRestart, Reader},
     },
     app::{cli::StatusArgs, daemon::schedule_rows},
@@ -36,7 +36,7 @@ use crate::{
         clock::{Clock, SystemClock},
         health::{Health, Verdict},
         schedule_rows::open::Circumstances,
-        status::{LastDay, Paused, Running, ScheduleRow, Status},
+        status::{LastDay, Paused, Status},
     },
 };
 
@@ -57,22 +57,19 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
         return Err(Failure::new(Exit::Usage, message));
     }
     if args.check {
-        return Ok(plugin(context).await);
+        return Ok(plugin(context, args.schedule.name()).await);
     }
     let config = context.locate_daemon().await?;
     if args.watch {
-        return watch(context, &config, args.all).await;
+        return watch(context, &config, args).await;
     }
-    match ask(context, &config, args.all || args.schedule.name().is_some()).await {
-        Ok(mut status) => {
-            if let Some(wanted) = args.schedule.name() {
-                only(&config, &mut status, wanted)?;
-            }
+    match ask(&config, args.all, args.schedule.name()).await {
+        Ok(status) => {
             let exit = if status.health.verdict == Verdict::Ok { Exit::Done } else { Exit::Unhealthy };
             Ok(CommandOutput { text: shown(context, &config, &status, args.all, 0)?, exit })
         }
-        Err(failure) if failure.exit == Exit::Unreachable => {
-            match of_history(context, &config, args).await {
+        Err(Unanswered { failure, command }) if failure.exit == Exit::Unreachable => {
+            match of_history(context, &config, args, command).await {
                 // A terminal's lines are made to fit already.
                 Ok(text) if !context.json => print_text(&wrapped_lines(&text, terminal_width())),
                 Err(unknown) if unknown.exit == Exit::NotFound => return Err(unknown),
@@ -80,34 +77,25 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
             }
             Err(failure)
         }
-        Err(failure) => Err(failure),
+        Err(unanswered) => Err(unanswered.failure),
     }
 }
 
-/// Leaves only what is about one schedule; the verdict stays that of all.
-fn only(config: &Config, status: &mut Status, wanted: &str) -> Result<()> {
-    let is_wanted = |row: &ScheduleRow| row.schedule == wanted || row.id == wanted;
-    let Some(name) = status.schedules.iter().find(|row| is_wanted(row)).map(|row| row.schedule.clone()) else {
-        let known = status.schedules.iter().flat_map(|row| [row.schedule.as_str(), row.id.as_str()]);
-        return Err(Failure::new(Exit::NotFound, no_schedule(config, wanted, known)));
-    };
-    status.schedules.retain(is_wanted);
-    status.running.retain(|bake| bake.schedule == name);
-    status.waiting.retain(|bake| bake.schedule == name);
-    status.late.retain(|bake| bake.schedule == name);
-    status.paused.clear();
-    status.paused_in_file.clear();
-    status.daemon.schedules = 1;
-    Ok(())
-}
-
 /// What the history shows without a daemon.
-async fn of_history(context: &Context<'_>, config: &Config, args: &StatusArgs) -> Result<String> {
-    let only = args.schedule.name();
+async fn of_history(context: &Context<'_>, config: &Config, args: &StatusArgs, command: String) -> Result<String> {
+    let only = match args.schedule.name() {
+        Some(wanted) => Some(
+            config
+                .schedule(wanted)
+                .ok_or_else(|| Failure::new(Exit::NotFound, config.no_schedule(wanted, config.schedule_words())))?,
+        ),
+        None => None,
+    };
     let now = SystemClock.now();
     let reader = Reader::open(&config.daemon.state_dir).await?;
-    let bakes = reader.work(now).await?;
-    let stopped = reader.pending_restarts().await?;
+    let bakes = reader.work(now, only.map(|one| &one.id)).await?;
+    let mut stopped = reader.pending_restarts().await?;
+    stopped.retain(|pending| only.is_none_or(|one| pending.schedule == one.name.as_str()));
     let health = Health::default();
     let paused: Vec<Paused> =
         reader.pauses().await?.values().filter(|pause| pause.is_in_force(now)).map(Paused::from).collect();
@@ -119,27 +107,17 @@ async fn of_history(context: &Context<'_>, config: &Config, args: &StatusArgs) -
         paused: &paused,
         next: &[],
     };
-    let (mut rows, _) = schedule_rows(&reader, &config.schedules, about, args.all || only.is_some(), now).await?;
+    let schedules = only.map_or(&config.schedules[..], std::slice::from_ref);
+    let (rows, _) = schedule_rows(&reader, schedules, about, args.all, now).await?;
     reader.close().await;
-    if let Some(wanted) = only {
-        let is_wanted = |row: &ScheduleRow| row.schedule == wanted || row.id == wanted;
-        if !rows.iter().any(is_wanted) {
-            return Err(Failure::new(Exit::NotFound, no_schedule(config, wanted, config.schedule_words())));
-        }
-        rows.retain(is_wanted);
-    }
-    let name = rows.first().map(|row| row.schedule.clone()).filter(|_| only.is_some());
-    let is_meant = |bake: &&Running| name.as_ref().is_none_or(|name| bake.schedule == *name);
-    let of_one = |bakes: &[Running]| bakes.iter().filter(is_meant).cloned().collect::<Vec<_>>();
-    let (running, waiting) = (of_one(&bakes.running), of_one(&bakes.waiting));
-    let known = if args.all || only.is_some() { rows.len() } else { config.schedules.len() };
     let offline = Offline {
         last_day: bakes.last_day,
         queued: bakes.queued,
         rows: &rows,
-        known,
-        running: &running,
-        waiting: &waiting,
+        known: schedules.len(),
+        command,
+        running: &bakes.running,
+        waiting: &bakes.waiting,
         stopped: stopped.iter().map(stopped_instance).collect(),
     };
     Ok(match size(args.all, ERROR) {
@@ -166,12 +144,31 @@ fn size(all: bool, below: usize) -> Option<Size> {
     Some(Size { lines: lines.saturating_sub(below), width })
 }
 
-async fn ask(context: &Context<'_>, config: &Config, all: bool) -> Result<Status> {
-    match context.ask(config, Request::Status { all }).await? {
-        Reply::Status(status) => Ok(*status),
-        Reply::Failed { message } => Err(Failure::new(Exit::Unhealthy, message)),
-        other => Err(refused(other)),
+/// Why there is no status, and the command that helps.
+struct Unanswered {
+    failure: Failure,
+    command: String,
+}
+
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        unanswered.failure
     }
+}
+
+/// The status of one schedule, or of all.
+async fn ask(config: &Config, all: bool, only: Option<&str>) -> std::result::Result<Status, Unanswered> {
+    let request = match only {
+        Some(schedule) => Request::StatusOf { schedule: schedule.to_owned() },
+        None => Request::Status { all },
+    };
+    let failure = match client::ask(&config.daemon.control_socket, &request).await {
+        Ok(Reply::Status(status)) => return Ok(*status),
+        Ok(Reply::Failed { message }) => Failure::new(Exit::Unhealthy, message),
+        Ok(other) => refused(other),
+        Err(error) => return Err(Unanswered { command: error.command(), failure: error.into() }),
+    };
+    Err(Unanswered { failure, command: SERVICE.to_owned() })
 }
 
 /// The text or the JSON; on a terminal with some lines below it.
@@ -187,30 +184,33 @@ fn shown(context: &Context<'_>, config: &Config, status: &Status, all: bool, bel
 }
 
 /// Shows the status until the user, the daemon or the output ends it.
-async fn watch(context: &Context<'_>, config: &Config, all: bool) -> Result {
+async fn watch(context: &Context<'_>, config: &Config, args: &StatusArgs) -> Result {
     let in_place = stdout().is_terminal() && !context.json;
     if in_place {
         control(CLEAR);
     }
     let mut last = None;
     loop {
-        let status = ask(context, config, all).await.map_err(|failure| match failure.exit {
-            Exit::Unreachable if last.is_some() => {
-                Failure::new(Exit::Unreachable, format!("the daemon has gone: {}", failure.message))
-            }
-            _ => failure,
-        })?;
+        let status =
+            ask(config, args.all, args.schedule.name()).await.map_err(Failure::from).map_err(
+                |failure| match failure.exit {
+                    Exit::Unreachable if last.is_some() => {
+                        Failure::new(Exit::Unreachable, format!("the daemon has gone: {}", failure.message))
+                    }
+                    _ => failure,
+                },
+            )?;
         let now = steady(&status);
         if in_place {
             control(HOME);
             print_text(&format!(
                 "{}\n(every {} s; Ctrl-C ends)\n",
-                shown(context, config, &status, all, WATCHED)?,
+                shown(context, config, &status, args.all, WATCHED)?,
                 EVERY.as_secs()
             ));
         } else if last.as_ref() != Some(&now) {
             let gap = if last.is_some() && !context.json { "\n" } else { "" };
-            if !try_print_text(&format!("{gap}{}", shown(context, config, &status, all, 0)?)) {
+            if !try_print_text(&format!("{gap}{}", shown(context, config, &status, args.all, 0)?)) {
                 return Ok(CommandOutput::done(String::new()));
             }
         }
@@ -250,11 +250,11 @@ fn plugin_state(verdict: Verdict) -> (&'static str, Exit) {
 }
 
 /// Shows the verdict of `status`, without its own checks.
-async fn plugin(context: &Context<'_>) -> CommandOutput {
+async fn plugin(context: &Context<'_>, only: Option<&str>) -> CommandOutput {
     let Ok(config) = context.locate_daemon().await else {
         return line(UNKNOWN, "the configuration cannot be read; see `imagebaked check`", "");
     };
-    let status = match ask(context, &config, false).await {
+    let status = match ask(&config, false, only).await.map_err(Failure::from) {
         Ok(status) => status,
         // The daemon responds, but cannot read its history.
         Err(Failure { exit: Exit::Unhealthy, message }) => return line(plugin_state(Verdict::Problem), &message, ""),

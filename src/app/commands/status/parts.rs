@@ -9,7 +9,6 @@ pub(super) const ALL: &str = "imagebaked status --all";
 /// The headline without a daemon, and the command that has more.
 pub(super) const UNANSWERED: &str =
     "UNKNOWN: the daemon does not answer, and nothing is baked without it; the history shows this.";
-pub(super) const SERVICE: &str = "systemctl status imagebaked";
 
 /// What the history has without a daemon.
 pub(super) struct Offline<'a> {
@@ -19,6 +18,8 @@ pub(super) struct Offline<'a> {
     pub(super) rows: &'a [ScheduleRow],
     /// Number of all schedules.
     pub(super) known: usize,
+    /// What helps, or shows more.
+    pub(super) command: String,
     pub(super) running: &'a [Running],
     pub(super) waiting: &'a [Running],
     /// Instances that stay stopped or in maintenance, a sentence each.

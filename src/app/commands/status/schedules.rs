@@ -14,9 +14,8 @@ use super::{
     shorten::{shorten, shorten_name},
 };
 use crate::domain::{
-    health::Severity,
     schedule_rows::outcome::Outcome,
-    status::{ScheduleRow, SlotResult},
+    status::{RowMark, ScheduleRow, SlotResult},
 };
 
 /// The letters of the results, and what they mean. A failure is seen without colours, too.
@@ -118,10 +117,10 @@ fn distance(row: &ScheduleRow, now: DateTime<Utc>) -> String {
 }
 
 fn cells(row: &ScheduleRow, now: DateTime<Utc>) -> [String; 5] {
-    let mark = match row.severity {
-        Some(Severity::Problem) => "!!",
-        Some(Severity::Warning) => "!",
-        None => "",
+    let mark = match row.mark {
+        RowMark::NoGoodImage | RowMark::Problem => "!!",
+        RowMark::Warning => "!",
+        RowMark::Paused | RowMark::Acknowledged | RowMark::NoImageYet | RowMark::Good => "",
     };
     let next = row.next_local.as_deref().unwrap_or(NONE);
     [mark.to_owned(), row.schedule.clone(), strip(&row.results), image(row, now), next.to_owned()]
@@ -186,7 +185,10 @@ mod tests {
     use std::{collections::BTreeMap, path::Path};
 
     use super::*;
-    use crate::domain::{health::ProblemCode, status::GoodImage};
+    use crate::domain::{
+        health::{ProblemCode, Severity},
+        status::GoodImage,
+    };
 
     fn result(state: &str, reason_code: Option<&str>) -> SlotResult {
         let reason_code = reason_code.map(str::to_owned);
@@ -199,6 +201,7 @@ mod tests {
             id: name.to_owned(),
             severity: Some(Severity::Problem),
             problems: vec![ProblemCode::BakeFailed],
+            mark: RowMark::Problem,
             results: vec![result("succeeded", None), result("failed", None)],
             lines: 1,
             lines_with_image: 1,

@@ -8,9 +8,9 @@ use super::{
     details,
     fold::{Group, groups, same_for},
     layout::{Block, Goal, Item, Part, Size, fit},
-    parts::{ALL, Offline, SERVICE, UNANSWERED, last_day, paused_elsewhere},
+    parts::{ALL, Offline, UNANSWERED, last_day, paused_elsewhere},
     schedules::lines,
-    shorten::{names, shorten, shorten_name},
+    shorten::{names, next_try, shorten, shorten_name},
 };
 use crate::domain::{
     health::{Acknowledgement, Problem, Subject, SubjectKind, Verdict},
@@ -113,7 +113,7 @@ pub(super) fn of_history(offline: &Offline<'_>, now: DateTime<Utc>, size: Size, 
         count: 1,
     };
     let blocks = [
-        Block { heading: vec![headline, Part::Line(format!("    {SERVICE}"))], ..Block::default() },
+        Block { heading: vec![headline, Part::Line(format!("    {}", offline.command))], ..Block::default() },
         Block::default(),
         Block::default(),
         Block::default(),
@@ -188,7 +188,7 @@ fn below(group: &Group<'_, Problem>, now: DateTime<Utc>, width: usize) -> Vec<Pa
         }
     };
     let others: Vec<String> = group.others.iter().map(|one| name_of(&one.subject)).collect();
-    let same = same_for(&others, "", ALL, width);
+    let same = same_for(&others, "", "", ALL, width);
     [line].into_iter().chain(same).map(Part::Line).collect()
 }
 
@@ -310,7 +310,8 @@ fn bakes(heading: &str, things: &'static str, bakes: &[BakeLine], width: usize) 
         let lead = if reason.is_empty() { shorten(lead, width) } else { lead.clone() };
         let mut parts = vec![Part::Message { lead, text: reason.clone(), lines: 1 }];
         let others: Vec<String> = group.others.iter().map(|one| one.id.to_string()).collect();
-        parts.extend(same_for(&others, "bakes ", ALL, width).map(Part::Line));
+        let note = other_tries(reason, group.others.iter().map(|one| one.reason.as_str()));
+        parts.extend(same_for(&others, &note, "bakes ", ALL, width).map(Part::Line));
         Item { parts, count: 1 + group.others.len() }
     };
     Block {
@@ -321,6 +322,14 @@ fn bakes(heading: &str, things: &'static str, bakes: &[BakeLine], width: usize) 
         has_gap: true,
         ..Block::default()
     }
+}
+
+/// When the others of a group are tried next, unless that is when the first one is: ` (next tries from 10:20:03)`.
+fn other_tries<'a>(first: &str, others: impl Iterator<Item = &'a str> + Clone) -> String {
+    let differs = others.clone().any(|reason| next_try(reason) != next_try(first));
+    let earliest = others.clone().filter_map(next_try).min_by_key(|next| next.at).filter(|_| differs);
+    let word = if others.count() == 1 { "next try" } else { "next tries from" };
+    earliest.map(|next| format!(" ({word} {})", next.time)).unwrap_or_default()
 }
 
 /// The process and its credentials.

@@ -1,10 +1,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{
-    api::mode::Mode,
-    health::{Health, ProblemCode, ReportedProblem, Severity},
-    status::{Daemon, LastDay, OnDisk, SlotResult},
+use crate::{
+    adapters::control::liveness::SERVICE,
+    domain::{
+        api::mode::Mode,
+        health::{Health, ProblemCode, ReportedProblem, Severity},
+        status::{Daemon, LastDay, OnDisk, RowMark, SlotResult},
+    },
 };
 
 const ERRORS: [&str; 4] = [
@@ -54,6 +57,7 @@ fn row(n: usize) -> ScheduleRow {
         id: format!("row-{n}"),
         severity: Some(Severity::Problem),
         problems: vec![ProblemCode::BakeFailed],
+        mark: RowMark::Problem,
         results: vec![result; n % 15],
         lines: 1,
         lines_with_image: 0,
@@ -146,7 +150,7 @@ fn left_out(text: &str, [one, many]: [&str; 2]) -> usize {
 
 fn folded(text: &str, of_bakes: bool) -> usize {
     let lines = text.lines().filter_map(|line| line.trim_start().strip_prefix("the same for "));
-    let wanted = lines.filter(|line| line.contains("more: bakes ") == of_bakes);
+    let wanted = lines.filter(|line| line.contains(": bakes ") == of_bakes);
     wanted.filter_map(|line| line.split(' ').next()?.parse::<usize>().ok()).sum()
 }
 
@@ -212,6 +216,7 @@ fn without_a_daemon_the_screen_has_the_history_and_what_stays_stopped() {
             queued: 9,
             rows: &rows,
             known: 300,
+            command: SERVICE.to_owned(),
             running: &running,
             waiting: &waiting,
             stopped: vec![
@@ -223,4 +228,37 @@ fn without_a_daemon_the_screen_has_the_history_and_what_stays_stopped() {
         assert!(text.lines().count() <= lines && text.starts_with("UNKNOWN: "), "{text}");
         assert!(text.contains("Instance ecd-1 was stopped") && text.contains("… and 2"), "{text}");
     }
+}
+
+#[test]
+fn bakes_with_the_same_error_are_not_said_to_have_the_same_next_try() {
+    let counts = Counts { problems: 0, rows: 0, beyond: 0, bakes: [0, 0, 0], paused: 0, notes: false };
+    let tried_at = |times: &[&str]| {
+        let reason = |time: &str| format!("{}; next try Thu 2026-11-26 {time} +08:00", ERRORS[1]);
+        let bake = |(n, time): (usize, &&str)| Running { reason: Some(reason(time)), ..bake("farm", n + 5) };
+        let waiting = times.iter().enumerate().map(bake).collect();
+        of_status(&Status { waiting, ..status(&counts) }, now(), Size { lines: 30, width: 100 }, false)
+    };
+    let text = tried_at(&["10:22:12", "10:20:09", "10:20:03", "10:21"]);
+    assert!(text.contains("next try 10:22:12"), "{text}");
+    assert!(text.contains("    the same for 3 more (next tries from 10:20:03): bakes 6, 7, 8"), "{text}");
+    assert!(tried_at(&["10:22", "10:20:03"]).contains("the same for 1 more (next try 10:20:03): bakes 6"), "{text}");
+    assert!(tried_at(&["10:22", "10:22"]).contains("the same for 1 more: bakes 6"), "{text}");
+}
+
+#[test]
+fn the_first_command_without_an_answer_is_the_one_that_helps() {
+    let offline = Offline {
+        last_day: LastDay::default(),
+        queued: 0,
+        rows: &[],
+        known: 0,
+        command: "kill -CONT 7".to_owned(),
+        running: &[],
+        waiting: &[],
+        stopped: Vec::new(),
+    };
+    let text = of_history(&offline, now(), Size { lines: 20, width: 80 }, false);
+    assert_eq!(text.lines().map(str::trim).find(|line| line.starts_with("kill")), Some("kill -CONT 7"), "{text}");
+    assert!(!text.contains(SERVICE), "{text}");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use chrono::{DateTime, FixedOffset};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::super::table::wrapped_to;
@@ -79,6 +80,24 @@ pub(super) fn error_key(text: &str) -> Option<String> {
     let (_, error, _) = split(text);
     let word = |word: &str| if word.contains(|c: char| c.is_ascii_digit()) { "#".to_owned() } else { word.to_owned() };
     (error.width() >= WORTH).then(|| error.split_whitespace().map(word).collect::<Vec<_>>().join(" "))
+}
+
+/// When something is tried next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NextTry<'a> {
+    /// As an instant.
+    pub(super) at: DateTime<FixedOffset>,
+    /// The time of the day, as printed.
+    pub(super) time: &'a str,
+}
+
+/// The next try that a reason names: `; next try Thu 2026-11-26 03:14 +08:00`.
+pub(super) fn next_try(text: &str) -> Option<NextTry<'_>> {
+    let (_, _, tail) = split(text);
+    let mut words = tail.strip_prefix(NEXT_TRY)?.split([' ', ',']);
+    let (_, date, time, offset) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let seconds = if time.len() == "03:14".len() { ":00" } else { "" };
+    Some(NextTry { at: format!("{date}T{time}{seconds}{offset}").parse().ok()?, time })
 }
 
 /// The tail of a reason with the time of the next try alone: `; next try 03:14`.

@@ -12,7 +12,7 @@ use super::{
         table::{terminal_width, wrapped},
     },
     details,
-    parts::{ALL, LISTED, Offline, SERVICE, UNANSWERED, first, last_day, paused_elsewhere},
+    parts::{ALL, LISTED, Offline, UNANSWERED, first, last_day, paused_elsewhere},
     schedules,
 };
 use crate::{
@@ -100,7 +100,7 @@ pub(super) fn of_status(
 
 /// What the history shows without a daemon.
 pub(super) fn of_history(context: &Context<'_>, config: &Config, offline: &Offline<'_>, now: DateTime<Utc>) -> String {
-    let mut text = format!("{UNANSWERED}\n    {SERVICE}\n\n{}", last_day(offline.last_day, offline.queued));
+    let mut text = format!("{UNANSWERED}\n    {}\n\n{}", offline.command, last_day(offline.last_day, offline.queued));
     text.push_str(&rows(context, offline.rows, offline.known, now));
     text.push_str(&work(context, config, offline.running, offline.waiting));
     for stopped in &offline.stopped {
