@@ -266,12 +266,13 @@ impl AtomicFile {
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if the target must not be replaced, or another error of the system.
+    /// `AlreadyExists` if the target must not be replaced, `InvalidInput` if it is a device, a pipe or a link, which never is,
+    /// or another error of the system.
     pub fn begin(target: &Path, replace: bool, mode: u32) -> io::Result<Self> {
         let name = target.file_name().and_then(|name| name.to_str());
         let Some(name) = name else { return Err(io::Error::other("its name is not UTF-8, or there is none")) };
         let folder = Folder::of(target)?;
-        if !replace && rustix::fs::statat(&folder.handle, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        if folder.has_regular(name)? && !replace {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         folder.clear_left(|target| target == name);
@@ -304,6 +305,7 @@ impl AtomicFile {
             return Err(io::Error::other("somebody else took it away while it was written"));
         }
         if self.replace {
+            self.folder.has_regular(&self.name)?;
             self.folder.rename(&self.part, &self.name)?;
         } else {
             self.folder.rename_new(&self.part, &self.name)?;
@@ -331,6 +333,15 @@ fn companions(name: &str) -> impl Iterator<Item = String> {
 }
 
 impl Folder {
+    /// Whether there is a regular file of this name; an error if there is something else.
+    fn has_regular(&self, name: &str) -> io::Result<bool> {
+        let Ok(found) = rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(false) };
+        if rustix::fs::FileType::from_raw_mode(found.st_mode).is_file() {
+            return Ok(true);
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+    }
+
     /// Removes stale files of killed writers, if they are ours and unlocked: those of the targets that `is_target` names.
     pub fn clear_left(&self, is_target: impl Fn(&str) -> bool) {
         let Ok(handle) = rustix::fs::openat(CWD, &self.path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else {

@@ -113,7 +113,11 @@ fn planted_names_are_neither_followed_nor_filled() {
     // What an earlier version wrote through, and the target itself.
     symlink(&victim, dir.path().join("x.db.tmp")).unwrap();
     symlink(&victim, &target).unwrap();
-    AtomicFile::begin(&target, false, 0o600).unwrap_err();
+    for replace in [false, true] {
+        let error = AtomicFile::begin(&target, replace, 0o600).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "a link is neither followed nor replaced");
+    }
+    fs::remove_file(&target).unwrap();
     let begun = AtomicFile::begin(&target, true, 0o600).unwrap();
     begun.file().write_all(b"new").unwrap();
     begun.finish().unwrap();
@@ -121,6 +125,26 @@ fn planted_names_are_neither_followed_nor_filled() {
     File::open(&target).unwrap().read_to_string(&mut text).unwrap();
     assert_eq!((text.as_str(), fs::read_to_string(&victim).unwrap().as_str()), ("new", "dear"));
     assert!(fs::symlink_metadata(&target).unwrap().is_file());
+}
+
+#[test]
+fn what_is_no_regular_file_is_never_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("socket");
+    let _bound = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for target in [socket.as_path(), Path::new("/dev/null")] {
+        for replace in [false, true] {
+            let error = AtomicFile::begin(target, replace, 0o600).unwrap_err();
+            assert!(error.to_string().contains("no regular file"), "{}: {error}", target.display());
+        }
+    }
+    // Also if it comes while the file is written.
+    let target = dir.path().join("x.db");
+    let begun = AtomicFile::begin(&target, true, 0o600).unwrap();
+    symlink(&socket, &target).unwrap();
+    assert_eq!(begun.finish().unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    assert!(fs::symlink_metadata(&target).unwrap().is_symlink());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left of what was given up");
 }
 
 #[test]

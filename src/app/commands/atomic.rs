@@ -24,6 +24,9 @@ pub fn finish(file: AtomicFile, target: &Path) -> Result<()> {
 }
 
 fn failure(target: &Path, error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::InvalidInput {
+        return Failure::new(Exit::Usage, format!("{} is not replaced: {error}; name another", target.display()));
+    }
     if error.kind() == io::ErrorKind::AlreadyExists {
         return Failure::new(Exit::Usage, format!("{} is there already; --force replaces it", target.display()));
     }
