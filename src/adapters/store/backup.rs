@@ -14,7 +14,7 @@ use super::{
     DATABASE_FILE, Reader, StoreError,
     audit::insert_audit,
     border::{self, BorderError},
-    failed, lineage,
+    failed, file_size, lineage,
     location::{COMPANIONS, lock, state_folder},
     schema,
     tables::{self, Kind, Rows},
@@ -185,8 +185,11 @@ async fn take_number_off(copy: &Path) -> Result<(), sqlx::Error> {
     connection.close().await
 }
 
-/// Verifies a database: pages, indexes, foreign keys, schema and row counts.
+/// Verifies a database: size, pages, indexes, foreign keys, schema and row counts.
 pub(super) async fn verify_history(path: &Path) -> Result<Sound, BackupError> {
+    if let Some(what) = file_size::fault(path).map_err(file("read", path))? {
+        return Err(BackupError::Damaged { path: path.to_owned(), what });
+    }
     let reader = Reader::connect(path).await?;
     let sound = async {
         let mut connection = reader.pool.acquire().await.map_err(failed("be opened"))?;

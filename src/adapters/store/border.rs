@@ -13,11 +13,11 @@ use sqlx::{
 };
 
 use super::{
-    StoreError, failed,
+    StoreError, failed, json_columns,
     tables::{self, Kind, Table},
 };
 use crate::domain::{
-    bake::{BakeSettings, State},
+    bake::{BakeSettings, State, Trigger},
     text::{LONGEST_STORED, clean, clean_lines, clean_stored_json, is_hidden},
 };
 
@@ -115,11 +115,8 @@ pub(super) fn number_fault(table: &str, column: &str, number: Option<i64>) -> Op
 pub(super) fn text_fault(table: &str, column: &str, text: &str) -> Option<String> {
     match (table, column) {
         ("bakes", "state") if !State::WORDS.contains(&text) => Some(format!("{text:?} is no state")),
-        // A list of the daemon that meets such a row fails as a whole.
-        ("bakes", "progress") | ("images", "used_by") if serde_json::from_str::<Value>(text).is_err() => {
-            Some(format!("{column:?} is not JSON"))
-        }
-        _ => None,
+        ("bakes", "trigger") if Trigger::parse(text).is_none() => Some(format!("{text:?} is no trigger")),
+        _ => json_columns::fault(table, column, text),
     }
 }
 
@@ -408,6 +405,7 @@ mod tests {
         }
         assert!(fault("slot", None).is_some());
         assert_eq!(number_fault("unrecorded_images", "slot", Some(LAST_INSTANT + 1)), None, "as a tag has it");
+        assert!(text_fault("bakes", "trigger", "cron").is_some() && text_fault("bakes", "trigger", "manual").is_none());
         assert!(text_fault("bakes", "progress", "[[[").is_some() && text_fault("bakes", "progress", "{}").is_none());
     }
 }

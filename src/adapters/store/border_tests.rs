@@ -4,7 +4,10 @@ use std::{io::Cursor, path::Path};
 
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{BackupError, DATABASE_FILE, Reader, Store, TransferError, import, restore, schema, tests::settings};
+use super::{
+    BackupError, DATABASE_FILE, EventFilter, Reader, Store, TransferError, UNREADABLE, import, restore, schema,
+    tests::settings,
+};
 use crate::domain::{error::chain, text::is_hidden};
 
 /// A history with these rows besides its own.
@@ -63,6 +66,10 @@ const DIRTY: [&str; 6] = [
     "INSERT INTO streaks VALUES ('s', 1, printf('%.*c', 70000, 'x'))",
     "INSERT INTO lines VALUES ('line' || char(27), 7)",
 ];
+
+/// An event but for its facts.
+const EVENT: &str = "INSERT INTO events (at, type, severity, subject_kind, subject_id, message, data)
+                     VALUES (1, 'schedule_added', 'info', 'schedule', 's', 'it was added',";
 
 /// No hidden character is left in any text, also where JSON has its escape.
 fn is_clean(document: &str) -> bool {
@@ -128,10 +135,17 @@ async fn numbers_and_words_that_no_history_has_are_refused() {
         (format!("{bake} 'succeeded', '{{}}', 8210266876799999, 1)"), "\"created_at\" is 8210266876799999"),
         (format!("{bake} 'gone' || char(27), '{{}}', 1, 1)"), "is no state"),
         ("INSERT INTO pins VALUES ('i', -1, NULL, 'r', 'w')".to_owned(), "\"since\" is -1"),
+        (format!("{} 'succeeded', '{{}}', 1, 1)", bake.replace("'manual'", "'cron'")), "\"cron\" is no trigger"),
+        ("INSERT INTO settings VALUES ('h', '{')".to_owned(), "\"json\" is not a JSON object"),
+        ("INSERT INTO brakes VALUES ('l', 1, '{}')".to_owned(), "\"brake\" is not a limit that this version knows"),
+        (format!("{EVENT} '{{{{{{')"), "\"data\" is not a JSON object"),
+        (format!("{EVENT} '5')"), "\"data\" is not a JSON object"),
     ] {
         let dir = history(&[&sql]).await;
         let error = restored(dir.path()).await.unwrap_err();
         assert!(matches!(&error, BackupError::Rows { what, .. } if what.contains(wanted)), "{sql}: {error}");
+        let error = backed_up(dir.path()).await.unwrap_err();
+        assert!(matches!(&error, BackupError::NotRestorable { what } if what.contains(wanted)), "{sql}: {error}");
         let error = chain(&imported(exported(dir.path()).await).await.unwrap_err());
         assert!(error.contains(wanted) && !error.contains('\u{1b}'), "{sql}: {error}");
     }
@@ -281,4 +295,39 @@ async fn keys_that_become_equal_are_refused() {
     let dir = history(&["INSERT INTO lines VALUES ('a' || char(27), 1), ('a\\u{1b}', 2)"]).await;
     let error = restored(dir.path()).await.unwrap_err();
     assert!(error.to_string().contains("differ in hidden characters of their key alone"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_cut_off_or_goes_on_is_refused() {
+    let dir = history(&[]).await;
+    let copy = backed_up(dir.path()).await.unwrap();
+    let file = std::fs::File::options().write(true).open(copy.path().join(DATABASE_FILE)).unwrap();
+    let whole = file.metadata().unwrap().len();
+    for (length, wanted) in [(whole - 100, "cut off"), (whole - 4096, "cut off"), (whole + 4096, "too long")] {
+        file.set_len(length).unwrap();
+        let error = restored(copy.path()).await.unwrap_err();
+        assert!(matches!(&error, BackupError::Damaged { what, .. } if what.contains(wanted)), "{length}: {error}");
+        file.set_len(whole).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_row_is_named_and_does_not_hide_the_others() {
+    let good = format!("{EVENT} '{{\"line\":\"l\"}}')");
+    let bad = [format!("{EVENT} '{{\"line\": \"l\"')"), format!("{EVENT} '[]')")];
+    let dir = history(&[&good, &bad[0], &bad[1], "INSERT INTO settings VALUES ('h', '{')"]).await;
+    let reader = Reader::open(dir.path()).await.unwrap();
+    let wanted = [
+        "row h of settings: json is not a JSON object",
+        "row 2 of events: data is not a JSON object",
+        "row 3 of events: data is not a JSON object",
+    ];
+    assert_eq!(reader.examine().await.unwrap(), wanted);
+    let all = EventFilter { limit: 9, ..EventFilter::default() };
+    let events = reader.events(&all).await.unwrap();
+    let unreadable: Vec<_> = events.iter().map(|event| event.data.contains_key(UNREADABLE)).collect();
+    assert_eq!(unreadable, [false, true, true]);
+    let of_line = EventFilter { subject: Some("l".to_owned()), ..all };
+    assert_eq!(reader.events(&of_line).await.unwrap().len(), 1);
+    reader.close().await;
 }

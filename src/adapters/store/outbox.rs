@@ -31,6 +31,8 @@ DELETE FROM events WHERE id IN (
     SELECT id FROM (SELECT id, at FROM events ORDER BY id LIMIT ?3)
     WHERE at < ?1 OR id <= (SELECT max(id) FROM events) - ?2)";
 
+/// The only fact of an event whose facts are damaged: what is wrong with them.
+pub const UNREADABLE: &str = "unreadable";
 /// Events of one statement.
 const BATCH: usize = 1000;
 /// Maximum number of events that are deleted in one transaction: the writer serves bakes in between.
@@ -71,10 +73,8 @@ pub struct EventRow {
 impl FromRow<'_, SqliteRow> for EventRow {
     fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
         let text = |column: &str| row.try_get::<String, _>(column);
-        let decode = |source: serde_json::Error| sqlx::Error::ColumnDecode {
-            index: "data".to_owned(),
-            source: Box::new(source),
-        };
+        // One damaged row does not hide the others.
+        let unreadable = |error: serde_json::Error| Map::from_iter([(UNREADABLE.to_owned(), error.to_string().into())]);
         Ok(Self {
             version: ENVELOPE,
             id: row.try_get("id")?,
@@ -86,7 +86,7 @@ impl FromRow<'_, SqliteRow> for EventRow {
             message: text("message")?,
             command: row.try_get("command")?,
             link: None,
-            data: serde_json::from_str(&text("data")?).map_err(decode)?,
+            data: serde_json::from_str(&text("data")?).unwrap_or_else(unreadable),
         })
     }
 }
@@ -231,7 +231,11 @@ impl Reader {
             query.push(" OR subject_kind || ':' || subject_id IN (SELECT value FROM json_each(").push_bind(related);
             // The text is searched first: to read millions of facts takes long.
             let quoted = serde_json::to_string(subject).map_err(StoreError::Encode)?;
-            query.push(")) OR instr(data, ").push_bind(quoted).push(") > 0 AND ").push_bind(subject.clone());
+            query
+                .push(")) OR instr(data, ")
+                .push_bind(quoted)
+                .push(") > 0 AND json_valid(data) AND ")
+                .push_bind(subject.clone());
             query.push(" IN (data ->> 'schedule', data ->> 'instance_id', data ->> 'line', data ->> 'image_id'))");
         }
         if let Some(after) = filter.after {

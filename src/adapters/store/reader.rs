@@ -14,7 +14,7 @@ use sqlx::{
 use super::{
     DATABASE_FILE, StoreError,
     error::sqlite_code,
-    failed,
+    failed, json_columns,
     log_binding::has_foreign_log,
     schema::{self, last_migration},
     tables::{self, TABLE_NAMES},
@@ -140,8 +140,8 @@ impl Reader {
         Ok(Self { pool })
     }
 
-    /// Checks the whole database and lists its faults: damage as SQLite reports it, and differences of the schema from
-    /// the migrations. Empty if there are none.
+    /// Checks the whole database and lists its faults: damage as SQLite reports it, differences of the schema from the
+    /// migrations, and texts that are not the JSON that they should be. Empty if there are none.
     ///
     /// # Errors
     ///
@@ -161,6 +161,9 @@ impl Reader {
             .map_err(failed("read through the database"))?;
         let mut faults: Vec<_> = found.into_iter().filter(|line| line != "ok").collect();
         faults.extend(schema::differences(&mut connection, migration).await?);
+        if faults.is_empty() && migration == last_migration() {
+            faults = json_columns::unreadable(&mut connection).await?;
+        }
         Ok(faults)
     }
 

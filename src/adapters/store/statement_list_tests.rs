@@ -139,7 +139,7 @@ pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
 };
 
 /// SQL that is no statement of the list: the frame of transactions, and texts that are made for a table or a number.
-const OTHER_SQL: [&str; 13] = [
+const OTHER_SQL: [&str; 14] = [
     "BEGIN",
     "BEGIN IMMEDIATE",
     "COMMIT",
@@ -153,6 +153,7 @@ const OTHER_SQL: [&str; 13] = [
     "UPDATE {} SET {} WHERE {}",
     "INSERT INTO {} ({}) SELECT {} FROM json_each(?1)",
     "PRAGMA user_version = {new}",
+    "SELECT CAST({key} AS TEXT) FROM {table} WHERE {column} IS NOT NULL AND NOT {fits} LIMIT {NAMED}",
 ];
 
 /// What statements begin with.

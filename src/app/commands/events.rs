@@ -14,7 +14,7 @@ use super::{
     times::Span,
 };
 use crate::{
-    adapters::store::{EventFilter, EventRow, Reader},
+    adapters::store::{EventFilter, EventRow, Reader, UNREADABLE},
     app::cli::EventsArgs,
     domain::{
         calendar::zone::Zone,
@@ -74,6 +74,14 @@ pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
         text.push_str(&format!("… later ones: --after {}\n", last.id));
     } else if is_full {
         text.push_str(&format!("… these are the newest {shown}: --limit N or --since TIME shows more\n"));
+    }
+    let damaged: Vec<_> = events.iter().filter(|event| event.data.contains_key(UNREADABLE)).collect();
+    if let Some(first) = damaged.first() {
+        text.push_str(&format!(
+            "… the facts of {} of these are unreadable, the first is {}: `imagebaked doctor` examines the history\n",
+            damaged.len(),
+            first.id
+        ));
     }
     Ok(CommandOutput::done(text))
 }
