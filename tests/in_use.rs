@@ -282,6 +282,37 @@ fn users_are_listed_in_every_region_that_an_image_may_be_in() {
     assert!(cloud.calls("DeleteImage", None).is_empty());
 }
 
+/// The cloud does not have the region, so it holds no image and hides no user.
+#[test]
+fn a_mistyped_region_stops_no_deletion() {
+    let cloud = unkind();
+    let mistyped = KEEP_ONE.replace("keep", "regions = [\"cn-hangzuo\"]\nkeep");
+    let (mut host, images) = baked(&cloud, &mistyped, 3);
+    put_user(&cloud, "DescribeDesktops", &images[1]);
+    host.start();
+    for bake in 1..=3 {
+        eventually("the copy has failed", || {
+            (host.show(&json!(bake))["distributions"][0]["state"] == "failed").then_some(())
+        });
+    }
+    let report = host.json(0, &["prune"]);
+    assert_eq!(used_by(&report, &images[1]), ["ecd-9"]);
+    eventually("the image without a user is deleted", || (status(&cloud, &images[0]) == "DELETE").then_some(()));
+    assert_eq!(status(&cloud, &images[1]), "AVAILABLE");
+    let warning = "the cloud has no region cn-hangzuo, so no image is in use there: \
+                   cn-hangzuo is mistyped (perhaps cn-hangzhou), correct `regions` in the configuration";
+    let warnings = || host.log().matches(warning).count();
+    assert!(warnings() > 0, "{}", host.log());
+
+    // Once the file is corrected, the failed copies in the history add no region.
+    host.configure(cloud.addr, KEEP_ONE);
+    host.expect(0, &["reload"]);
+    host.json(0, &["prune"]);
+    let before = warnings();
+    host.json(0, &["prune"]);
+    assert_eq!(warnings(), before);
+}
+
 #[test]
 fn a_kind_that_is_left_out_is_not_asked_and_that_is_on_record() {
     let cloud = unkind();

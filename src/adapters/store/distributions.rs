@@ -60,10 +60,10 @@ WHERE distributions.image_id = entry.value ->> 'image_id' AND distributions.regi
   AND (status IS NOT coalesce(entry.value ->> 'status', status)
        OR progress IS NOT coalesce(entry.value ->> 'progress', progress))";
 
-/// Failed copies of a bake's image to these regions are queued again, unless the image is deleted or being deleted.
+/// Failed copies of a bake's image to these regions are queued again, with the state in which they ended, unless the image is deleted or being deleted.
 pub(super) const REOPEN_COPIES: &str = "
 UPDATE distributions
-SET state = 'pending', copy_state = NULL, tries = 0, wake_at = ?2, status = NULL, progress = NULL, reason = NULL, finished_at = NULL
+SET state = 'pending', tries = 0, wake_at = ?2, status = NULL, progress = NULL, reason = NULL, finished_at = NULL
 WHERE bake_id = ?1 AND state = 'failed' AND region IN (SELECT value FROM json_each(?3))
   AND EXISTS (SELECT 1 FROM images i WHERE i.image_id = distributions.image_id AND i.deletion_state NOT IN ('deleting', 'deleted'))";
 
@@ -80,8 +80,12 @@ pub(super) const COPIES_OF: &str = "
 SELECT region, state, status, tries, progress, reason, task_id, wake_at, created_at, finished_at
 FROM distributions WHERE bake_id = ?1 ORDER BY region";
 
-/// The regions that images were ever to be copied to.
-pub(super) const REPLICA_REGIONS: &str = "SELECT DISTINCT region FROM distributions ORDER BY region";
+/// The regions that may have copies: all that images were ever to be copied to, but those where each copy certainly failed before
+/// anything was there.
+pub(super) const REPLICA_REGIONS: &str = "
+SELECT DISTINCT region FROM distributions
+WHERE state <> 'failed' OR NOT coalesce(CASE WHEN json_valid(copy_state) THEN copy_state ->> 'nothing_there' END, 0)
+ORDER BY region";
 
 /// Bakes whose image could not be copied everywhere and is still there.
 pub(super) const FAILED_COPIES: &str = "
@@ -205,7 +209,7 @@ impl Reader {
             .map_err(failed("read the copies of an image"))
     }
 
-    /// The regions that images were ever to be copied to.
+    /// The regions that may have copies of images: each copy but those that failed before anything was there.
     ///
     /// # Errors
     ///
@@ -458,9 +462,14 @@ fn copy(row: &SqliteRow) -> Result<Copy, sqlx::Error> {
             source: Box::new(source),
         }
     };
+    let since = || Ok::<_, sqlx::Error>(super::instant(row.try_get::<i64, _>("wake_at")?));
     let state = match maybe("copy_state")? {
-        Some(json) => serde_json::from_str(&json).map_err(decode("copy_state"))?,
-        None => State::wanted(super::instant(row.try_get::<i64, _>("wake_at")?)),
+        Some(json) => match serde_json::from_str(&json).map_err(decode("copy_state"))? {
+            // It is wanted again; what may be there from before is not forgotten.
+            State::Failed { nothing_there, .. } => State::wanted_again(since()?, nothing_there),
+            state => state,
+        },
+        None => State::wanted(since()?),
     };
     Ok(Copy {
         image_id: text("image_id")?.into(),

@@ -468,7 +468,10 @@ async fn copies(store: &Store) {
     let steps: Vec<CopyStep> = newest
         .map(|copy| CopyStep {
             before: copy.state.clone(),
-            copy: Copy { state: distribution::State::Failed { reason: "no space".to_owned() }, ..copy },
+            copy: Copy {
+                state: distribution::State::Failed { reason: "no space".to_owned(), nothing_there: false },
+                ..copy
+            },
             task_id: Some("t-2".to_owned()),
             attempt: Some(call("distribute", day(4))),
             listed: Some(ListedReplica { status: Some("CREATE_FAILED".to_owned()), progress: Some("40%".to_owned()) }),
@@ -498,8 +501,34 @@ async fn copies(store: &Store) {
     assert_eq!(store.reopen_copies(bake, &again[..1], &[], "uid 0", day(4)).await.unwrap(), 1);
     assert_eq!(store.reopen_copies(bake, &again, &new, "uid 0", day(4)).await.unwrap(), 2, "one failed, one is new");
     assert_eq!(store.reopen_copies(bake, &again, &new, "uid 0", day(4)).await.unwrap(), 0, "all are wanted");
+    copies_that_never_were(store, bake, &again).await;
     // What is left would keep images from being deleted.
     store.execute("UPDATE distributions SET state = 'done', wake_at = NULL, finished_at = 1").await;
+}
+
+/// A failed copy adds no region where nothing can be; one that was retried remembers what may be there.
+async fn copies_that_never_were(store: &Store, bake: BakeId, regions: &[String]) {
+    let all = store.reader().replica_regions().await.unwrap();
+    for nothing_there in [true, false] {
+        let due = store.due_copies(day(5), 99).await.unwrap().into_iter();
+        let failed = |copy: Copy| CopyStep {
+            before: copy.state.clone(),
+            copy: Copy { state: distribution::State::Failed { reason: "no".to_owned(), nothing_there }, ..copy },
+            task_id: None,
+            attempt: None,
+            listed: None,
+        };
+        let steps: Vec<_> = due.filter(|copy| copy.bake == bake && copy.region == "cn-nanjing").map(failed).collect();
+        assert_eq!(steps.len(), 1);
+        store.commit_copies(&steps, day(4)).await.unwrap();
+        let left = store.reader().replica_regions().await.unwrap();
+        assert_eq!(left.len(), all.len() - usize::from(nothing_there), "{left:?}");
+        let nanjing = ["cn-nanjing".to_owned()];
+        assert_eq!(store.reopen_copies(bake, &nanjing, regions, "uid 0", day(4)).await.unwrap(), 1);
+        let due = store.due_copies(day(5), 99).await.unwrap();
+        let again = due.iter().find(|copy| copy.bake == bake && copy.region == "cn-nanjing").unwrap();
+        assert_eq!(again.state.work().unwrap().nothing_there, nothing_there);
+    }
 }
 
 async fn channels(store: &Store) {

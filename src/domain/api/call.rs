@@ -63,7 +63,21 @@ const NOT_SENT: [&str; 2] = ["ConnectFailed", CREDENTIALS_UNREACHABLE];
 /// Own codes of calls without a complete response: the cloud may have acted.
 const NO_ANSWER: [&str; 5] = ["Timeout", "ConnectionLost", "AnswerIncomplete", "ListIncomplete", "HttpStatus"];
 
+/// Codes of the cloud for a region that it does not have.
+const NO_SUCH_REGION: [&str; 5] = [
+    "InvalidRegionId",
+    "InvalidRegionId.NotFound",
+    "InvalidRegionId.NotExist",
+    "InvalidRegion.NotFound",
+    "InvalidRegion.NotExist",
+];
+
 impl ApiError {
+    /// Whether the cloud answered that there is no such region. A host that is not reached is no answer.
+    pub fn is_no_such_region(&self) -> bool {
+        self.is_decided() && self.code.as_deref().is_some_and(|code| NO_SUCH_REGION.contains(&code))
+    }
+
     /// Whether the call counts against `retry.attempts`: if the cloud reports a failure, or may have acted. For errors
     /// of the network, a proxy or a rate limit the bake waits until its deadline.
     pub fn spends_attempt(&self) -> bool {

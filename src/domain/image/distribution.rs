@@ -74,6 +74,9 @@ pub enum State {
     Failed {
         /// Why.
         reason: String,
+        /// See [`ReplicaWork::nothing_there`].
+        #[serde(default)]
+        nothing_there: bool,
     },
 }
 
@@ -90,6 +93,10 @@ pub struct ReplicaWork {
     pub missing_since: Option<DateTime<Utc>>,
     /// Instant of an unclear call; it is not repeated before its copy has had time to be listed.
     pub unclear_since: Option<DateTime<Utc>>,
+    /// Whether the region certainly has no copy: the cloud accepted no request, and listed nothing there. A history that does
+    /// not say so proves nothing.
+    #[serde(default)]
+    pub nothing_there: bool,
 }
 
 /// Settings of the state machine that are not part of the copy.
@@ -155,7 +162,13 @@ pub const LONGEST_WAIT: Duration = Duration::from_hours(24);
 impl State {
     /// A copy wanted since `at`.
     pub fn wanted(at: DateTime<Utc>) -> Self {
-        let work = ReplicaWork { since: at, tries: 0, misses: 0, missing_since: None, unclear_since: None };
+        Self::wanted_again(at, true)
+    }
+
+    /// A copy wanted since `at` that ended before; `nothing_there` is that of its end.
+    pub fn wanted_again(at: DateTime<Utc>, nothing_there: bool) -> Self {
+        let work =
+            ReplicaWork { since: at, tries: 0, misses: 0, missing_since: None, unclear_since: None, nothing_there };
         Self::Pending { work, next: at, waits_for: None }
     }
 
@@ -183,7 +196,7 @@ impl State {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Pending { waits_for, .. } => waits_for.as_deref(),
-            Self::Done { reason } | Self::Failed { reason } => Some(reason),
+            Self::Done { reason } | Self::Failed { reason, .. } => Some(reason),
             Self::Asking { .. } | Self::Copying { .. } => None,
         }
     }
@@ -225,6 +238,22 @@ struct ReplicaTransition<'a> {
 
 impl ReplicaTransition<'_> {
     fn take(&mut self, state: State, event: Event) -> (State, Effect) {
+        if state.is_ended() {
+            return (state, Effect::Done);
+        }
+        let still = nothing_there_after(&state, &event);
+        let (mut next, effect) = self.next(state, event);
+        match &mut next {
+            State::Pending { work, .. } | State::Asking { work, .. } | State::Copying { work, .. } => {
+                work.nothing_there = still;
+            }
+            State::Failed { nothing_there, .. } => *nothing_there = still,
+            State::Done { .. } => {}
+        }
+        (next, effect)
+    }
+
+    fn next(&mut self, state: State, event: Event) -> (State, Effect) {
         match (state, event) {
             (state @ (State::Done { .. } | State::Failed { .. }), _) => (state, Effect::Done),
             (_, Event::Gone(why)) => fail(why),
@@ -453,6 +482,21 @@ impl ReplicaTransition<'_> {
     }
 }
 
+/// Whether the region still certainly has no copy.
+fn nothing_there_after(state: &State, event: &Event) -> bool {
+    let before = state.work().is_some_and(|work| work.nothing_there);
+    before
+        && match (state, event) {
+            (_, Event::Observed(Ok(Observation::Named | Observation::Listed { .. }))) => false,
+            (State::Pending { .. }, _) => true,
+            (State::Asking { .. }, Event::Asked(Err(error))) => {
+                let refused = error.class == ErrorClass::Permanent && error.is_decided();
+                error.code.as_deref() != Some(REPEATED) && (refused || error.did_nothing())
+            }
+            _ => false,
+        }
+}
+
 fn pending(work: ReplicaWork, next: DateTime<Utc>, waits_for: Option<String>) -> (State, Effect) {
     (State::Pending { work, next, waits_for }, Effect::Wait(next))
 }
@@ -467,7 +511,7 @@ fn done(reason: &str) -> (State, Effect) {
 }
 
 fn fail(reason: String) -> (State, Effect) {
-    (State::Failed { reason }, Effect::Done)
+    (State::Failed { reason, nothing_there: false }, Effect::Done)
 }
 
 fn count(n: u32) -> String {

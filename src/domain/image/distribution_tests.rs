@@ -52,6 +52,30 @@ fn absent() -> Event {
 }
 
 #[test]
+fn a_region_is_certainly_empty_only_if_no_request_was_accepted_and_nothing_was_listed() {
+    let asked = |class, code: &str| Event::Asked(Err(error(class, code)));
+    let refused = || asked(ErrorClass::Permanent, "InvalidRegionId");
+    let end = |events: Vec<Event>| match live([Event::Due, absent()].into_iter().chain(events)).0 {
+        State::Failed { nothing_there, .. } => nothing_there,
+        state => panic!("not failed: {state:?}"),
+    };
+    assert!(end(vec![refused()]));
+    // A call without an answer may have been accepted, and so may one that the cloud failed to answer well.
+    let maybe =
+        [asked(ErrorClass::Unclear, "Timeout"), asked(ErrorClass::Transient, "InternalError"), Event::Asked(Ok(()))];
+    for maybe in maybe {
+        assert!(!end(vec![maybe, Event::Due, Event::Gone("no image".to_owned())]));
+    }
+    assert!(!end(vec![Event::Gone("no image".to_owned())]), "the call may be on its way");
+    assert!(!end(vec![asked(ErrorClass::Permanent, REPEATED), Event::Due, Event::Gone("no image".to_owned())]));
+    // What is listed is there; a history of before does not say what was.
+    let failed = live([Event::Due, listed(ImageStatus::CreateFailed), refused()]).0;
+    assert!(matches!(failed, State::Failed { nothing_there: false, .. }), "{failed:?}");
+    let old: State = serde_json::from_str(r#"{"state": "failed", "reason": "no"}"#).expect("a state");
+    assert!(matches!(old, State::Failed { nothing_there: false, .. }));
+}
+
+#[test]
 fn an_ordinary_copy() {
     let (state, effect, _) = live([Event::Due]);
     assert_eq!((state.as_str(), effect), ("pending", Effect::Observe));

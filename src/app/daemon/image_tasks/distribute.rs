@@ -179,7 +179,7 @@ impl ReplicaWork<'_> {
         let is_gone = matches!(event, Event::Gone(_));
         let (state, effect) = step(&copy.state, event, now, &pace, &mut self.rng);
         copy.state = state;
-        if let State::Failed { reason } = &mut copy.state
+        if let State::Failed { reason, .. } = &mut copy.state
             && !is_gone
             && let Some(advice) = unknown_region(&copy.region, &copy.schedule)
         {

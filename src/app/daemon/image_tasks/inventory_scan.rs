@@ -1,7 +1,7 @@
 //! Inventory scan: lists our images in the cloud and their users, and stores the result in the history. Other modules
 //! derive the actions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -74,8 +74,8 @@ pub(super) async fn scan(
     ask_users: bool,
 ) -> Result<Option<Vec<Image>>, StoreError> {
     let regions = shared.store.reader().replica_regions().await?;
-    let scope = ask_users.then(|| Scope::of(config).with_regions(regions.clone()));
-    let (observed, listed, problem) = match observations(&shared.cloud, config, images, scope, &regions).await {
+    let scope = ask_users.then(|| Scope::of(config).with_regions(regions));
+    let (observed, listed, problem) = match observations(&shared.cloud, config, images, scope).await {
         Ok((observed, listed)) => (observed, Some(listed), None),
         Err(error) => (Observed::default(), None, Some(error.describe())),
     };
@@ -98,7 +98,6 @@ async fn observations(
     config: &Config,
     images: &[ImageRow],
     scope: Option<Scope>,
-    regions: &[String],
 ) -> Result<(Observed, Vec<Image>), ApiError> {
     let owner = config.daemon.owner.as_str();
     let listed = owned_images(cloud, owner).await?;
@@ -126,9 +125,16 @@ async fn observations(
     let rows_of = |row: &ImageRow| rows.get(&row.image.image_id).map(Vec::as_slice).unwrap_or_default();
     let observed = Observed {
         images: images.iter().map(|row| observe(row, rows_of(row), &uses, owner)).collect(),
-        replicas: replicas(&listed, regions),
+        replicas: replicas(&listed, &listed_regions(&listed)),
     };
     Ok((observed, listed))
+}
+
+/// Those in which the cloud lists images.
+fn listed_regions(images: &[Image]) -> Vec<String> {
+    let copies = images.iter().flat_map(|image| &image.image_region_distribute_list);
+    let regions: BTreeSet<String> = copies.filter_map(|copy| copy.region_id.clone()).collect();
+    regions.into_iter().collect()
 }
 
 /// The list by tag is implausible: it is not used.

@@ -44,6 +44,8 @@ struct CopyRetry {
     new: Vec<String>,
     /// Failed, and not wanted any more.
     left_out: Vec<String>,
+    /// Wanted already, and not ended.
+    running: Vec<String>,
     /// The others, each with its state.
     others: Vec<String>,
 }
@@ -58,6 +60,7 @@ impl CopyRetry {
             match (copy.state == "failed", is_wanted) {
                 (true, true) => retry.again.push(copy.region.clone()),
                 (true, false) => retry.left_out.push(copy.region.clone()),
+                (false, true) if copy.state != "done" => retry.running.push(copy.region.clone()),
                 (false, _) => retry.others.push(format!("{} is {}", copy.region, copy.state)),
             }
         }
@@ -87,6 +90,12 @@ impl CopyRetry {
     }
 
     fn nothing_to_do(&self, bake: BakeId, schedule: &str) -> String {
+        if !self.running.is_empty() {
+            return format!(
+                "the image of bake {bake} is being copied to {} already; `imagebaked show {bake}` shows its progress",
+                self.running.join(", ")
+            );
+        }
         if !self.left_out.is_empty() {
             return format!(
                 "the image of bake {bake} is not copied to {} any more: `regions` of {schedule} does not have it; for another \
@@ -155,5 +164,7 @@ mod tests {
         let removed = why(&[copy("cn-hangzou", "failed"), copy("a", "done")], &["a"]);
         assert!(removed.contains("is not copied to cn-hangzou any more: `regions` of golden"), "{removed}");
         assert!(removed.contains("`imagebaked reload` first"), "{removed}");
+        let running = why(&[copy("cn-hangzou", "failed"), copy("cn-hangzhou", "copying")], &["cn-hangzhou"]);
+        assert!(running.contains("is being copied to cn-hangzhou already"), "{running}");
     }
 }

@@ -19,7 +19,10 @@ use crate::{
         config::Config,
     },
     domain::{
-        api::call::ApiError,
+        api::{
+            call::ApiError,
+            regions::{REGIONS, nearest_region},
+        },
         ids::ImageId,
         image::users::{KnownAs, User, UserKind, Uses},
     },
@@ -31,6 +34,8 @@ pub(super) struct Scope {
     kinds: BTreeSet<UserKind>,
     home: String,
     regions: BTreeSet<String>,
+    /// Those in which the cloud lists images.
+    listed: BTreeSet<String>,
 }
 
 impl Scope {
@@ -40,6 +45,7 @@ impl Scope {
             kinds: config.cloud.in_use.iter().copied().collect(),
             home: config.cloud.region.clone(),
             regions: config.regions().into_iter().map(str::to_owned).collect(),
+            listed: BTreeSet::new(),
         }
     }
 
@@ -52,8 +58,30 @@ impl Scope {
     /// Regions in which these images are listed.
     pub(super) fn with_regions_of<'a>(mut self, images: impl IntoIterator<Item = &'a Image>) -> Self {
         let listed = images.into_iter().flat_map(|image| &image.image_region_distribute_list);
-        self.regions.extend(listed.filter_map(|copy| copy.region_id.clone()).filter(|region| !region.is_empty()));
+        self.listed.extend(listed.filter_map(|copy| copy.region_id.clone()).filter(|region| !region.is_empty()));
+        self.regions.extend(self.listed.iter().cloned());
         self
+    }
+
+    /// What a call in a region returned. Nothing is in a region that the cloud does not have, so one mistyped in the file hides
+    /// no user. A region that is known here, the home region and those of listed images do exist: what refuses them is an error.
+    fn in_region<T: Default>(&self, region: &str, result: Result<T, ApiError>) -> Result<T, ApiError> {
+        let exists = REGIONS.contains(&region) || self.home == region || self.listed.contains(region);
+        match result {
+            Err(error) if !exists && error.is_no_such_region() => {
+                let correct = correct(region);
+                tracing::warn!(region, "the cloud has no region {region}, so no image is in use there: {correct}");
+                Ok(T::default())
+            }
+            Err(mut error) => {
+                error.message = format!("in {region}: {}", error.message);
+                if !REGIONS.contains(&region) {
+                    error.advice = format!("{} If {}.", error.advice, correct(region)).trim().to_owned().into();
+                }
+                Err(error)
+            }
+            result => result,
+        }
     }
 
     fn asks(&self, kind: UserKind) -> bool {
@@ -63,6 +91,12 @@ impl Scope {
     fn asks_desktop_service(&self) -> bool {
         self.kinds.iter().any(|kind| kind.is_of_desktop_service())
     }
+}
+
+/// What to do about a region that is not known here.
+fn correct(region: &str) -> String {
+    let near = nearest_region(region).map(|near| format!(" (perhaps {near})")).unwrap_or_default();
+    format!("{region} is mistyped{near}, correct `regions` in the configuration")
 }
 
 /// Names and ids of an image in cloud and history; `rows` are those of ListImage.
@@ -101,7 +135,7 @@ pub(super) async fn all_uses(cloud: &CloudClient, scope: &Scope) -> Result<Uses,
     if scope.asks_desktop_service() {
         for region in &scope.regions {
             let call = DescribeImages { region: region.clone(), ..DescribeImages::default() };
-            for image in cloud.list_all(&call).await? {
+            for image in scope.in_region(region, cloud.list_all(&call).await)? {
                 uses.add_id(image.name.as_deref().unwrap_or_default(), &image.id);
             }
         }
@@ -121,7 +155,7 @@ async fn ask_one(cloud: &CloudClient, scope: &Scope, mut image: KnownAs) -> Resu
                     image_name: Some(name.clone()),
                     ..DescribeImages::default()
                 };
-                let listed = cloud.list_all(&call).await?;
+                let listed = scope.in_region(region, cloud.list_all(&call).await)?;
                 image
                     .ids
                     .extend(listed.into_iter().filter(|seen| seen.name.as_ref() == Some(&name)).map(|seen| seen.id));
@@ -166,7 +200,7 @@ async fn ask(
         }
     }
     for region in &scope.regions {
-        let (region, image_ids) = (region.clone(), all.clone());
+        let image_ids = all.clone();
         if scope.asks(UserKind::Desktops) {
             let call = DescribeDesktops {
                 region: region.clone(),
@@ -174,7 +208,7 @@ async fn ask(
                 with_pools: true,
                 ..DescribeDesktops::default()
             };
-            read(cloud, &call, note).await?;
+            scope.in_region(region, read(cloud, &call, note).await)?;
         }
         if scope.asks(UserKind::Pools) {
             let call = DescribeDesktopGroups {
@@ -182,10 +216,11 @@ async fn ask(
                 image_ids: image_ids.clone(),
                 ..DescribeDesktopGroups::default()
             };
-            read(cloud, &call, note).await?;
+            scope.in_region(region, read(cloud, &call, note).await)?;
         }
         if scope.asks(UserKind::Bundles) {
-            read(cloud, &DescribeBundles { region, image_ids, ..DescribeBundles::default() }, note).await?;
+            let call = DescribeBundles { region: region.clone(), image_ids, ..DescribeBundles::default() };
+            scope.in_region(region, read(cloud, &call, note).await)?;
         }
     }
     Ok(())
@@ -307,5 +342,52 @@ impl UsesImage for DeliveryGroup {
 
     fn image_id(&self) -> Option<&str> {
         self.image_id.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::api::call::ErrorClass;
+
+    fn scope() -> Scope {
+        let regions = ["cn-shanghai", "cn-hangzuo", "xx-new-1"].map(str::to_owned).into();
+        Scope { kinds: BTreeSet::new(), home: "cn-home".to_owned(), regions, listed: ["xx-new-1".to_owned()].into() }
+    }
+
+    fn refused(code: &str, http_status: Option<u16>) -> Result<Vec<u8>, ApiError> {
+        Err(ApiError {
+            class: if http_status == Some(400) { ErrorClass::Permanent } else { ErrorClass::Transient },
+            code: Some(code.to_owned()),
+            message: "no".to_owned(),
+            advice: "".into(),
+            http_status,
+            request_id: None,
+            retry_after: None,
+        })
+    }
+
+    #[test]
+    fn nothing_is_in_a_region_that_the_cloud_does_not_have_and_any_other_error_is_one() {
+        let scope = scope();
+        let unknown = || refused("InvalidRegionId", Some(400));
+        assert_eq!(scope.in_region("cn-hangzuo", unknown()), Ok(Vec::new()));
+        assert_eq!(scope.in_region("cn-hangzuo", refused("InvalidRegionId.NotFound", Some(404))), Ok(Vec::new()));
+        for there in ["cn-shanghai", "cn-home", "xx-new-1"] {
+            let error = scope.in_region(there, unknown()).unwrap_err();
+            assert!(error.describe().starts_with(&format!("InvalidRegionId: in {there}: no")), "{error}");
+        }
+        for (code, status) in [
+            ("InvalidRegionId", None),
+            ("Forbidden.RAM", Some(403)),
+            ("ConnectFailed", None),
+            ("Timeout", None),
+            ("ServiceUnavailable", Some(503)),
+            ("InvalidParameter", Some(400)),
+        ] {
+            let report = scope.in_region("cn-hangzuo", refused(code, status)).unwrap_err().describe();
+            assert!(report.contains("in cn-hangzuo: no"), "{report}");
+            assert!(report.contains("(perhaps cn-hangzhou), correct `regions`"), "{report}");
+        }
     }
 }
