@@ -9,6 +9,7 @@ use super::{
     context::Context,
     outcome::{CommandOutput, Exit, Result, refused},
     output::{NONE, Rows, Zones},
+    table::room,
 };
 use crate::{
     adapters::control::{Reply, Request},
@@ -24,6 +25,9 @@ use crate::{
         time::show,
     },
 };
+
+/// Lines for the sum, the next pass and the rest, besides what stands around a list.
+const BESIDE: usize = 4;
 
 pub async fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
     let config = context.locate_daemon().await?;
@@ -50,9 +54,20 @@ pub async fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
 
 fn text(zones: &Zones, color: bool, report: &RetentionReport, (args, now): (&PruneArgs, DateTime<Utc>)) -> String {
     if report.images.is_empty() && report.failed.is_empty() && report.problem.is_none() {
-        return "No image belongs to a line with rules (`keep`); nothing is ever deleted.\n".to_owned();
+        return "There is no image of a line with rules (`keep`); nothing is to be deleted.\n".to_owned();
     }
-    let mut text = table(zones, color, &report.images);
+    let mut images: Vec<&Judged> = report.images.iter().collect();
+    // What goes first stands first; what stays is only counted where the room ends.
+    images.sort_by_key(|judged| (!judged.is_going(), judged.not_before.is_none(), judged.not_before));
+    let (mut text, shown) =
+        rows(zones, color, images.iter().copied()).render_first(room().map(|lines| lines.saturating_sub(BESIDE)));
+    if shown < images.len() {
+        let kept = images[shown..].iter().filter(|judged| !judged.is_going()).count();
+        let more = images.len() - shown;
+        text.push_str(&format!(
+            "… and {more} more, {kept} of them kept; see `imagebaked images SCHEDULE` and --json.\n"
+        ));
+    }
     text.push('\n');
     text.push_str(&summary(&report.images, args.dry_run));
     if let Some(next_pass) = report.next_pass {
@@ -111,6 +126,10 @@ pub fn failed_table(zones: &Zones, color: bool, images: &[JudgedFailed]) -> Stri
 
 /// Each image with its action and reasons.
 pub fn table<'a>(zones: &Zones, color: bool, images: impl IntoIterator<Item = &'a Judged>) -> String {
+    rows(zones, color, images).render()
+}
+
+fn rows<'a>(zones: &Zones, color: bool, images: impl IntoIterator<Item = &'a Judged>) -> Rows {
     let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "ACTION", "REASON"], color)
         .sparing(&["NAME", "SLOT"])
         .or_blocks(&["LINE", "V", "IMAGE"]);
@@ -126,7 +145,7 @@ pub fn table<'a>(zones: &Zones, color: bool, images: impl IntoIterator<Item = &'
             judged.reasons(zone),
         ]);
     }
-    rows.render()
+    rows
 }
 
 fn summary(images: &[Judged], dry_run: bool) -> String {
