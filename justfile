@@ -18,6 +18,7 @@ fmt:
 # Lints, as strict as a change must pass.
 lint:
     cargo clippy --locked --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 # Everything that a change must pass.
 ci:

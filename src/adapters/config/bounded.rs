@@ -30,7 +30,7 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     read_within(path, TIME_LIMIT, SIZE_LIMIT)
 }
 
-/// Like [`read`], with another maximum size.
+/// Like `read`, with another maximum size.
 pub fn read_up_to(path: &Path, size: u64) -> io::Result<Vec<u8>> {
     read_within(path, TIME_LIMIT, size)
 }
