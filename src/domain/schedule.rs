@@ -57,6 +57,16 @@ impl Schedule {
             Instances::Many(_) => LineId::new(format!("{}/{instance}", self.id)),
         }
     }
+
+    /// The lines of all instances, in their order.
+    pub fn lines(&self) -> impl Iterator<Item = LineId> {
+        self.instances.as_slice().iter().map(|instance| self.line(instance))
+    }
+
+    /// Whether a word that a person types means this schedule: its name or its id.
+    pub fn is_called(&self, word: &str) -> bool {
+        self.name.as_str() == word || self.id.as_str() == word
+    }
 }
 
 /// `instance_id` or `instance_ids` of a schedule. They differ in the line's id: a single golden machine can be replaced

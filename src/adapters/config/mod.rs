@@ -148,7 +148,7 @@ impl Config {
 
     /// The schedule with this name or id.
     pub fn schedule(&self, wanted: &str) -> Option<&Arc<Schedule>> {
-        self.schedules.iter().find(|one| one.name.as_str() == wanted || one.id.as_str() == wanted)
+        self.schedules.iter().find(|one| one.is_called(wanted))
     }
 
     /// Message for a word that is no schedule: the nearest of those `known`, or the one whose instance it is.

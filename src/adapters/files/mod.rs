@@ -15,11 +15,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-mod regular;
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid};
 
 pub use self::regular::{open_regular, read_regular};
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid};
+mod regular;
 
 /// A folder by its handle. It stays this folder, whatever happens to its path.
 #[derive(Debug)]
@@ -336,7 +336,7 @@ impl Folder {
     /// Whether there is a regular file of this name; an error if there is something else.
     fn has_regular(&self, name: &str) -> io::Result<bool> {
         let Ok(found) = rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(false) };
-        if rustix::fs::FileType::from_raw_mode(found.st_mode).is_file() {
+        if FileType::from_raw_mode(found.st_mode).is_file() {
             return Ok(true);
         }
         Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))

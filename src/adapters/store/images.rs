@@ -52,10 +52,6 @@ pub(super) const PRESENT_IMAGES: &str = images!(
 ORDER BY i.line_id, i.version DESC, i.image_id"
 );
 
-/// Their number.
-pub(super) const COUNT_PRESENT_IMAGES: &str =
-    "SELECT count(*) FROM images INDEXED BY images_present WHERE deletion_state <> 'deleted'";
-
 /// The same of some lines.
 pub(super) const PRESENT_IMAGES_OF: &str = images!(
     "WHERE i.deletion_state <> 'deleted' AND i.line_id IN (SELECT value FROM json_each(?1))
@@ -233,17 +229,6 @@ impl Reader {
             None => sqlx::query_as(PRESENT_IMAGES),
         };
         query.fetch_all(&self.pool).await.map_err(failed("read the images"))
-    }
-
-    /// The number of images that are not deleted.
-    ///
-    /// # Errors
-    ///
-    /// `StoreError` if the query fails.
-    pub async fn count_present_images(&self) -> Result<u64, StoreError> {
-        let count: i64 =
-            sqlx::query_scalar(COUNT_PRESENT_IMAGES).fetch_one(&self.pool).await.map_err(failed("count the images"))?;
-        Ok(count.unsigned_abs())
     }
 
     /// Lines with images that are not deleted, by name, each with their number.

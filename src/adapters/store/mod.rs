@@ -83,6 +83,7 @@ pub use self::tables::Rows;
 pub use self::targets::{Adoption, StoredTarget, TargetRow};
 pub use self::transfer::{TransferError, import};
 pub use self::transitions::{Attempt, DueBake, Outcome, Transition};
+pub use self::work::LISTED_BAKES;
 pub use crate::domain::history::{AttemptRow, BakeRow, CopyRow, Filter, ImageRow, instants::rfc3339};
 pub use crate::domain::pause::ITSELF;
 

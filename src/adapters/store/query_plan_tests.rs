@@ -11,7 +11,7 @@ use super::{
     bake_rows::BAKE_ROW_COLUMNS,
     clock_steps::NEWEST_WRITE,
     distributions::REPLICA_REGIONS,
-    images::{COUNT_PRESENT_IMAGES, LINES_OF_IMAGES, PRESENT_IMAGES},
+    images::{LINES_OF_IMAGES, PRESENT_IMAGES},
     lineage::IS_EMPTY,
     rebuilding::RECORDED,
     statement_list_tests::STATEMENTS,
@@ -33,9 +33,8 @@ const SMALL_INDEXES: [&str; 8] = [
 ];
 
 /// Statements that read a whole table by their nature.
-const WHOLE: [(&str, &str); 8] = [
+const WHOLE: [(&str, &str); 7] = [
     ("reads whether there is a first row", IS_EMPTY),
-    ("counts the entries of an index of image ids alone", COUNT_PRESENT_IMAGES),
     ("retention lists all images that exist", PRESENT_IMAGES),
     ("`images` counts all images that exist", LINES_OF_IMAGES),
     ("reconciliation compares every row that has to do with images", RECORDED),

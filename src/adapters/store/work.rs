@@ -9,8 +9,8 @@ use crate::domain::{
     status::{Bakes, LastDay, Late, Running},
 };
 
-/// Maximum number of listed running bakes.
-const LISTED: u32 = 200;
+/// Maximum number of listed bakes of each kind: running, waiting, late.
+pub const LISTED_BAKES: u32 = 200;
 /// A bake that has waited longer than this is late.
 const LATE: TimeDelta = TimeDelta::minutes(5);
 
@@ -23,7 +23,8 @@ impl Reader {
     pub async fn work(&self, now: DateTime<Utc>, of: Option<&ScheduleId>) -> Result<Bakes, StoreError> {
         let listed = async |states: &[&str], wanted: fn(&BakeRow, i64) -> bool| {
             let states = states.iter().map(|&state| state.to_owned()).collect();
-            let filter = Filter { schedule: of.map(ToString::to_string), states, limit: LISTED, ..Filter::default() };
+            let filter =
+                Filter { schedule: of.map(ToString::to_string), states, limit: LISTED_BAKES, ..Filter::default() };
             let rows = self.history(&filter).await?.into_iter();
             let mut bakes: Vec<_> = rows.filter(|row| wanted(row, now.timestamp_millis())).map(running).collect();
             bakes.reverse();
@@ -58,7 +59,7 @@ impl Reader {
             schedule: of.map(ToString::to_string),
             states: vec!["queued".to_owned()],
             until: Some(long_ago),
-            limit: LISTED,
+            limit: LISTED_BAKES,
             ..Filter::default()
         };
         let mut waiting = self.history(&filter).await?;

@@ -76,7 +76,7 @@ fn with_empty(mut rows: Vec<ChannelRow>, config: &Config, wanted: Option<&str>) 
         if !is_wanted(schedule.name.as_str()) && !is_wanted(schedule.id.as_str()) {
             continue;
         }
-        for line in schedule.instances.as_slice().iter().map(|instance| schedule.line(instance)) {
+        for line in schedule.lines() {
             for channel in &schedule.channels {
                 if rows.iter().any(|row| row.line_id == line.as_str() && row.channel == channel.name) {
                     continue;

@@ -153,13 +153,7 @@ impl Context<'_> {
 
     /// The next retention pass of the daemon.
     pub(super) async fn next_pass(&self, config: &Config) -> NextPass {
-        let Some(daemon) = self.running(config).await else {
-            return if config.daemon.mode.is_observe() { NextPass::Never } else { NextPass::AtStart };
-        };
-        match client::ask(&daemon.socket, &Request::NextPass).await {
-            Ok(Reply::NextPass { next_pass }) => next_pass,
-            _ => NextPass::Unknown,
-        }
+        next_pass(config, self.running(config).await.as_ref()).await
     }
 
     /// Sends a request to the daemon that has no result.
@@ -200,6 +194,17 @@ impl Context<'_> {
     }
 }
 
+/// The next retention pass of this daemon.
+pub(super) async fn next_pass(config: &Config, daemon: Option<&Located>) -> NextPass {
+    let Some(daemon) = daemon else {
+        return if config.daemon.mode.is_observe() { NextPass::Never } else { NextPass::AtStart };
+    };
+    match client::ask(&daemon.socket, &Request::NextPass).await {
+        Ok(Reply::NextPass { next_pass }) => next_pass,
+        _ => NextPass::Unknown,
+    }
+}
+
 fn unreadable(error: &StoreError) -> Failure {
     let exit = match error {
         StoreError::Missing { .. } => Exit::NotFound,
@@ -226,11 +231,6 @@ pub(super) async fn known_instance(config: &Config, reader: &Reader, wanted: &st
     Err(Failure::new(Exit::NotFound, config::no_instance("the history", wanted, known.by_ref())))
 }
 
-/// Message for a word that is no schedule: the nearest one, or the one whose instance it is.
-pub(super) fn no_schedule<'a>(config: &Config, wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    config.no_schedule(wanted, known)
-}
-
 /// Message for a schedule that neither the configuration nor the history has.
 pub(super) async fn unknown_schedule(config: &Config, reader: Option<&Reader>, wanted: &str) -> Result<Failure> {
     let seen = match reader {
@@ -238,7 +238,7 @@ pub(super) async fn unknown_schedule(config: &Config, reader: Option<&Reader>, w
         None => Vec::new(),
     };
     let known = config.schedule_words().chain(seen.iter().map(String::as_str));
-    Ok(Failure::new(Exit::NotFound, no_schedule(config, wanted, known)))
+    Ok(Failure::new(Exit::NotFound, config.no_schedule(wanted, known)))
 }
 
 /// Variables that are UTF-8.

@@ -71,10 +71,7 @@ impl KnownHistory {
 
     /// Number of queued and running bakes of these schedules.
     pub fn open_bakes(&self, schedules: &[&Schedule]) -> usize {
-        let lines: HashSet<LineId> = schedules
-            .iter()
-            .flat_map(|schedule| schedule.instances.as_slice().iter().map(|instance| schedule.line(instance)))
-            .collect();
+        let lines: HashSet<LineId> = schedules.iter().flat_map(|schedule| schedule.lines()).collect();
         self.open.iter().filter(|bake| lines.contains(&bake.line)).count()
     }
 

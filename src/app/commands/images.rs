@@ -1,9 +1,6 @@
 //! `imagebaked images`: the images of each line, from the history, as of the last inventory scan.
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -25,14 +22,14 @@ use crate::{
     domain::{
         clock::{Clock, SystemClock},
         history::ReplicaRow,
-        ids::{ImageId, LineId},
+        ids::LineId,
         image::{
             DeletionState,
             failed::{FailedAction, FailedImage},
             passes::NextPass,
             report::{Judged, JudgedFailed},
         },
-        schedule::{LATEST, Schedule},
+        schedule::LATEST,
     },
 };
 
@@ -48,132 +45,174 @@ const NAMED: usize = 5;
 pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     let config = context.locate_daemon().await?;
     let reader = context.reader(&config).await?;
-    let times = (SystemClock.now(), context.next_pass(&config).await);
-    let outcome = if args.failed {
-        failed(context, args, &config, &reader, times).await
-    } else {
-        good(context, args, &config, &reader, times).await
-    };
+    let (now, next_pass) = (SystemClock.now(), context.next_pass(&config).await);
+    let query = Query { context, args, config: &config, reader: &reader, now, next_pass };
+    let outcome = if args.failed { query.failed().await } else { query.good().await };
     reader.close().await;
     outcome
 }
 
-/// Images with what retention does with each.
-async fn good(
-    context: &Context<'_>,
-    args: &ImagesArgs,
-    config: &Config,
-    reader: &Reader,
-    times: (DateTime<Utc>, NextPass),
-) -> Result {
-    let lines = lines_of(args, config, reader).await?;
-    if lines.is_empty() {
-        if let Some(schedule) = args.schedule.name() {
-            known_schedule(config, reader, schedule).await?;
+/// What is asked, and where the answer is.
+struct Query<'a> {
+    context: &'a Context<'a>,
+    args: &'a ImagesArgs,
+    config: &'a Config,
+    reader: &'a Reader,
+    now: DateTime<Utc>,
+    next_pass: NextPass,
+}
+
+/// Images of some lines, each with what retention does with it, and their copies.
+struct Listed {
+    images: Vec<(ImageRow, Judged)>,
+    replicas: Replicas,
+    /// Whether some image of these lines, perhaps none of the wanted ones, is deleted at a known time.
+    has_times: bool,
+}
+
+impl Query<'_> {
+    /// Images with what retention does with each.
+    async fn good(&self) -> Result {
+        let lines = self.lines().await?;
+        if lines.is_empty() {
+            if let Some(schedule) = self.args.schedule.name() {
+                known_schedule(self.config, self.reader, schedule).await?;
+            }
+            if let Some(channel) = &self.args.channel {
+                known_channel(self.config, self.reader, channel).await?;
+            }
+        }
+        if self.context.json { self.write_json(&lines).await } else { self.table(&lines).await }
+    }
+
+    /// The table, as far as `--limit` and the screen want it: only those lines are read.
+    async fn table(&self, lines: &[(LineId, usize)]) -> Result {
+        let Self { context, args, config, now, .. } = *self;
+        let limit = usize::try_from(args.limit.unwrap_or(LIMIT)).unwrap_or(usize::MAX);
+        let mut before = 0_usize;
+        let is_wanted = |(_, images): &&(LineId, usize)| {
+            let is_wanted = before < limit;
+            before += images;
+            is_wanted
+        };
+        let read: Vec<LineId> = lines.iter().take_while(is_wanted).map(|(line, _)| line.clone()).collect();
+        let Listed { mut images, replicas, has_times } = self.read(&read).await?;
+        if images.is_empty() {
+            return nothing(args, config);
+        }
+        let count = if read.len() == lines.len() { images.len() } else { lines.iter().map(|(_, images)| images).sum() };
+        images.truncate(limit);
+        let zones = context.zones(config);
+        let rows = rows(context, &images, &replicas, &zones, now);
+        let (mut text, shown) = rows.render_first(room().filter(|_| args.limit.is_none()));
+        let more = count.saturating_sub(shown);
+        if more > 0 {
+            text.push_str(&format!("… and {more} more; name a schedule, or see --limit and --json.\n"));
+        }
+        if let Some(scan) = self.reader.last_scan().await? {
+            let problem =
+                scan.problem.map_or_else(String::new, |problem| format!(", which was not complete: {problem}"));
+            text.push_str(&format!("\nAs of the last scan of the cloud, {}{problem}.\n", relative(scan.at, now)));
+        }
+        if has_times {
+            text.push_str(&times(self.next_pass, &zones, now));
+        }
+        if let (None, Some(hint)) = (args.schedule.name(), one_of_several(config)) {
+            text.push_str(&hint);
+        }
+        Ok(CommandOutput::done(text))
+    }
+
+    /// All images as JSON, some lines at a time; ends early if the output is closed.
+    async fn write_json(&self, lines: &[(LineId, usize)]) -> Result {
+        let (mut text, mut separator) = (format!("{{\"next_pass\":{},\"images\":[", json!(self.next_pass)), "");
+        for lines in lines.chunks(AT_ONCE) {
+            let lines: Vec<LineId> = lines.iter().map(|(line, _)| line.clone()).collect();
+            let Listed { images, replicas, .. } = self.read(&lines).await?;
+            for (row, judged) in &images {
+                text.push_str(separator);
+                text.push_str(&object(row, judged, replicas_of(row, &replicas), self.now).to_string());
+                separator = ",";
+            }
+            if !try_print_text(&text) {
+                return Ok(CommandOutput::done(String::new()));
+            }
+            text.clear();
+        }
+        text.push_str("]}\n");
+        Ok(CommandOutput::done(text))
+    }
+
+    /// Reads and judges all images of these lines, of which the wanted ones stay.
+    async fn read(&self, lines: &[LineId]) -> Result<Listed> {
+        let all = self.reader.present_images(Some(lines)).await?;
+        let mut images = daemon::judged_images(self.reader, self.config, all, (self.now, self.next_pass)).await?;
+        let has_times = images.iter().any(|(_, judged)| judged.not_before.is_some());
+        if let Some(wanted) = self.args.schedule.name() {
+            // The id first: names can be reused, ids cannot.
+            let ids = schedule_ids(self.reader, wanted).await?;
+            images.retain(|(row, _)| ids.contains(row.schedule_id.as_str()));
+        }
+        if let Some(channel) = &self.args.channel {
+            images.retain(|(row, _)| row.image.channels.contains(channel));
+        }
+        let ids: Vec<_> = images.iter().map(|(row, _)| &row.image.image_id).collect();
+        let replicas = self.reader.copies_of_images(&ids).await?;
+        Ok(Listed { images, replicas, has_times })
+    }
+
+    /// Lines of the wanted images with at least so many of them, by name: of a schedule in the file and in the history, of a
+    /// channel, or of no schedule of the file.
+    async fn lines(&self) -> Result<Vec<(LineId, usize)>> {
+        let Self { args, config, reader, .. } = *self;
+        let mut lines = reader.lines_of_images().await?;
+        if let Some(wanted) = args.schedule.name() {
+            let of_schedule = lines_of_schedule(config, reader, wanted).await?;
+            lines.retain(|(line, _)| of_schedule.contains(line));
         }
         if let Some(channel) = &args.channel {
-            known_channel(config, reader, channel).await?;
+            let rows = reader
+                .channels(None)
+                .await?
+                .into_iter()
+                .filter(|row| row.channel == *channel && row.image_id.is_some());
+            let of_channel: HashSet<LineId> = rows.map(|row| LineId::from(row.line_id)).collect();
+            lines.retain(|(line, _)| of_channel.contains(line));
+            for (_, images) in &mut lines {
+                *images = 1;
+            }
         }
-    }
-    if context.json {
-        write_json(&lines, args, config, reader, times).await
-    } else {
-        table(context, &lines, args, config, reader, times).await
-    }
-}
-
-/// The table, as far as `--limit` and the screen want it: only those lines are read.
-async fn table(
-    context: &Context<'_>,
-    lines: &[(LineId, usize)],
-    args: &ImagesArgs,
-    config: &Config,
-    reader: &Reader,
-    (now, next_pass): (DateTime<Utc>, NextPass),
-) -> Result {
-    let limit = usize::try_from(args.limit.unwrap_or(LIMIT)).unwrap_or(usize::MAX);
-    let mut before = 0_usize;
-    let is_wanted = |(_, images): &&(LineId, usize)| {
-        let is_wanted = before < limit;
-        before += images;
-        is_wanted
-    };
-    let read: Vec<LineId> = lines.iter().take_while(is_wanted).map(|(line, _)| line.clone()).collect();
-    let Listed { mut images, judged, replicas } = Listed::read(&read, args, config, reader, (now, next_pass)).await?;
-    if images.is_empty() {
-        return nothing(args, config);
-    }
-    let count = if read.len() == lines.len() { images.len() } else { lines.iter().map(|(_, images)| images).sum() };
-    images.truncate(limit);
-    let zones = context.zones(config);
-    let rows = rows(context, &images, (&judged, &replicas), &zones, now);
-    let (mut text, shown) = rows.render_first(room().filter(|_| args.limit.is_none()));
-    let more = count.saturating_sub(shown);
-    if more > 0 {
-        text.push_str(&format!("… and {more} more; name a schedule, or see --limit and --json.\n"));
-    }
-    if let Some(scan) = reader.last_scan().await? {
-        let problem = scan.problem.map_or_else(String::new, |problem| format!(", which was not complete: {problem}"));
-        text.push_str(&format!("\nAs of the last scan of the cloud, {}{problem}.\n", relative(scan.at, now)));
-    }
-    if judged.values().any(|judged| judged.not_before.is_some()) {
-        text.push_str(&times(next_pass, &zones, now));
-    }
-    if let (None, Some(hint)) = (args.schedule.name(), one_of_several(config)) {
-        text.push_str(&hint);
-    }
-    Ok(CommandOutput::done(text))
-}
-
-/// All images as JSON, some lines at a time; ends early if the output is closed.
-async fn write_json(
-    lines: &[(LineId, usize)],
-    args: &ImagesArgs,
-    config: &Config,
-    reader: &Reader,
-    (now, next_pass): (DateTime<Utc>, NextPass),
-) -> Result {
-    let (mut text, mut separator) = (format!("{{\"next_pass\":{},\"images\":[", json!(next_pass)), "");
-    for lines in lines.chunks(AT_ONCE) {
-        let lines: Vec<LineId> = lines.iter().map(|(line, _)| line.clone()).collect();
-        let Listed { images, judged, replicas } = Listed::read(&lines, args, config, reader, (now, next_pass)).await?;
-        for row in &images {
-            text.push_str(separator);
-            text.push_str(&object(row, &judged, replicas_of(row, &replicas), now).to_string());
-            separator = ",";
+        if args.orphans {
+            let of_file: HashSet<LineId> = config.schedules.iter().flat_map(|schedule| schedule.lines()).collect();
+            lines.retain(|(line, _)| !of_file.contains(line));
         }
-        if !try_print_text(&text) {
-            return Ok(CommandOutput::done(String::new()));
-        }
-        text.clear();
+        Ok(lines)
     }
-    text.push_str("]}\n");
-    Ok(CommandOutput::done(text))
-}
 
-/// Images of some lines, and what is known of them besides.
-struct Listed {
-    images: Vec<ImageRow>,
-    judged: HashMap<ImageId, Judged>,
-    replicas: Replicas,
-}
-
-impl Listed {
-    /// Reads and judges all images of these lines, of which the wanted ones stay.
-    async fn read(
-        lines: &[LineId],
-        args: &ImagesArgs,
-        config: &Config,
-        reader: &Reader,
-        times: (DateTime<Utc>, NextPass),
-    ) -> Result<Self> {
-        let all = reader.present_images(Some(lines)).await?;
-        let judged = daemon::judged_images(reader, config, all.clone(), times).await?;
-        let judged = judged.into_iter().map(|(row, judged)| (row.image.image_id, judged)).collect();
-        let images = wanted(all, args, reader).await?;
-        let ids: Vec<_> = images.iter().map(|row| &row.image.image_id).collect();
-        let replicas = reader.copies_of_images(&ids).await?;
-        Ok(Self { images, judged, replicas })
+    /// CREATE_FAILED images with their next action.
+    async fn failed(&self) -> Result {
+        let Self { context, args, config, reader, now, next_pass } = *self;
+        let mut images = daemon::failed_images(reader, config, (now, next_pass)).await?;
+        if let Some(wanted) = args.schedule.name() {
+            known_schedule(config, reader, wanted).await?;
+            let ids = schedule_ids(reader, wanted).await?;
+            images.retain(|(image, _)| ids.contains(image.schedule_id.as_str()));
+        }
+        if context.json {
+            let images: Vec<_> = images.iter().map(|(image, judged)| failed_object(image, judged)).collect();
+            return Ok(CommandOutput::done(format!("{}\n", json!({ "images": images }))));
+        }
+        if images.is_empty() {
+            return Ok(CommandOutput::done("The cloud lists no image of ours as CREATE_FAILED.\n".to_owned()));
+        }
+        let shown: Vec<_> =
+            images.into_iter().map(|(_, judged)| judged).take(args.limit.unwrap_or(LIMIT) as usize).collect();
+        let zones = context.zones(config);
+        let mut text = failed_table(&zones, context.color, &shown);
+        if shown.iter().any(|judged| judged.not_before.is_some()) {
+            text.push_str(&times(next_pass, &zones, now));
+        }
+        Ok(CommandOutput::done(text))
     }
 }
 
@@ -186,39 +225,10 @@ fn one_of_several(config: &Config) -> Option<String> {
     (names.len() > 1).then(|| format!("`imagebaked images SCHEDULE` shows one schedule: {named}{more}.\n"))
 }
 
-/// Lines of the wanted images with at least so many of them, by name: of a schedule in the file and in the history, of a
-/// channel, or of no schedule of the file.
-async fn lines_of(args: &ImagesArgs, config: &Config, reader: &Reader) -> Result<Vec<(LineId, usize)>> {
-    let mut lines = reader.lines_of_images().await?;
-    if let Some(wanted) = args.schedule.name() {
-        let of_schedule = lines_of_schedule(config, reader, wanted).await?;
-        lines.retain(|(line, _)| of_schedule.contains(line));
-    }
-    if let Some(channel) = &args.channel {
-        let rows =
-            reader.channels(None).await?.into_iter().filter(|row| row.channel == *channel && row.image_id.is_some());
-        let of_channel: HashSet<LineId> = rows.map(|row| LineId::from(row.line_id)).collect();
-        lines.retain(|(line, _)| of_channel.contains(line));
-        for (_, images) in &mut lines {
-            *images = 1;
-        }
-    }
-    if args.orphans {
-        let of_file: HashSet<_> = config
-            .schedules
-            .iter()
-            .flat_map(|schedule| schedule.instances.as_slice().iter().map(|one| schedule.line(one)))
-            .collect();
-        lines.retain(|(line, _)| !of_file.contains(line));
-    }
-    Ok(lines)
-}
-
 async fn lines_of_schedule(config: &Config, reader: &Reader, wanted: &str) -> Result<BTreeSet<LineId>> {
     let mut lines: BTreeSet<LineId> = BTreeSet::from([LineId::from(wanted)]);
-    let is_wanted = |schedule: &&Arc<Schedule>| schedule.name.as_str() == wanted || schedule.id.as_str() == wanted;
-    for schedule in config.schedules.iter().filter(is_wanted) {
-        lines.extend(schedule.instances.as_slice().iter().map(|one| schedule.line(one)));
+    for schedule in config.schedules.iter().filter(|schedule| schedule.is_called(wanted)) {
+        lines.extend(schedule.lines());
     }
     for seen in reader.seen(wanted).await? {
         let of_several = format!("{}/{}", seen.schedule_id, seen.instance_id);
@@ -227,37 +237,11 @@ async fn lines_of_schedule(config: &Config, reader: &Reader, wanted: &str) -> Re
     Ok(lines)
 }
 
-/// CREATE_FAILED images with their next action.
-async fn failed(
-    context: &Context<'_>,
-    args: &ImagesArgs,
-    config: &Config,
-    reader: &Reader,
-    (now, next_pass): (DateTime<Utc>, NextPass),
-) -> Result {
-    let mut images = daemon::failed_images(reader, config, (now, next_pass)).await?;
-    if let Some(wanted) = args.schedule.name() {
-        known_schedule(config, reader, wanted).await?;
-        let seen = reader.seen(wanted).await?;
-        let mut ids: HashSet<&str> = seen.iter().map(|seen| seen.schedule_id.as_str()).collect();
-        ids.insert(wanted);
-        images.retain(|(image, _)| ids.contains(image.schedule_id.as_str()));
-    }
-    if context.json {
-        let images: Vec<_> = images.iter().map(|(image, judged)| failed_object(image, judged)).collect();
-        return Ok(CommandOutput::done(format!("{}\n", json!({ "images": images }))));
-    }
-    if images.is_empty() {
-        return Ok(CommandOutput::done("The cloud lists no image of ours as CREATE_FAILED.\n".to_owned()));
-    }
-    let shown: Vec<_> =
-        images.into_iter().map(|(_, judged)| judged).take(args.limit.unwrap_or(LIMIT) as usize).collect();
-    let zones = context.zones(config);
-    let mut text = failed_table(&zones, context.color, &shown);
-    if shown.iter().any(|judged| judged.not_before.is_some()) {
-        text.push_str(&times(next_pass, &zones, now));
-    }
-    Ok(CommandOutput::done(text))
+/// The ids that a word means, by name or id: the history knows removed schedules.
+async fn schedule_ids(reader: &Reader, wanted: &str) -> Result<HashSet<String>> {
+    let mut ids: HashSet<String> = reader.seen(wanted).await?.into_iter().map(|seen| seen.schedule_id).collect();
+    ids.insert(wanted.to_owned());
+    Ok(ids)
 }
 
 /// With the field names of `images --failed --json`.
@@ -274,21 +258,6 @@ fn failed_object(image: &FailedImage, judged: &JudgedFailed) -> Value {
         "last_seen": image.seen.map(|(_, last)| instant(last)), "action": judged.action.as_str(),
         "delete_after": delete_after, "not_before": judged.not_before.map(instant), "last_error": image.last_error,
     })
-}
-
-/// The wanted images of the wanted lines.
-async fn wanted(mut rows: Vec<ImageRow>, args: &ImagesArgs, reader: &Reader) -> Result<Vec<ImageRow>> {
-    if let Some(wanted) = args.schedule.name() {
-        // The id first: names can be reused, ids cannot. The history knows removed schedules.
-        let seen = reader.seen(wanted).await?;
-        let mut ids: HashSet<&str> = seen.iter().map(|seen| seen.schedule_id.as_str()).collect();
-        ids.insert(wanted);
-        rows.retain(|row| ids.contains(row.schedule_id.as_str()));
-    }
-    if let Some(channel) = &args.channel {
-        rows.retain(|row| row.image.channels.contains(channel));
-    }
-    Ok(rows)
 }
 
 fn nothing(args: &ImagesArgs, config: &Config) -> Result {
@@ -337,14 +306,14 @@ fn replicas_of<'a>(row: &ImageRow, replicas: &'a Replicas) -> &'a [ReplicaRow] {
 
 fn rows(
     context: &Context<'_>,
-    images: &[ImageRow],
-    (judged, replicas): (&HashMap<ImageId, Judged>, &Replicas),
+    images: &[(ImageRow, Judged)],
+    replicas: &Replicas,
     zones: &Zones,
     now: DateTime<Utc>,
 ) -> Rows {
     let header = ["LINE", "V", "IMAGE", "NAME", "SLOT", "AGE", "BAKE", "NOTE", "RETENTION"];
     let mut rows = Rows::new(&header, context.color).in_blocks(&["LINE", "V", "IMAGE"]);
-    for row in images {
+    for (row, judged) in images {
         let image = &row.image;
         rows.row([
             image.line.to_string(),
@@ -355,7 +324,7 @@ fn rows(
             relative(row.good_at(), now),
             row.bake.map_or_else(|| NONE.to_owned(), |bake| bake.to_string()),
             notes(row, replicas_of(row, replicas), now).join(", "),
-            judged.get(&image.image_id).map_or_else(String::new, |judged| judged.describe(zones.of(&row.schedule_id))),
+            judged.describe(zones.of(&row.schedule_id)),
         ]);
     }
     rows
@@ -401,7 +370,7 @@ fn replica_note(replica: &ReplicaRow) -> String {
 }
 
 /// With the field names of `images --json`.
-fn object(row: &ImageRow, judged: &HashMap<ImageId, Judged>, replicas: &[ReplicaRow], now: DateTime<Utc>) -> Value {
+fn object(row: &ImageRow, judged: &Judged, replicas: &[ReplicaRow], now: DateTime<Utc>) -> Value {
     let image = &row.image;
     let instant = |at: DateTime<Utc>| rfc3339(at.timestamp_millis());
     let delete_after = match &image.deletion {
@@ -421,6 +390,6 @@ fn object(row: &ImageRow, judged: &HashMap<ImageId, Judged>, replicas: &[Replica
         "ours": image.seen.ours, "used_by": image.seen.used_by, "missing_since": image.seen.missing_since.map(instant),
         "pinned": image.pin.as_ref().filter(|pin| pin.holds(now)).map(|pin| &pin.reason), "veto": image.veto,
         "verify": row.verify, "copied_to": image.copied_to,
-        "replicas": replicas, "retention": judged.get(&image.image_id).map(Judged::decision),
+        "replicas": replicas, "retention": judged.decision(),
     })
 }

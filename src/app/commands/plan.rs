@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    context::Context,
+    context::{Context, next_pass},
     diff,
     forecast::{Expected, KnownHistory, Outlook, Warnings, clock},
     outcome::{CommandOutput, Exit, Failure, Result},
@@ -92,7 +92,7 @@ const LONGEST_REASON: usize = 160;
 /// Slots of the daemon that are named where the file cannot be planned.
 const NEXT_SLOTS: usize = 5;
 /// So many images are judged for the sum of a plan: more take longer than the plan itself.
-const MOST_JUDGED: u64 = 20_000;
+const MOST_JUDGED: usize = 20_000;
 
 /// Bytes of JSON that are written at once.
 const BLOCK: usize = 1 << 16;
@@ -126,12 +126,9 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     }
     let schedules: Vec<&Schedule> = match schedule {
         None => config.schedules.iter().map(|schedule| &**schedule).collect(),
-        Some(wanted) => config
-            .schedules
-            .iter()
-            .map(|schedule| &**schedule)
-            .filter(|schedule| schedule.name.as_str() == wanted || schedule.id.as_str() == wanted)
-            .collect(),
+        Some(wanted) => {
+            config.schedules.iter().map(|schedule| &**schedule).filter(|schedule| schedule.is_called(wanted)).collect()
+        }
     };
     if let (true, Some(wanted)) = (schedules.is_empty(), schedule) {
         return Err(Failure::new(Exit::NotFound, no_schedule(wanted, config.schedule_words())));
@@ -157,14 +154,15 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         .into_iter()
         .map(|slot| Foreseen { slot, expected: outlook.expected(slot.schedule, slot.instance, slot.at) })
         .collect();
-    let mut maker = RowMaker { history: &history, before: (now, from), lines: HashMap::new() };
+    let mut maker = RowMaker { history: &history, before: (now, from), taken: HashMap::new(), lines: HashMap::new() };
     let shown: Vec<Slot> = slots[..limit.min(slots.len())].iter().map(|slot| maker.row(slot)).collect();
     let all = count(schedules.iter().copied(), from, until);
     let more = all.saturating_sub(limit as u64);
     let rest = slots_ahead(schedules.iter().copied(), from, until).take(limit).skip(CONSIDERED);
     let rest = rest.map(|slot| Foreseen { slot, expected: None });
-    let next_pass = context.next_pass(&config).await;
-    let judged = going(&config, &state_dir, (schedule, context.json), (now, next_pass)).await;
+    let next_pass = next_pass(&config, daemon.as_ref()).await;
+    let extent = (schedule.is_some(), context.json);
+    let judged = going(&config, &state_dir, (&schedules, extent), (now, next_pass)).await;
     let is_judged = judged.is_some();
     let RetentionReport { images: going, brakes, .. } = judged.unwrap_or_default();
     if context.json {
@@ -350,26 +348,21 @@ fn asked(args: &PlanArgs, when: Option<AskedTime>, (from, until): (DateTime<Utc>
     }
 }
 
-/// Images that are marked, or would be by the rules, as of the last inventory scan. None if the history is unreadable,
-/// which was reported already.
-/// `None` if there are too many to be judged for a list of something else; a program gets all.
+/// Images that are marked, or would be by the rules, as of the last inventory scan; none if the history is unreadable,
+/// which was reported already. `None` if there are too many to be judged for a list of something else; a program gets all.
 async fn going(
     config: &Config,
     state_dir: &Path,
-    (only, is_json): (Option<&str>, bool),
+    (schedules, (is_one, is_json)): (&[&Schedule], (bool, bool)),
     times: (DateTime<Utc>, NextPass),
 ) -> Option<RetentionReport> {
     let Ok(reader) = Reader::open(state_dir).await else { return Some(RetentionReport::default()) };
-    let lines: HashSet<_> = config
-        .schedules
-        .iter()
-        .filter(|schedule| only.is_none_or(|only| schedule.name.as_str() == only || schedule.id.as_str() == only))
-        .flat_map(|schedule| schedule.instances.as_slice().iter().map(|one| schedule.line(one)))
-        .collect();
-    let report = if only.is_some() {
+    let lines: HashSet<LineId> = schedules.iter().flat_map(|schedule| schedule.lines()).collect();
+    let report = if is_one {
         judgement_of(&reader, config, &lines, times).await
     } else {
-        let is_many = !is_json && reader.count_present_images().await.is_ok_and(|count| count > MOST_JUDGED);
+        let images = || async { Some(reader.lines_of_images().await.ok()?.iter().map(|(_, images)| images).sum()) };
+        let is_many = !is_json && images().await.is_some_and(|count: usize| count > MOST_JUDGED);
         if is_many {
             reader.close().await;
             return None;
@@ -403,6 +396,8 @@ struct RowMaker<'a> {
     history: &'a KnownHistory,
     /// The time before the first slot, whose slots take versions, too.
     before: (DateTime<Utc>, DateTime<Utc>),
+    /// How many it takes, by schedule: the same for each of its instances.
+    taken: HashMap<usize, u32>,
     /// The last version and the template of the name, by schedule and instance. The template was checked when the
     /// configuration was loaded.
     lines: HashMap<(usize, &'a InstanceId), (u32, Option<Template>)>,
@@ -421,12 +416,10 @@ impl<'a> RowMaker<'a> {
         let zone = schedule.timing.zone();
         let paused = self.history.is_paused(schedule, at);
         let (history, before) = (self.history, self.before);
+        let taken = *self.taken.entry(place).or_insert_with(|| taken_before(schedule, history, before));
         let known = || {
             let version = history.versions.get(&schedule.line(instance)).copied().unwrap_or_default();
-            (
-                version.saturating_add(taken_before(schedule, history, before)),
-                Template::parse(&schedule.settings.image_name).ok(),
-            )
+            (version.saturating_add(taken), Template::parse(&schedule.settings.image_name).ok())
         };
         let (version, template) = self.lines.entry((place, instance)).or_insert_with(known);
         // A paused schedule assigns no versions.

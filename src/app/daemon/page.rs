@@ -136,7 +136,7 @@ impl DaemonContext {
 
     async fn read_schedule(&self, schedule: Arc<Schedule>) -> Result<ScheduleView, StoreError> {
         let (reader, config, now) = (self.store.reader(), self.config(), self.clock.now());
-        let lines: Vec<LineId> = schedule.instances.as_slice().iter().map(|one| schedule.line(one)).collect();
+        let lines: Vec<LineId> = schedule.lines().collect();
         let newest = reader.newest_images(&lines).await?;
         let newest = newest.into_iter().map(|image| (image.line.clone(), image)).collect();
         let last = Filter { schedule: Some(schedule.id.to_string()), limit: LAST_BAKES, ..Filter::default() };

@@ -366,7 +366,7 @@ impl Planner {
     /// The schedule with this name or id.
     pub fn find(&self, text: &str) -> Option<ScheduleId> {
         let mut schedules = self.entries.iter().map(|entry| &entry.schedule);
-        let found = schedules.find(|schedule| schedule.name.as_str() == text || schedule.id.as_str() == text)?;
+        let found = schedules.find(|schedule| schedule.is_called(text))?;
         Some(found.id.clone())
     }
 

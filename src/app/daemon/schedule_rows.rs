@@ -37,7 +37,7 @@ pub async fn schedule_rows(
     all: bool,
     now: DateTime<Utc>,
 ) -> Result<(Vec<ScheduleRow>, Vec<Entry>), StoreError> {
-    let lines: Vec<LineId> = schedules.iter().flat_map(|schedule| lines(schedule)).collect();
+    let lines: Vec<LineId> = schedules.iter().flat_map(|schedule| schedule.lines()).collect();
     let order = order(schedules, about, &reader.lines_without_image(&lines).await?);
     let shown = &order[..if all { order.len() } else { order.len().min(ROWS) }];
     let facts = read_facts(reader, shown.iter().map(|entry| &*entry.schedule)).await?;
@@ -60,12 +60,8 @@ pub(super) async fn read_facts<'a>(
         let most = instances.saturating_mul(SLOTS).min(MOST_READ);
         slots.extend(reader.newest_rows(&ids, u32::try_from(most).unwrap_or(u32::MAX)).await?);
     }
-    let lines: Vec<LineId> = schedules.flat_map(lines).collect();
+    let lines: Vec<LineId> = schedules.flat_map(Schedule::lines).collect();
     Ok(RowFacts { slots, images: reader.newest_good_images(&lines).await? })
-}
-
-fn lines(schedule: &Schedule) -> impl Iterator<Item = LineId> {
-    schedule.instances.as_slice().iter().map(|instance| schedule.line(instance))
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::image::{
-    DeletionState, ObservedState, Policy,
+    DeletionState, Policy,
     judge::{Action, action, judge},
-    retention::tests::keep,
+    retention::tests::{image, keep},
 };
 
 fn start() -> DateTime<Utc> {
@@ -32,20 +32,7 @@ impl Line {
 
     fn make(&mut self, of_slot: bool) {
         self.made += 1;
-        let image = LineImage {
-            image_id: format!("imgc-{}", self.made).into(),
-            line: "golden".into(),
-            version: self.made,
-            name: format!("golden-v{}", self.made),
-            slot: self.now,
-            available_at: self.now,
-            deletion: DeletionState::Kept,
-            seen: ObservedState { available: true, ours: true, ..ObservedState::default() },
-            pin: None,
-            channels: vec![],
-            copied_to: vec![],
-            veto: None,
-        };
+        let image = image(self.made, self.now);
         self.images.push((image, None, true, of_slot));
     }
 

@@ -5,9 +5,9 @@ use super::*;
 use crate::domain::{
     ids::{BakeId, ImageId},
     image::{
-        DeletionState, ObservedState,
+        ObservedState,
         judge::{Action, Blocker, RetentionDecision, Why},
-        retention::tests::keep,
+        retention::tests::{image, keep},
     },
     schedule::{Channel, Keep},
 };
@@ -94,18 +94,9 @@ fn a_channel_that_leaves_the_file_holds_no_image() {
     let now = DateTime::UNIX_EPOCH;
     let left = |policy: Option<&Policy>| {
         let mut image = LineImage {
-            image_id: ImageId::from("imgc-1"),
-            line: "golden".into(),
-            version: 1,
-            name: "golden-v1".into(),
-            slot: now,
-            available_at: now,
-            deletion: DeletionState::Kept,
             seen: ObservedState::default(),
-            pin: None,
             channels: vec!["latest".into(), "stable".into(), "canary".into()],
-            copied_to: vec![],
-            veto: None,
+            ..image(1, now)
         };
         drop_channels(&mut image, policy);
         image.channels

@@ -7,10 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
 use super::{
-    DeletionState, LineImage, ObservedState, Pin, Policy,
+    DeletionState, LineImage, Pin, Policy,
     judge::{Action, Blocker, RetentionDecision, action, deleted_from, judge},
     passes::{Prompts, Timetable},
-    retention::tests::keep,
+    retention::tests::{image, keep},
 };
 use crate::domain::{calendar::zone::Zone, ids::ImageId, schedule::Keep};
 
@@ -40,20 +40,7 @@ struct Announced {
 impl World {
     fn bake(&mut self) {
         let version = self.images.last().map_or(1, |image| image.version + 1);
-        self.images.push(LineImage {
-            image_id: ImageId::new(format!("imgc-{version}")),
-            line: "golden".into(),
-            version,
-            name: format!("golden-v{version}"),
-            slot: self.now,
-            available_at: self.now,
-            deletion: DeletionState::Kept,
-            seen: ObservedState { available: true, ours: true, ..ObservedState::default() },
-            pin: None,
-            channels: vec![],
-            copied_to: vec![],
-            veto: None,
-        });
+        self.images.push(image(version, self.now));
     }
 
     fn grace(&self) -> TimeDelta {

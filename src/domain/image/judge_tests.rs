@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::{
     ids::ImageId,
-    image::{ObservedState, Pin, retention::tests::keep},
+    image::{
+        Pin,
+        retention::{self, tests::keep},
+    },
     schedule::Keep,
 };
 
@@ -23,17 +26,8 @@ fn image(day: i64) -> LineImage {
     let slot = start() + TimeDelta::days(day);
     LineImage {
         image_id: ImageId::new(format!("imgc-{day}")),
-        line: "golden".into(),
-        version: u32::try_from(day).unwrap() + 1,
         name: format!("golden-v{day}"),
-        slot,
-        available_at: slot,
-        deletion: DeletionState::Kept,
-        seen: ObservedState { available: true, ours: true, ..ObservedState::default() },
-        pin: None,
-        channels: vec![],
-        copied_to: vec![],
-        veto: None,
+        ..retention::tests::image(u32::try_from(day).unwrap() + 1, slot)
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use imagebaked::domain::{calendar::Zone, image::retention::{RetentionRule, wanted}, schedule::Keep};
+//! use imagebaked::domain::{calendar::Zone, image::retention::{RetentionRule, claims}, schedule::Keep};
 //!
 //! let keep = Keep {
 //!     last: 1, hourly: 0, daily: 2, weekly: 0, monthly: 0, yearly: 0, within: None, min: 1,
@@ -13,9 +13,10 @@
 //! };
 //! // The newest image first: two rules want it, none wants the third one.
 //! let images = ["2027-03-03T03:00:00Z".parse()?, "2027-03-02T03:00:00Z".parse()?, "2027-03-01T03:00:00Z".parse()?];
-//! let rules = wanted(&keep, Zone::UTC, &images);
-//! assert_eq!(rules[0], [RetentionRule::Last, RetentionRule::Daily]);
-//! assert!(rules[2].is_empty());
+//! let claims = claims(&keep, Zone::UTC, &images);
+//! let rules: Vec<RetentionRule> = claims[0].iter().map(|claim| claim.rule).collect();
+//! assert_eq!(rules, [RetentionRule::Last, RetentionRule::Daily]);
+//! assert!(claims[2].is_empty());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

@@ -138,13 +138,7 @@ pub fn counts(keep: &Keep) -> impl Iterator<Item = (RetentionRule, u32)> {
 
 /// Rules that want each of `images`: the dates of a line's images from the highest version to the lowest. An adopted
 /// image may be older than its version suggests. `min` is not among the rules: it counts images that stay for any
-/// reason.
-pub fn wanted(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> Vec<Vec<RetentionRule>> {
-    let rules = |claims: Vec<Claim>| claims.into_iter().map(|claim| claim.rule).collect();
-    claims(keep, zone, images).into_iter().map(rules).collect()
-}
-
-/// The same, each rule with why it wants the image.
+/// reason. Each rule comes with why it wants the image.
 pub fn claims(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> Vec<Vec<Claim>> {
     let mut claims: Vec<Vec<Claim>> = vec![Vec::new(); images.len()];
     for (claims, place) in claims.iter_mut().zip(1..=keep.last) {

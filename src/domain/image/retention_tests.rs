@@ -7,6 +7,34 @@ use chrono::{NaiveDate, TimeZone};
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::{
+    ids::ImageId,
+    image::{DeletionState, LineImage, ObservedState},
+};
+
+/// A good image of ours in the line `golden`.
+pub(crate) fn image(version: u32, slot: DateTime<Utc>) -> LineImage {
+    LineImage {
+        image_id: ImageId::new(format!("imgc-{version}")),
+        line: "golden".into(),
+        version,
+        name: format!("golden-v{version}"),
+        slot,
+        available_at: slot,
+        deletion: DeletionState::Kept,
+        seen: ObservedState { available: true, ours: true, ..ObservedState::default() },
+        pin: None,
+        channels: vec![],
+        copied_to: vec![],
+        veto: None,
+    }
+}
+
+/// The rules that want each image.
+fn wanted(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> Vec<Vec<RetentionRule>> {
+    let rules = |claims: Vec<Claim>| claims.into_iter().map(|claim| claim.rule).collect();
+    claims(keep, zone, images).into_iter().map(rules).collect()
+}
 
 pub(crate) fn keep() -> Keep {
     Keep {

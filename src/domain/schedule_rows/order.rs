@@ -102,7 +102,7 @@ fn entry(
     without: &LinesWithoutImage,
 ) -> Entry {
     let (mut without_image, mut lost) = (0, Vec::new());
-    for line in schedule.instances.as_slice().iter().map(|instance| schedule.line(instance)) {
+    for line in schedule.lines() {
         let Some(had_slot) = without.get(&line) else { continue };
         without_image += 1;
         lost.extend(had_slot.then_some(line));

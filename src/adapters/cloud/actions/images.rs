@@ -216,6 +216,14 @@ pub enum ImageStatus {
     Other(String),
 }
 
+impl Image {
+    /// The regions that have a status of it.
+    pub fn listed_regions(&self) -> impl Iterator<Item = &str> {
+        let regions = self.image_region_distribute_list.iter().filter_map(|copy| copy.region_id.as_deref());
+        regions.filter(|region| !region.is_empty())
+    }
+}
+
 impl ImageStatus {
     /// Spelling of the API.
     pub fn as_str(&self) -> &str {

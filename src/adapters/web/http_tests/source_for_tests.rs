@@ -223,8 +223,6 @@ fn kept(row: ImageRow) -> (ImageRow, Judged) {
 }
 
 fn lines(schedules: &[Arc<Schedule>]) -> Vec<LineId> {
-    let of = |schedule: &Arc<Schedule>| -> Vec<LineId> {
-        schedule.instances.as_slice().iter().map(|instance| schedule.line(instance)).collect()
-    };
+    let of = |schedule: &Arc<Schedule>| -> Vec<LineId> { schedule.lines().collect() };
     schedules.iter().flat_map(of).collect()
 }

@@ -53,9 +53,7 @@ impl Filters {
     ) -> Self {
         let mut filters = Self::default();
         let schedule = query.get("schedule");
-        let meant = schedules
-            .iter()
-            .find(|one| schedule.is_some_and(|text| one.id.as_str() == text || one.name.as_str() == text));
+        let meant = schedules.iter().find(|one| schedule.is_some_and(|text| one.is_called(text)));
         let zone = meant.map_or(zone, |schedule| schedule.timing.zone());
         let mut wrong = Vec::new();
         let mut time = |name: &str, edge| {
@@ -149,8 +147,7 @@ fn with_code(message: &str) -> Markup {
 /// What may be meant instead, and the way back to all.
 fn nothing_found(frame: &Frame, query: &Query, filters: &Filters, schedules: &[Arc<Schedule>]) -> Markup {
     let asked = query.get("schedule");
-    let is_in_force =
-        schedules.iter().any(|one| asked.is_some_and(|text| one.id.as_str() == text || one.name.as_str() == text));
+    let is_in_force = schedules.iter().any(|one| asked.is_some_and(|text| one.is_called(text)));
     html! {
         p.summary {
             @if let Some(asked) = asked.filter(|_| !is_in_force) {

@@ -4,9 +4,12 @@ use std::{fmt::Write as _, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::super::{
-    context::Context,
-    output::{NONE, Rows, bytes, relative, schedules, short},
+use super::{
+    super::{
+        context::Context,
+        output::{NONE, Rows, bytes, relative, schedules, short},
+    },
+    parts::distance,
 };
 use crate::domain::{
     status::{Backups, Daemon, FailingBackups, GoodBackup, HousekeepingJob, OnDisk, Status, TaskError, Zones},
@@ -62,7 +65,7 @@ pub(super) fn whole(context: &Context<'_>, status: &Status, now: DateTime<Utc>) 
 }
 
 fn process(daemon: &Daemon, now: DateTime<Utc>) -> String {
-    let since = daemon.started_at.parse().map(|at| relative(at, now)).unwrap_or_default();
+    let since = distance(&daemon.started_at, now);
     format!(
         "\nimagebaked {}, pid {}, started {since}; {}, configuration {}\n",
         daemon.version,
@@ -114,9 +117,8 @@ fn result(has_run: bool, error: Option<&TaskError>, is_standing: bool, now: Date
 }
 
 fn last_backup(backups: &Backups, now: DateTime<Utc>) -> String {
-    let when = |at: &str| at.parse().map(|at| relative(at, now)).unwrap_or_default();
     let last = match &backups.last_good {
-        Some(GoodBackup { file, at, bytes: size, .. }) => format!("{}, {}: {file}", when(at), bytes(*size)),
+        Some(GoodBackup { file, at, bytes: size, .. }) => format!("{}, {}: {file}", distance(at, now), bytes(*size)),
         None => format!("none in {} yet", backups.dir),
     };
     let mut text = format!("  last backup  {last}\n");

@@ -1,12 +1,15 @@
 //! What the status has on a terminal and elsewhere.
 
+use chrono::{DateTime, Utc};
+
+use super::super::output::relative;
 use crate::domain::status::{LastDay, Running, ScheduleRow, Status};
 
 /// Maximum number of names or problems in a line.
 pub(super) const LISTED: usize = 10;
 /// Shows what a screen has no room for.
 pub(super) const ALL: &str = "imagebaked status --all";
-/// The headline without a daemon, and the command that has more.
+/// The headline without a daemon.
 pub(super) const UNANSWERED: &str =
     "UNKNOWN: the daemon does not answer, and nothing is baked without it; the history shows this.";
 
@@ -32,6 +35,20 @@ pub(super) fn last_day(last_day: LastDay, queued: u64) -> String {
     format!(
         "Last 24 hours: {succeeded} succeeded, {failed} failed, {skipped} skipped, {cancelled} cancelled. Queued: {queued}.\n"
     )
+}
+
+/// How far an instant is from now; empty for a text that is none.
+pub(super) fn distance(at: &str, now: DateTime<Utc>) -> String {
+    at.parse().map(|at| relative(at, now)).unwrap_or_default()
+}
+
+/// `; 2 lines have no image yet`; empty where none is without.
+pub(super) fn no_image_yet(status: &Status) -> String {
+    match status.no_image_yet {
+        0 => String::new(),
+        1 => "; 1 line has no image yet".to_owned(),
+        lines => format!("; {lines} lines have no image yet"),
+    }
 }
 
 /// Paused schedules that none of these rows shows.

@@ -8,13 +8,16 @@ use super::{
     details,
     fold::{Group, groups, same_for},
     layout::{Block, Goal, Item, Part, Size, fit},
-    parts::{ALL, Offline, UNANSWERED, last_day, paused_elsewhere},
+    parts::{ALL, Offline, UNANSWERED, distance, last_day, no_image_yet, paused_elsewhere},
     schedules::lines,
     shorten::{names, next_try, shorten, shorten_name},
 };
-use crate::domain::{
-    health::{Acknowledgement, Problem, Subject, SubjectKind, Verdict},
-    status::{Late, Running, ScheduleRow, Status},
+use crate::{
+    adapters::store::LISTED_BAKES,
+    domain::{
+        health::{Acknowledgement, Problem, Subject, SubjectKind, Verdict},
+        status::{Late, Running, ScheduleRow, Status},
+    },
 };
 
 /// Lines of the headline.
@@ -136,10 +139,8 @@ pub(super) fn of_history(offline: &Offline<'_>, now: DateTime<Utc>, size: Size, 
 
 /// Bakes in the queue beyond those that the daemon lists.
 fn unlisted(status: &Status) -> usize {
-    /// How many that are.
-    const LISTED: usize = 200;
     let queued = usize::try_from(status.queued).unwrap_or(usize::MAX);
-    if status.waiting.len() < LISTED { 0 } else { queued.saturating_sub(status.waiting.len()) }
+    if status.waiting.len() < LISTED_BAKES as usize { 0 } else { queued.saturating_sub(status.waiting.len()) }
 }
 
 /// The verdict with the first problem and its command.
@@ -151,12 +152,7 @@ fn verdict(status: &Status, first: Option<&Group<'_, Problem>>, now: DateTime<Ut
         parts.extend(below(group, now, width));
         parts
     } else {
-        let without = match status.no_image_yet {
-            0 => String::new(),
-            1 => "; 1 line has no image yet".to_owned(),
-            lines => format!("; {lines} lines have no image yet"),
-        };
-        let end = if health.verdict == Verdict::Ok { without } else { String::new() };
+        let end = if health.verdict == Verdict::Ok { no_image_yet(status) } else { String::new() };
         vec![Part::Line(shorten(&format!("{}{end}.", health.headline()), width))]
     };
     Block { heading, ..Block::default() }
@@ -173,8 +169,7 @@ fn problem(group: &Group<'_, Problem>, now: DateTime<Utc>, width: usize) -> Item
 /// What stands below the message of a problem: its command with its code and begin, and the others of the same error.
 fn below(group: &Group<'_, Problem>, now: DateTime<Utc>, width: usize) -> Vec<Part> {
     let Problem { code, subject, since, command, .. } = group.first;
-    let since = since.parse().map(|since: DateTime<Utc>| relative(since, now)).unwrap_or_default();
-    let known = format!("({} {subject}, began {since})", code.as_str());
+    let known = format!("({} {subject}, began {})", code.as_str(), distance(since, now));
     let command = command.as_deref().map(|command| format!("{command}    ")).unwrap_or_default();
     let line = format!("    {command}{known}");
     // The command stays whole, to be copied.
@@ -213,10 +208,9 @@ fn configuration(status: &Status, width: usize) -> Block {
 
 /// The problems that a person has acknowledged.
 fn acknowledged(status: &Status, now: DateTime<Utc>, width: usize) -> Block {
-    let when = |at: &str| at.parse().map(|at: DateTime<Utc>| relative(at, now)).unwrap_or_default();
     let item = |(problem, by): (&Problem, &Acknowledgement)| {
-        let until = by.until.as_deref().map(|until| format!(", until {}", when(until))).unwrap_or_default();
-        let known = format!("    by {} {}{until}: {}", by.by, when(&by.at), by.reason);
+        let until = by.until.as_deref().map(|until| format!(", until {}", distance(until, now))).unwrap_or_default();
+        let known = format!("    by {} {}{until}: {}", by.by, distance(&by.at, now), by.reason);
         let message = Part::Message { lead: "  acknowledged: ".to_owned(), text: problem.message.clone(), lines: 1 };
         Item { parts: vec![message, Part::Line(shorten(&known, width))], count: 1 }
     };

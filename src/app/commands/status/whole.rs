@@ -8,11 +8,11 @@ use unicode_width::UnicodeWidthStr as _;
 use super::{
     super::{
         context::Context,
-        output::{NONE, Rows, Zones, relative},
+        output::{NONE, Rows, Zones},
         table::{terminal_width, wrapped},
     },
     details,
-    parts::{ALL, LISTED, Offline, UNANSWERED, first, last_day, paused_elsewhere},
+    parts::{ALL, LISTED, Offline, UNANSWERED, distance, first, last_day, no_image_yet, paused_elsewhere},
     schedules,
 };
 use crate::{
@@ -30,18 +30,14 @@ const MAX_LISTED: usize = 30;
 fn headline(status: &Status, now: DateTime<Utc>, most: usize) -> String {
     let mut text = status.health.headline();
     if status.health.verdict == Verdict::Ok {
-        text.push_str(&match status.no_image_yet {
-            0 => ".\n".to_owned(),
-            1 => "; 1 line has no image yet.\n".to_owned(),
-            lines => format!("; {lines} lines have no image yet.\n"),
-        });
+        let _ = writeln!(text, "{}.", no_image_yet(status));
         text.push_str(&acknowledged(status, now));
         return text;
     }
     text.push('\n');
     let (shown, more) = first(status.health.problems(), most);
     for (number, problem) in shown.into_iter().enumerate() {
-        let since = problem.since.parse().map(|since: DateTime<Utc>| relative(since, now)).unwrap_or_default();
+        let since = distance(&problem.since, now);
         // The headline has the first one.
         if number > 0 {
             let _ = writeln!(text, "  {}: {}", problem.severity.to_string().to_uppercase(), problem.message);
@@ -64,13 +60,12 @@ fn headline(status: &Status, now: DateTime<Utc>, most: usize) -> String {
 /// The problems that a person has acknowledged.
 fn acknowledged(status: &Status, now: DateTime<Utc>) -> String {
     let mut text = String::new();
-    let when = |at: &str| at.parse().map(|at: DateTime<Utc>| relative(at, now)).unwrap_or_default();
     for (problem, Acknowledgement { by, at, until, reason }) in status.health.acknowledged().take(MAX_LISTED) {
         let until = until.as_deref().map(|until| format!(", until {until}")).unwrap_or_default();
         let _ = writeln!(text, "\n  acknowledged: {}", problem.message);
-        let _ = writeln!(text, "    by {by} {}{until}: {reason}", when(at));
+        let _ = writeln!(text, "    by {by} {}{until}: {reason}", distance(at, now));
         let (code, subject) = (problem.code.as_str(), &problem.subject);
-        let _ = writeln!(text, "    imagebaked unack {code} {subject}    (began {})", when(&problem.since));
+        let _ = writeln!(text, "    imagebaked unack {code} {subject}    (began {})", distance(&problem.since, now));
     }
     text
 }
@@ -162,7 +157,7 @@ fn late(context: &Context<'_>, config: &Config, status: &Status, now: DateTime<U
     let header = ["BAKE", "SLOT", "SCHEDULE", "LATE", "INSTANCE", "WAITS FOR"];
     let mut rows = Rows::new(&header, context.color).in_blocks(&["BAKE", "SLOT", "SCHEDULE"]);
     for bake in &status.late {
-        let since = bake.slot.parse().map(|at| relative(at, now)).unwrap_or_default();
+        let since = distance(&bake.slot, now);
         let slot = slot_of(&bake.slot, &zones, &bake.schedule);
         rows.row([&bake.id.to_string(), &slot, &bake.schedule, &since, &bake.instance_id, &bake.reason]);
     }

@@ -85,10 +85,7 @@ pub(super) fn target(
     instance: Option<&InstanceId>,
 ) -> Result<AdoptionTarget, Reply> {
     let in_force = shared.config();
-    let named = |one: &&std::sync::Arc<crate::domain::schedule::Schedule>| {
-        one.name.as_str() == schedule || one.id.as_str() == schedule
-    };
-    let Some(found) = in_force.schedules.iter().find(named) else {
+    let Some(found) = in_force.schedule(schedule) else {
         return Err(Reply::NotFound { message: config::no_schedule(schedule, in_force.schedule_words()) });
     };
     let instance = match (&found.instances, instance) {
@@ -175,11 +172,7 @@ async fn keep_for_their_lines(
     new: &mut [NewImage],
 ) -> Result<(), StoreError> {
     let config = shared.config();
-    let in_force: HashSet<LineId> = config
-        .schedules
-        .iter()
-        .flat_map(|schedule| schedule.instances.as_slice().iter().map(|one| schedule.line(one)))
-        .collect();
+    let in_force: HashSet<LineId> = config.schedules.iter().flat_map(|schedule| schedule.lines()).collect();
     let tagged: HashMap<&ImageId, LineId> = images
         .iter()
         .filter_map(|image| Some((&image.image_id, Tagged::read(&remote_image(image), owner)?.line)))

@@ -132,9 +132,8 @@ async fn observations(
 
 /// Those in which the cloud lists images.
 fn listed_regions(images: &[Image]) -> Vec<String> {
-    let copies = images.iter().flat_map(|image| &image.image_region_distribute_list);
-    let regions: BTreeSet<String> = copies.filter_map(|copy| copy.region_id.clone()).collect();
-    regions.into_iter().collect()
+    let regions: BTreeSet<&str> = images.iter().flat_map(Image::listed_regions).collect();
+    regions.into_iter().map(str::to_owned).collect()
 }
 
 /// The list by tag is implausible: it is not used.

@@ -57,8 +57,7 @@ impl Scope {
 
     /// Regions in which these images are listed.
     pub(super) fn with_regions_of<'a>(mut self, images: impl IntoIterator<Item = &'a Image>) -> Self {
-        let listed = images.into_iter().flat_map(|image| &image.image_region_distribute_list);
-        self.listed.extend(listed.filter_map(|copy| copy.region_id.clone()).filter(|region| !region.is_empty()));
+        self.listed.extend(images.into_iter().flat_map(Image::listed_regions).map(str::to_owned));
         self.regions.extend(self.listed.iter().cloned());
         self
     }
