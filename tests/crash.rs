@@ -21,6 +21,9 @@ use support::{BOUND, Cloud, Host, eventually, in_parallel, number};
 /// How many hosts run at once. They mostly wait.
 const HOSTS: usize = 6;
 
+/// Time between two polls of a host: each starts a process.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// The answer to the first create call of `plain` is lost, and each call of `bad` is refused. A hook of `vetoed` vetoes.
 const FAULTS: &str = r#"
 [[fault]]
@@ -49,10 +52,16 @@ enum Kill {
 /// and checks every promise. With `long_outage` the host stays down until the cloud has finished its images, otherwise for a
 /// moment: a repeated create call meets a finished image, or one that is being made.
 fn survive(kills: &[Kill], long_outage: bool) {
+    // On a busy machine the first start may come after the slot, which is then no slot of a new schedule.
+    let survived = [6, 30, 90].into_iter().any(|pause| survive_in(Duration::from_secs(pause), kills, long_outage));
+    assert!(survived, "{kills:?}: the daemon did not start before its slot");
+}
+
+/// As [`survive`], with slots after `pause`. Is false if the schedules came into force after their slot.
+fn survive_in(pause: Duration, kills: &[Kill], long_outage: bool) -> bool {
     let cloud = Cloud::start();
     cloud.add_faults(FAULTS);
-    // The slot is late enough for a busy machine to start the daemon twice before it.
-    let slot = cron_in(Duration::from_secs(6));
+    let slot = Slot::after(pause);
     let (one, two, veto) = (noted("1", 0), noted("2", 0), noted("veto", 1));
     let mut host = Host::new(
         cloud.addr,
@@ -83,7 +92,8 @@ fn survive(kills: &[Kill], long_outage: bool) {
             name = "asked"
             instance_id = "ecd-asked"
             cron = "0 0 1 1 *"
-            "#
+            "#,
+            slot = slot.cron(),
         ),
     );
     let mut asked = false;
@@ -105,13 +115,19 @@ fn survive(kills: &[Kill], long_outage: bool) {
             }
             // Refused until the socket is there, and where the request makes the daemon die.
             asked = asked || host.run(&["bake", "asked"]).status.success();
-            if matches!(kill, Kill::At(..)) && is_settled(&host) {
-                // This run did not pass the point, or not so often.
-                host.kill();
-                break;
+            if matches!(kill, Kill::At(..)) {
+                match progress(&host, slot) {
+                    Progress::Going => {}
+                    Progress::Settled => {
+                        // This run did not pass the point, or not so often.
+                        host.kill();
+                        break;
+                    }
+                    Progress::NoSlot => return false,
+                }
             }
             assert!(started.elapsed() < BOUND, "{kill:?} in vain:\n{}", host.log());
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(PAUSE);
         }
         if long_outage {
             eventually("the cloud is at rest", || cloud.is_at_rest().then_some(()));
@@ -119,11 +135,17 @@ fn survive(kills: &[Kill], long_outage: bool) {
     }
     host.launch("");
     let started = Instant::now();
-    while !is_settled(&host) {
+    loop {
+        match progress(&host, slot) {
+            Progress::Going => {}
+            Progress::Settled => break,
+            Progress::NoSlot => return false,
+        }
         assert!(started.elapsed() < BOUND, "{kills:?}: not all has ended:\n{:#?}\n{}", host.rows(), host.log());
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(PAUSE);
     }
     check(&cloud, &host, &format!("{kills:?}"));
+    true
 }
 
 /// A hook that records that it ran.
@@ -140,11 +162,26 @@ fn hooks(host: &Host, schedule: &str) -> Vec<String> {
     ran
 }
 
-/// Every slot has a row, and every row has ended.
-fn is_settled(host: &Host) -> bool {
+/// How far a host is with its slots.
+enum Progress {
+    Going,
+    /// Every slot has a row, and every row has ended.
+    Settled,
+    /// The schedules came into force after their slot: it is none of theirs.
+    NoSlot,
+}
+
+fn progress(host: &Host, slot: Slot) -> Progress {
     let rows = host.rows();
-    ["plain", "stopped", "vetoed", "bad"].iter().all(|name| rows.iter().any(|row| row["schedule"] == *name))
-        && rows.iter().all(|row| !row["finished_at"].is_null())
+    let has_row = |name: &&str| rows.iter().any(|row| row["schedule"] == *name);
+    let names = ["plain", "stopped", "vetoed", "bad"];
+    if names.iter().all(has_row) && rows.iter().all(|row| !row["finished_at"].is_null()) {
+        Progress::Settled
+    } else if slot.has_passed() && !names.iter().any(has_row) && slot.is_before_schedules_of(host) {
+        Progress::NoSlot
+    } else {
+        Progress::Going
+    }
 }
 
 fn check(cloud: &Cloud, host: &Host, kills: &str) {
@@ -199,10 +236,34 @@ fn check(cloud: &Cloud, host: &Host, kills: &str) {
     }
 }
 
-/// A cron expression for the next whole second that is at least `pause` away.
-fn cron_in(pause: Duration) -> String {
-    let at = (SystemTime::now() + pause).duration_since(UNIX_EPOCH).unwrap().as_secs() + 1;
-    format!("{} {} {} * * *", at % 60, at / 60 % 60, at / 3600 % 24)
+/// A time of the host's clock, in seconds since 1970.
+#[derive(Clone, Copy)]
+struct Slot(u64);
+
+impl Slot {
+    /// The next whole second that is at least `pause` away.
+    fn after(pause: Duration) -> Self {
+        Self((SystemTime::now() + pause).duration_since(UNIX_EPOCH).unwrap().as_secs() + 1)
+    }
+
+    /// The cron expression whose next slot it is.
+    fn cron(self) -> String {
+        let Self(at) = self;
+        format!("{} {} {} * * *", at % 60, at / 60 % 60, at / 3600 % 24)
+    }
+
+    fn has_passed(self) -> bool {
+        SystemTime::now() > UNIX_EPOCH + Duration::from_secs(self.0)
+    }
+
+    /// The schedules of a host were added later, as its history says. A slot after they were added has to have a row.
+    fn is_before_schedules_of(self, host: &Host) -> bool {
+        let output = host.run(&["events", "--type", "schedule_added", "--limit", "1", "--json"]);
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let added =
+            document["events"][0]["time"].as_str().and_then(|time| time.parse::<chrono::DateTime<chrono::Utc>>().ok());
+        added.is_some_and(|added| added.timestamp() >= i64::try_from(self.0).unwrap())
+    }
 }
 
 /// Runs every list of kills, a few at a time; panics with the lists that broke a promise.
@@ -367,7 +428,7 @@ fn thousand_kills() {
 fn two_hosts_with_the_same_file_make_one_image() {
     // As in the real cloud, an image takes longer than the time between two ticks.
     let cloud = Cloud::with(&["--open", "--build-time", "3s"]);
-    let slot = cron_in(Duration::from_secs(6));
+    let slot = Slot::after(Duration::from_secs(20)).cron();
     let schedules = format!("[[schedule]]\nname = \"plain\"\ninstance_id = \"ecd-plain\"\ncron = \"{slot}\"\n");
     let mut hosts = [Host::new(cloud.addr, &schedules), Host::new(cloud.addr, &schedules)];
     for host in &mut hosts {
