@@ -76,7 +76,7 @@ WHERE i.verify IS NOT 'due'";
 /// Images that did not pass their check and are vetoed, with no good image after them; the newest of each line first.
 pub(super) const UNVERIFIED_IMAGES: &str = concat!(
     "
-SELECT f.line_id, f.image_id, f.version, f.slot, v.reason
+SELECT f.line_id, f.image_id, f.version, f.slot, v.at, f.bake_id, v.reason
 FROM images f INDEXED BY images_check_failed JOIN vetoes v ON v.image_id = f.image_id
 WHERE f.verify = 'failed' AND f.deletion_state <> 'deleted' AND f.missing_since IS NULL
   AND NOT EXISTS (SELECT 1 FROM images WHERE line_id = f.line_id AND version > f.version AND ",
@@ -187,15 +187,23 @@ async fn none_good_since(
 
 /// Images that failed their check, without a good image after them; the newest of each line first.
 async fn unverified_images(connection: &mut SqliteConnection) -> Result<Vec<(LineId, Unverified)>, StoreError> {
-    let rows: Vec<(String, String, i64, i64, String)> = sqlx::query_as(UNVERIFIED_IMAGES)
+    type Columns = (String, String, i64, i64, i64, Option<i64>, String);
+    let rows: Vec<Columns> = sqlx::query_as(UNVERIFIED_IMAGES)
         .fetch_all(&mut *connection)
         .await
         .map_err(failed("read which checks failed"))?;
     Ok(rows
         .into_iter()
-        .map(|(line, image, version, slot, reason)| {
-            let version = u32::try_from(version).unwrap_or(u32::MAX);
-            (LineId::from(line), Unverified { image: image.into(), version, slot: instant(slot), reason })
+        .map(|(line, image, version, slot, vetoed_at, bake, reason)| {
+            let unverified = Unverified {
+                image: image.into(),
+                version: u32::try_from(version).unwrap_or(u32::MAX),
+                slot: instant(slot),
+                vetoed_at: instant(vetoed_at),
+                bake: bake.map(BakeId),
+                reason,
+            };
+            (LineId::from(line), unverified)
         })
         .collect())
 }

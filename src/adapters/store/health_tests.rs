@@ -116,7 +116,7 @@ fn brute_force(rows: &[SampleRow], now: i64) -> Option<Severity> {
     let slots: u64 = lost.iter().filter(|row| row.trigger != Trigger::Manual).map(|row| row.slot_count).sum::<u64>()
         + u64::try_from(unverified.len()).unwrap();
     let last = rows.iter().rfind(|row| made(row));
-    if good.is_none() && unverified.is_empty() && last.is_some_and(|last| last.image != SlotImage::BeingVerified) {
+    if good.is_none() && last.is_some_and(|last| last.image != SlotImage::BeingVerified) {
         return Some(Severity::Problem);
     }
     let first =

@@ -135,7 +135,8 @@ impl ProblemCode {
         self.row().word
     }
 
-    /// Whether it is about the daemon alone: neither slots nor images of a schedule suffer.
+    /// Whether it is about the daemon alone, unless it has a schedule or line as its subject: neither slots nor images of a
+    /// schedule suffer.
     pub fn is_of_daemon(self) -> bool {
         matches!(
             self,
@@ -144,6 +145,7 @@ impl ProblemCode {
                 | Self::HousekeepingStalled
                 | Self::BackupFailed
                 | Self::NotifyFailed
+                | Self::PruneNeedsConfirmation
         )
     }
 

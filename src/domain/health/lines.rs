@@ -132,6 +132,10 @@ pub struct Unverified {
     pub version: u32,
     /// Its slot.
     pub slot: DateTime<Utc>,
+    /// When it was vetoed.
+    pub vetoed_at: DateTime<Utc>,
+    /// The bake that made it, with the output of the hook.
+    pub bake: Option<BakeId>,
     /// The result of the check.
     pub reason: String,
 }
@@ -144,7 +148,7 @@ pub fn judge(line: &Line, facts: &Facts, now: DateTime<Utc>) -> Vec<Problem> {
         problems.push(lost_slots(line, facts.good, lost, severity));
         problems.extend(stuck(line, lost));
     }
-    problems.extend(facts.unverified.first().map(|newest| not_verified(line, newest, &facts.unverified, severity)));
+    problems.extend(not_verified(line, facts, severity));
     if let (true, Some(since)) = (facts.unverified.is_empty(), facts.none_good_since) {
         let message = format!(
             "{} has no good image any more: all of its images are gone, vetoed or not AVAILABLE",
@@ -215,22 +219,29 @@ fn stuck(line: &Line, lost: &Lost) -> Option<Problem> {
     Some(problem.of_line(&line.id))
 }
 
-fn not_verified(line: &Line, newest: &Unverified, all: &[Unverified], severity: Severity) -> Problem {
-    let Unverified { image, version, reason, .. } = newest;
-    let first = all.iter().map(|one| one.slot).min().unwrap_or(newest.slot);
+/// Images that failed their check. Without an older good image the line has none, which is a problem at once.
+fn not_verified(line: &Line, facts: &Facts, severity: Severity) -> Option<Problem> {
+    let all = &facts.unverified;
+    let Unverified { image, version, bake, reason, .. } = all.first()?;
+    let since = all.iter().map(|one| one.vetoed_at).min()?;
     let before = match all.len() {
         1 => String::new(),
         count => format!(", like {} before it", count - 1),
     };
-    Problem::new(
-        ProblemCode::VerifyFailed,
-        severity,
-        Subject::new(SubjectKind::Image, image.as_str()),
-        first,
-        format!("the newest image of {}, v{version} ({image}), is vetoed{before}: {}", name_of(line), one_line(reason)),
-        Some(format!("imagebaked unveto {image}")),
-    )
-    .of_line(&line.id)
+    let (severity, none) = match facts.none_good_since {
+        Some(_) => (Severity::Problem, "; there is no good image"),
+        None => (severity, ""),
+    };
+    let message = format!(
+        "the newest image of {}, v{version} ({image}), is vetoed{before}{none}: {}",
+        name_of(line),
+        one_line(reason)
+    );
+    // What the hook printed comes first: only then can a person decide about the veto.
+    let command =
+        bake.map_or_else(|| format!("imagebaked images {}", line.schedule), |bake| format!("imagebaked show {bake}"));
+    let subject = Subject::new(SubjectKind::Image, image.as_str());
+    Some(Problem::new(ProblemCode::VerifyFailed, severity, subject, since, message, Some(command)).of_line(&line.id))
 }
 
 /// The operator's bound. A line without an image is as old as its schedule.

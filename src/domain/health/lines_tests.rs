@@ -63,6 +63,8 @@ fn problems_of_a_line_are_plain_words() {
         image: format!("imgc-{version}").as_str().into(),
         version,
         slot: night(day),
+        vetoed_at: night(day) + TimeDelta::hours(1),
+        bake: Some(BakeId(version.into())),
         reason: "its check failed: no boot\nafter 5m".into(),
     };
     let aged = Line { max_image_age: Some(Duration::from_hours(25)), ..line() };
@@ -95,6 +97,15 @@ fn problems_of_a_line_are_plain_words() {
         ("stuck", line(), with(lost(1, night(5), night(5), "failed", ReasonCode::Stuck, "stuck: still CREATING"))),
         ("a manual one", line(), with(lost(0, night(5), night(5), "failed", ReasonCode::Refused, "no"))),
         ("not verified", line(), Facts { unverified: vec![unverified(9, 5)], ..fine.clone() }),
+        (
+            "not verified, and none before",
+            line(),
+            Facts {
+                unverified: vec![Unverified { bake: None, ..unverified(9, 5) }],
+                none_good_since: Some(night(5)),
+                ..Facts::default()
+            },
+        ),
         ("twice not", line(), Facts { unverified: vec![unverified(9, 5), unverified(8, 4)], ..fine.clone() }),
         (
             "one and one",
