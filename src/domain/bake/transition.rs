@@ -209,7 +209,7 @@ impl Step<'_> {
             }
 
             (State::Queued { suspended, .. }, Event::AdmissionClosed { code, why }) if self.past_deadline() => {
-                let reason = format!("no bake was admitted before the deadline: {why}");
+                let reason = format!("the deadline passed before it could begin: {why}");
                 let end = match code {
                     _ if self.not_after().is_some() => {
                         let until = self.deadline_in_words();

@@ -2,7 +2,7 @@
 //! lines that need a confirmation come out.
 //!
 //! Ordinary retention never reaches it. A new image of a slot replaces an old one, at most one for each rule of `keep`,
-//! and such deletions do not count. All others count: after an edit of the rules, after pins were removed, after images
+//! and such deletions do not count, nor do those of vetoed images: a person or a check rejected each. All others count: after an edit of the rules, after pins were removed, after images
 //! appeared that no slot made.
 //!
 //! Deletions of the last day are added to those of the pass, so that many small passes count like one large one.
@@ -68,15 +68,22 @@ pub struct Candidate<'a> {
     pub is_due: bool,
 }
 
+impl Candidate<'_> {
+    /// Whether its deletion may count.
+    fn can_count(&self) -> bool {
+        self.goes && self.image.veto.is_none()
+    }
+}
+
 /// Returns for each image, in the order of `images`, whether it counts for the brake: images whose mark counts, and
-/// images that are not wanted any more without a new image that replaces them. `same_rules`: the last pass used the
-/// current rules.
+/// images that are not wanted any more without a new image that replaces them, and that nobody vetoed. `same_rules`: the
+/// last pass used the current rules.
 pub fn counted(images: &[Candidate<'_>], keep: &Keep, same_rules: bool, now: DateTime<Utc>) -> Vec<bool> {
     let mut counted: Vec<bool> =
-        images.iter().map(|one| one.goes && matches!(one.marked, None | Some(MarkKind::Counted))).collect();
+        images.iter().map(|one| one.can_count() && matches!(one.marked, None | Some(MarkKind::Counted))).collect();
     // New images replace the oldest ones.
     let mut unmarked: Vec<usize> =
-        (0..images.len()).filter(|&index| images[index].goes && images[index].marked.is_none()).collect();
+        (0..images.len()).filter(|&index| images[index].can_count() && images[index].marked.is_none()).collect();
     unmarked.sort_unstable_by_key(|&index| (images[index].image.date(now), images[index].image.version));
     for index in unmarked.into_iter().take(replaced(images, keep, same_rules, now)) {
         counted[index] = false;
@@ -150,8 +157,25 @@ pub enum Brake {
         deleted: usize,
         /// Maximum number of deletions.
         limit: usize,
+        /// Whether the limit is `max_deletions` of the configuration; otherwise it is twice the number of lines with rules,
+        /// and images that new ones replace do not count. The default is that of an earlier version's record.
+        #[serde(default = "is_configured")]
+        configured: bool,
+        /// Lines of these images: [`NAMED_LINES`] at most. An earlier version did not record them.
+        #[serde(default)]
+        lines: Vec<LineId>,
+        /// Number of their other lines.
+        #[serde(default)]
+        more_lines: usize,
     },
 }
+
+fn is_configured() -> bool {
+    true
+}
+
+/// Maximum number of lines that a limit of all lines names.
+const NAMED_LINES: usize = 3;
 
 impl Brake {
     /// The line; `None` for the limit of all lines.
@@ -165,23 +189,39 @@ impl Brake {
 
 impl fmt::Display for Brake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Line { going, deleted, .. } | Self::All { going, deleted, .. }) = self;
-        let before = match deleted {
-            0 => String::new(),
-            n => format!(" after {n} in the last 24 hours"),
-        };
         match self {
-            Self::Line { line, of, .. } => write!(
-                f,
-                "retention would delete {going} of {of} good images of {line}{before}, more than half; none of them is deleted"
-            ),
-            Self::All { limit, .. } => write!(
-                f,
-                "retention would delete {going} image{}{before}, more than max_deletions ({limit}); none is deleted",
-                if *going == 1 { "" } else { "s" },
-            ),
+            Self::Line { line, going, deleted, of } => {
+                let there = of.saturating_sub(*deleted);
+                write!(f, "retention would delete {going} of {there} good images of {line}, ")?;
+                match deleted {
+                    0 => f.write_str("more than half; none of them is deleted"),
+                    n => write!(
+                        f,
+                        "and deleted {n} in the last 24 hours: together {} of {of}, more than half; none of them is deleted",
+                        going + n
+                    ),
+                }
+            }
+            Self::All { going, deleted, limit, configured, lines, more_lines } => {
+                let not_replaced = if *configured { "" } else { " that no new one replaces" };
+                write!(f, "retention would delete {}{not_replaced}", counted_images(*going))?;
+                if !lines.is_empty() {
+                    let names: Vec<&str> = lines.iter().map(LineId::as_str).collect();
+                    let more = if *more_lines == 0 { String::new() } else { format!(" and {more_lines} more") };
+                    write!(f, ", of {}{more}", names.join(", "))?;
+                }
+                if *deleted > 0 {
+                    write!(f, ", after {deleted} in the last 24 hours")?;
+                }
+                let limit_of = if *configured { "max_deletions" } else { "twice the number of lines with rules" };
+                write!(f, ": more than {limit}, {limit_of}; none is deleted")
+            }
         }
     }
+}
+
+fn counted_images(n: usize) -> String {
+    format!("{n} image{}", if n == 1 { "" } else { "s" })
 }
 
 /// Limits that one pass exceeds. All deletions count for `max_deletions`, the operator's limit; without it the limit is
@@ -192,7 +232,15 @@ pub fn brakes<'a>(
     lines_with_rules: usize,
 ) -> Vec<Brake> {
     let (mut brakes, mut all, mut counted, mut deleted) = (Vec::new(), 0, 0, 0);
+    let (mut named, mut more_lines) = (Vec::new(), 0);
     for (line, load) in lines {
+        if (if max_deletions.is_some() { load.going } else { load.counted }) > 0 {
+            if named.len() < NAMED_LINES {
+                named.push(line.clone());
+            } else {
+                more_lines += 1;
+            }
+        }
         all += load.going;
         counted += load.counted;
         deleted += load.deleted;
@@ -207,7 +255,8 @@ pub fn brakes<'a>(
         None => (counted, lines_with_rules.saturating_mul(2)),
     };
     if going > 0 && going + deleted > limit {
-        brakes.push(Brake::All { going, deleted, limit });
+        let configured = max_deletions.is_some();
+        brakes.push(Brake::All { going, deleted, limit, configured, lines: named, more_lines });
     }
     brakes
 }

@@ -228,12 +228,20 @@ fn all_lines_together_have_a_limit() {
     let load = |counted, deleted| LineLoad { good: 90, going: 3, counted, deleted };
     let loads = |counted, deleted| lines.iter().map(|line| (line, load(counted, deleted))).collect::<Vec<_>>();
     let held = |loads: &[(&LineId, LineLoad)], limit| brakes(loads.iter().map(|(line, load)| (*line, load)), limit, 3);
+    let all = |going, deleted, limit, configured| Brake::All {
+        going,
+        deleted,
+        limit,
+        configured,
+        lines: lines.clone(),
+        more_lines: 0,
+    };
     assert_eq!(held(&loads(2, 0), None), []);
-    assert_eq!(held(&loads(3, 0), None), [Brake::All { going: 9, deleted: 0, limit: 6 }]);
-    assert_eq!(held(&loads(1, 2), None), [Brake::All { going: 3, deleted: 6, limit: 6 }]);
+    assert_eq!(held(&loads(3, 0), None), [all(9, 0, 6, false)]);
+    assert_eq!(held(&loads(1, 2), None), [all(3, 6, 6, false)]);
     // Ordinary deletions count against the operator's own limit only.
     assert_eq!(held(&loads(0, 0), None), []);
-    assert_eq!(held(&loads(0, 0), Some(8)), [Brake::All { going: 9, deleted: 0, limit: 8 }]);
+    assert_eq!(held(&loads(0, 0), Some(8)), [all(9, 0, 8, true)]);
     assert_eq!(held(&loads(0, 0), Some(9)), []);
 }
 
@@ -254,4 +262,49 @@ fn bakes_by_hand_replace_two_images_between_two_passes() {
         line.make(false);
         assert_eq!(line.pass(false), (usize::from(n > 0), false));
     }
+}
+
+#[test]
+fn a_limit_says_what_it_counts() {
+    let line = LineId::from("golden");
+    let said = |brake: &Brake| brake.to_string();
+    assert_eq!(
+        said(&Brake::Line { line: line.clone(), going: 3, deleted: 0, of: 5 }),
+        "retention would delete 3 of 5 good images of golden, more than half; none of them is deleted"
+    );
+    assert_eq!(
+        said(&Brake::Line { line: line.clone(), going: 2, deleted: 2, of: 7 }),
+        "retention would delete 2 of 5 good images of golden, and deleted 2 in the last 24 hours: together 4 of 7, \
+         more than half; none of them is deleted"
+    );
+    let all = |going, deleted, limit, configured, more_lines| {
+        said(&Brake::All { going, deleted, limit, configured, lines: vec![line.clone()], more_lines })
+    };
+    assert_eq!(
+        all(1, 2, 2, false, 0),
+        "retention would delete 1 image that no new one replaces, of golden, after 2 in the last 24 hours: \
+         more than 2, twice the number of lines with rules; none is deleted"
+    );
+    assert_eq!(
+        all(9, 0, 8, true, 4),
+        "retention would delete 9 images, of golden and 4 more: more than 8, max_deletions; none is deleted"
+    );
+    // What an earlier version recorded is read.
+    let former: Brake = serde_json::from_str(r#"{"scope":"all","going":9,"deleted":0,"limit":8}"#).unwrap();
+    assert_eq!(former.to_string(), "retention would delete 9 images: more than 8, max_deletions; none is deleted");
+}
+
+#[test]
+fn vetoed_images_never_reach_the_brake() {
+    let mut line = Line::new(Keep { last: 1, grace: Duration::ZERO, ..keep() });
+    line.pass(false);
+    for _ in 0..6 {
+        line.make(true);
+        let newest = line.images.last_mut().unwrap();
+        newest.0.veto = Some("no sound".into());
+        line.now += TimeDelta::minutes(10);
+    }
+    line.make(true);
+    let (deleted, held) = line.pass(false);
+    assert!(!held && deleted > 0, "{deleted} deleted");
 }

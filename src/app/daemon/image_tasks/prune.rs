@@ -532,7 +532,8 @@ fn problem(StandingBrake { since, brake }: StandingBrake) -> Problem {
         Some(line) => Subject::new(SubjectKind::Line, line.as_str()),
         None => Subject::only(SubjectKind::Daemon),
     };
-    let message = format!("{brake} until a person confirms it; `imagebaked prune --dry-run` shows which");
-    let command = Some("imagebaked prune --confirm".to_owned());
+    let message = format!("{brake} until `imagebaked prune --confirm`");
+    // The images first: a confirmation deletes them.
+    let command = Some("imagebaked prune --dry-run".to_owned());
     Problem::new(ProblemCode::PruneNeedsConfirmation, Severity::Problem, subject, since, message, command)
 }

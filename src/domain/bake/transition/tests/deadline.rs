@@ -32,7 +32,7 @@ fn the_deadline_while_admission_is_closed_names_the_cause() {
     bake.pass(settings().deadline + Duration::from_secs(1));
     assert_eq!(bake.apply(held()), Effect::Done);
     assert_eq!(bake.state(), "skipped");
-    assert_eq!(bake.reason(), "no bake was admitted before the deadline: credentials: the key is disabled");
+    assert_eq!(bake.reason(), "the deadline passed before it could begin: credentials: the key is disabled");
 }
 
 #[test]
