@@ -3,7 +3,10 @@
 //! Reading, deciding and writing are one transaction of the single writer, so that requests and automatic moves cannot
 //! interfere.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -97,6 +100,12 @@ SELECT h.line_id, h.channel, h.image_id, i.image_name, i.version_id, i.version, 
 FROM channel_history h LEFT JOIN images i ON i.image_id = h.image_id
 WHERE ?1 IS NULL OR h.line_id IN (SELECT line_id FROM targets WHERE schedule_id = ?1 OR schedule = ?1)
 ORDER BY h.id DESC LIMIT ?2";
+
+/// Images that a channel left for another one since an instant.
+pub(super) const LEFT_BY_CHANNELS: &str = "
+SELECT DISTINCT (SELECT p.image_id FROM channel_history p
+                 WHERE p.line_id = h.line_id AND p.channel = h.channel AND p.id < h.id ORDER BY p.id DESC LIMIT 1)
+FROM channel_history h WHERE h.at > ?1 AND h.image_id IS NOT NULL";
 
 /// A person's request about channels or images of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,6 +218,20 @@ pub struct ChannelRow {
 from_row!(ChannelRow { line_id, channel, image_id, image_name, version_id, version, since, who, why });
 
 impl Reader {
+    /// Images that a channel left for another one since an instant.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn images_left_by_channels(&self, since: DateTime<Utc>) -> Result<HashSet<ImageId>, StoreError> {
+        let rows: Vec<(Option<String>,)> = sqlx::query_as(LEFT_BY_CHANNELS)
+            .bind(since.timestamp_millis())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read which images channels left"))?;
+        Ok(rows.into_iter().filter_map(|(image,)| Some(ImageId::from(image?))).collect())
+    }
+
     /// Current targets of all channels, or of those of one schedule by name or id.
     ///
     /// # Errors

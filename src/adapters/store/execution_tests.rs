@@ -556,6 +556,9 @@ async fn channels(store: &Store) {
     order(ChannelOrder::Veto { image: "golden-1".into(), reason: "bad".to_owned() }).await;
     assert!(!store.reader().channels(Some("golden")).await.unwrap().is_empty());
     assert!(!store.reader().channel_history(Some("golden"), 99).await.unwrap().is_empty());
+    let left = store.reader().images_left_by_channels(day(8)).await.unwrap();
+    assert!(left.contains(&"golden-2".into()) && left.contains(&"golden-4".into()), "{left:?}");
+    assert!(store.reader().images_left_by_channels(day(9)).await.unwrap().is_empty());
     // The channel is not in the configuration any more.
     store.settle_channels(std::slice::from_ref(&golden), |_| Some(&[]), day(9)).await.unwrap();
 }

@@ -2,7 +2,8 @@
 //! lines that need a confirmation come out.
 //!
 //! Ordinary retention never reaches it. A new image of a slot replaces an old one, at most one for each rule of `keep`,
-//! and such deletions do not count, nor do those of vetoed images: a person or a check rejected each. All others count: after an edit of the rules, after pins were removed, after images
+//! and such deletions do not count, nor do those of images that a channel has just left for another one, nor those of vetoed
+//! images: a person or a check rejected each. All others count: after an edit of the rules, after pins were removed, after images
 //! appeared that no slot made.
 //!
 //! Deletions of the last day are added to those of the pass, so that many small passes count like one large one.
@@ -62,6 +63,8 @@ pub struct Candidate<'a> {
     pub is_new: bool,
     /// Whether the image was made for a slot, not for a manual request.
     pub of_slot: bool,
+    /// Whether a channel left it for another image within [`WINDOW`].
+    pub left_by_channel: bool,
     /// Whether retention deletes it.
     pub goes: bool,
     /// Whether its grace has passed.
@@ -69,9 +72,11 @@ pub struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// Whether its deletion may count.
-    fn can_count(&self) -> bool {
-        self.goes && self.image.veto.is_none()
+    /// Whether its deletion may count. Where the rules are the same, an image that a channel left goes because another one
+    /// has taken its place.
+    fn can_count(&self, same_rules: bool) -> bool {
+        let was_replaced = same_rules && self.left_by_channel;
+        self.goes && self.image.veto.is_none() && !was_replaced
     }
 }
 
@@ -79,11 +84,14 @@ impl Candidate<'_> {
 /// images that are not wanted any more without a new image that replaces them, and that nobody vetoed. `same_rules`: the
 /// last pass used the current rules.
 pub fn counted(images: &[Candidate<'_>], keep: &Keep, same_rules: bool, now: DateTime<Utc>) -> Vec<bool> {
-    let mut counted: Vec<bool> =
-        images.iter().map(|one| one.can_count() && matches!(one.marked, None | Some(MarkKind::Counted))).collect();
+    let mut counted: Vec<bool> = images
+        .iter()
+        .map(|one| one.can_count(same_rules) && matches!(one.marked, None | Some(MarkKind::Counted)))
+        .collect();
     // New images replace the oldest ones.
-    let mut unmarked: Vec<usize> =
-        (0..images.len()).filter(|&index| images[index].can_count() && images[index].marked.is_none()).collect();
+    let mut unmarked: Vec<usize> = (0..images.len())
+        .filter(|&index| images[index].can_count(same_rules) && images[index].marked.is_none())
+        .collect();
     unmarked.sort_unstable_by_key(|&index| (images[index].image.date(now), images[index].image.version));
     for index in unmarked.into_iter().take(replaced(images, keep, same_rules, now)) {
         counted[index] = false;

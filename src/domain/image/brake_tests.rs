@@ -23,17 +23,35 @@ struct Line {
     keep: Keep,
     now: DateTime<Utc>,
     made: u32,
+    /// How many images a channel is behind the newest one.
+    channel_behind: Option<usize>,
+    /// Which images the channel left, and when.
+    left: Vec<(u32, DateTime<Utc>)>,
 }
 
 impl Line {
     fn new(keep: Keep) -> Self {
-        Self { images: vec![], deleted: vec![], rules: None, keep, now: start(), made: 0 }
+        let (channel_behind, left) = (None, vec![]);
+        Self { images: vec![], deleted: vec![], rules: None, keep, now: start(), made: 0, channel_behind, left }
     }
 
     fn make(&mut self, of_slot: bool) {
         self.made += 1;
         let image = image(self.made, self.now);
         self.images.push((image, None, true, of_slot));
+    }
+
+    /// Moves the channel to the image that is so many behind the newest one.
+    fn move_channel(&mut self) {
+        let Some(behind) = self.channel_behind else { return };
+        let target = self.images.iter().rev().nth(behind).map(|(image, ..)| image.version);
+        for (image, ..) in &mut self.images {
+            let (was, is) = (!image.channels.is_empty(), Some(image.version) == target);
+            if was && !is {
+                self.left.push((image.version, self.now));
+            }
+            image.channels = if is { vec!["stable".to_owned()] } else { vec![] };
+        }
     }
 
     /// A pass as the daemon makes one: how many images it deleted, and whether the brake held some.
@@ -61,6 +79,7 @@ impl Line {
                 marked: *marked,
                 is_new: *is_new,
                 of_slot: *of_slot,
+                left_by_channel: self.left.iter().any(|(left, at)| *left == image.version && *at > self.now - WINDOW),
                 goes: verdict.goes(),
                 is_due: *action == Action::Delete,
             })
@@ -148,6 +167,7 @@ fn a_slot_of_the_future_is_not_the_newest() {
             marked: *marked,
             is_new: *is_new,
             of_slot: *of_slot,
+            left_by_channel: false,
             goes: *goes,
             is_due: *goes,
         })
@@ -160,12 +180,19 @@ proptest! {
 
     /// Whatever the rules are, and however often the line is baked between two passes.
     #[test]
-    fn ordinary_nights_never_meet_it(keep in rules(), every in 1i64..30, a_pass_after in 1usize..6, nights in 20usize..120) {
-        let mut line = Line::new(keep);
+    fn ordinary_nights_never_meet_it(
+        keep in rules(),
+        every in 1i64..30,
+        a_pass_after in 1usize..6,
+        nights in 20usize..120,
+        channel_behind in prop::option::of(0usize..4),
+    ) {
+        let mut line = Line { channel_behind, ..Line::new(keep) };
         line.pass(false);
         for night in 0..nights {
             line.now += TimeDelta::hours(every);
             line.make(true);
+            line.move_channel();
             // What is judged late is at most a day old, as a pass comes every hour.
             if night % a_pass_after == 0 || every > 4 {
                 prop_assert!(!line.pass(false).1, "night {night}: {line:?}");

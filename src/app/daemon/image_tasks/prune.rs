@@ -3,7 +3,7 @@
 //! A dry run omits only the last step, so that its output matches a real pass.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     time::Duration,
 };
 
@@ -209,6 +209,7 @@ impl Watched {
         for (line, deleted) in reader.counted_deletions(now - brake::WINDOW).await? {
             loads.entry(line).or_default().deleted = deleted;
         }
+        let left = reader.images_left_by_channels(now - brake::WINDOW).await?;
         let (mut images, mut counted, mut blocked) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         let mut overridden = Vec::new();
         for (line, rows) in lines {
@@ -224,7 +225,7 @@ impl Watched {
             let times = (now, next_pass);
             let judged = judge_line(&rows, policy, blocker, problem.as_deref(), mode.again, times);
             let same_rules = rules.get(&line).is_some_and(|rules| judged_by.get(&line) == Some(rules));
-            let candidates: Vec<Candidate<'_>> = rows.iter().zip(&judged).map(candidate).collect();
+            let candidates: Vec<Candidate<'_>> = rows.iter().zip(&judged).map(|one| candidate(one, &left)).collect();
             let counts = match policy.and_then(|policy| policy.keep.as_ref()) {
                 Some(keep) => brake::counted(&candidates, keep, same_rules, now),
                 None => vec![false; candidates.len()],
@@ -398,12 +399,13 @@ pub(super) fn by_line(images: Vec<ImageRow>) -> BTreeMap<LineId, Vec<ImageRow>> 
 }
 
 /// Input of the brake for an image.
-fn candidate<'a>((row, judged): (&'a ImageRow, &Judged)) -> Candidate<'a> {
+fn candidate<'a>((row, judged): (&'a ImageRow, &Judged), left: &HashSet<ImageId>) -> Candidate<'a> {
     Candidate {
         image: &row.image,
         marked: matches!(row.image.deletion, DeletionState::Marked { .. }).then_some(row.mark),
         is_new: !row.judged,
         of_slot: row.of_slot,
+        left_by_channel: left.contains(&row.image.image_id),
         goes: judged.verdict.goes(),
         is_due: judged.action == Action::Delete,
     }
