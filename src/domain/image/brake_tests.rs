@@ -192,9 +192,14 @@ proptest! {
         for night in 0..nights {
             line.now += TimeDelta::hours(every);
             line.make(true);
-            line.move_channel();
             // What is judged late is at most a day old, as a pass comes every hour.
-            if night % a_pass_after == 0 || every > 4 {
+            let is_judged = night % a_pass_after == 0 || every > 4;
+            if is_judged {
+                prop_assert!(!line.pass(false).1, "night {night}: {line:?}");
+            }
+            // A channel moves later than the image is made, after its `after`.
+            line.move_channel();
+            if is_judged {
                 prop_assert!(!line.pass(false).1, "night {night}: {line:?}");
             }
         }
@@ -334,4 +339,19 @@ fn vetoed_images_never_reach_the_brake() {
     line.make(true);
     let (deleted, held) = line.pass(false);
     assert!(!held && deleted > 0, "{deleted} deleted");
+}
+
+#[test]
+fn a_channel_that_follows_an_hour_later_never_meets_it() {
+    let mut line = Line { channel_behind: Some(0), ..Line::new(Keep { last: 1, grace: Duration::ZERO, ..keep() }) };
+    for _ in 0..12 {
+        line.make(true);
+        assert!(!line.pass(false).1, "{line:?}");
+        line.now += TimeDelta::hours(1);
+        line.move_channel();
+        let (deleted, held) = line.pass(false);
+        assert!(!held, "{line:?}");
+        assert_eq!(deleted, usize::from(line.made > 1));
+        line.now += TimeDelta::hours(1);
+    }
 }
