@@ -36,6 +36,8 @@ use crate::domain::{
 const ROWS: u32 = 50;
 /// Maximum rows of `/history.json`: a response stays below about a megabyte.
 const MOST_ROWS: u32 = 1_000;
+/// Response to parameters where there are none.
+const NO_PARAMETERS: &str = "there are no parameters here";
 /// Maximum number of problems in a response to a probe, which may keep it or send it on.
 const MOST_LINES: usize = 100;
 /// Maximum duration of a connection. Every response ends its connection, so this bounds one request.
@@ -122,7 +124,10 @@ fn router(site: Arc<Site>) -> Router {
         .with_state(site)
 }
 
-async fn status_json(State(site): WebState) -> Response {
+async fn status_json(State(site): WebState, uri: Uri) -> Response {
+    if has_parameters(&uri) {
+        return json_error(StatusCode::BAD_REQUEST, NO_PARAMETERS);
+    }
     match site.standing().await {
         Ok(standing) => json(StatusCode::OK, &standing.status),
         Err(error) => json_error(StatusCode::SERVICE_UNAVAILABLE, &chain(&*error)),
@@ -145,7 +150,10 @@ async fn history_json(State(site): WebState, uri: Uri) -> Response {
 }
 
 /// Response to a probe for alerts: 200 on ok and warning, 503 on problem, with the headline and a line for each.
-async fn healthz(State(site): WebState) -> Response {
+async fn healthz(State(site): WebState, uri: Uri) -> Response {
+    if has_parameters(&uri) {
+        return (StatusCode::BAD_REQUEST, format!("{NO_PARAMETERS}\n")).into_response();
+    }
     match site.standing().await {
         Ok(standing) => {
             let health = &standing.status.health;
@@ -172,13 +180,18 @@ async fn healthz(State(site): WebState) -> Response {
     }
 }
 
-/// Response to a probe for restarts: 200 as long as the engine ticks, whatever the state of the bakes.
+/// Response to a probe for restarts: 200 as long as the engine ticks, whatever the state of the bakes and the parameters.
 async fn livez(State(site): WebState) -> Response {
     if site.source.is_ticking() {
         "ok\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the engine does not tick\n").into_response()
     }
+}
+
+/// Whoever sends one means a part of the answer, and would take the whole for it.
+fn has_parameters(uri: &Uri) -> bool {
+    uri.query().is_some_and(|query| !query.is_empty())
 }
 
 /// The `limit` of a query; `None` if it is out of bounds or there are other parameters.

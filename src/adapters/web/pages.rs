@@ -180,13 +180,10 @@ fn frame(site: &Site, uri: &Uri, tab: Tab) -> Frame {
     Frame::new(uri.path(), tab, zone, site.source.now()).with_config(site.source.config_option())
 }
 
-/// The parameters of an address; the response to one that the page does not have.
+/// The parameters of an address; the response to wrong ones.
 fn query(frame: &Frame, uri: &Uri, known: &[&str]) -> Result<Query, Box<Response>> {
-    let query = Query::parse(uri.query());
-    let Some(other) = query.other_than(known) else { return Ok(query) };
-    let takes = if known.is_empty() { "it takes none".to_owned() } else { format!("it takes {}", known.join(", ")) };
-    let what = format!("This page has no parameter {:?}; {takes}", clean(other, LONGEST_TEXT));
-    Err(Box::new(html(StatusCode::BAD_REQUEST, page::not_found::page(frame, &what))))
+    Query::read(uri.query(), known)
+        .map_err(|wrong| Box::new(html(StatusCode::BAD_REQUEST, page::not_found::page(frame, &wrong))))
 }
 
 fn html(code: StatusCode, page: Markup) -> Response {

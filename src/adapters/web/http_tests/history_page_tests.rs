@@ -50,5 +50,5 @@ async fn wrong_filters_are_reported_all_at_once_and_what_is_not_found_has_a_way_
     {
         assert!(page.body.contains(shown), "{shown} is missing in {}", page.body);
     }
-    assert_eq!(served.get("/history?before=x").await.code, 200);
+    assert_eq!(served.get("/history?before=x").await.code, 400);
 }

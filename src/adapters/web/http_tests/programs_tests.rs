@@ -19,6 +19,10 @@ async fn a_probe_fails_on_problems_and_not_on_warnings() {
     served.complain(&[(Severity::Problem, "golden failed"); 150]);
     let many = served.get("/healthz").await.body;
     assert!(many.lines().count() == 102 && many.ends_with("and 50 more\n"), "{many}");
+    for path in ["/healthz?schedule=golden", "/status.json?x=1", "/status.json?x"] {
+        assert_eq!(served.get(path).await.code, 400, "{path}");
+    }
+    assert_eq!(served.get("/livez?x=1").await.code, 200, "a restart helps nothing there");
     // What restarts the daemon asks something else: no bake is better for it.
     let alive = served.get("/livez").await;
     assert_eq!((alive.code, alive.body.as_str()), (200, "ok\n"));

@@ -80,6 +80,10 @@ impl Filters {
         if since.zip(until).is_some_and(|(since, until)| since > until) {
             wrong.push("Since is later than until: no slot lies between them.".to_owned());
         }
+        let before = query.get("before").map(|text| (text, cursor(text)));
+        if let Some((text, None)) = before {
+            wrong.push(format!("Before {text:?}: this is no place in the history."));
+        }
         if schedule.is_some() && meant.is_none() {
             filters.near = nearest(schedules, schedule.unwrap_or_default());
         }
@@ -90,7 +94,7 @@ impl Filters {
             states,
             since,
             until,
-            before: query.get("before").and_then(cursor),
+            before: before.and_then(|(_, place)| place),
             ..Filter::default()
         };
         filters
@@ -267,7 +271,10 @@ mod tests {
     #[test]
     fn filters_are_read() {
         let now: DateTime<Utc> = "2027-03-02T19:04:10Z".parse().unwrap();
-        let read = |text: &str| Filters::read(&Query::parse(Some(text)), &[], Zone::UTC, now);
+        let read = |text: &str| {
+            let query = Query::read(Some(text), &["schedule", "state", "since", "until", "before"]).unwrap();
+            Filters::read(&query, &[], Zone::UTC, now)
+        };
         let filters = read("schedule=golden&state=failed&since=2027-03-01&until=2027-03-01&before=1000-7");
         let filter = filters.filter(9);
         assert!(filters.wrong.is_empty());
@@ -284,11 +291,11 @@ mod tests {
             ("until=x", "Until \"x\": this is no time"),
             ("state=lost", "State \"lost\": there is no such state; choose one of succeeded, failed"),
             ("since=2027-03-02&until=2027-03-01", "Since is later than until"),
+            ("before=x", "Before \"x\": this is no place"),
         ] {
             let found = read(wrong).wrong;
             assert!(matches!(found.as_slice(), [one] if one.starts_with(message)), "{wrong}: {found:?}");
         }
         assert_eq!(read("since=soon&until=x&state=lost").wrong.len(), 3, "all at once");
-        assert_eq!(read("before=x").filter(1).before, None);
     }
 }
