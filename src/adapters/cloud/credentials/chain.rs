@@ -153,7 +153,7 @@ impl Chain {
                 cli_profile::find(environment, wanted).await
             }
             SourceName::Ini => ini_file::find(environment).await,
-            SourceName::EcsRamRole => environment::ecs_role(None, environment),
+            SourceName::EcsRamRole => environment::ecs_role(None, "", environment),
             SourceName::Uri => environment::uri(environment),
         }
     }

@@ -144,8 +144,8 @@ impl Profiles<'_> {
                 let role = profile.role().role(&place, self.environment)?;
                 Ok(self.recipe(&source, before)?.then(role))
             }
-            "EcsRamRole" => ecs_role(given(profile.ram_role_name.as_ref()), self.environment)
-                .map_err(|error| NoKey::unusable(format!("{place} is of mode EcsRamRole, which is {}", error.why()))),
+            "EcsRamRole" => ecs_role(given(profile.ram_role_name.as_ref()), &place, self.environment)
+                .map_err(|error| error.set_up_as(&format!("{place} is of mode EcsRamRole"))),
             "OIDC" => {
                 let environment = self.environment;
                 let provider_arn =

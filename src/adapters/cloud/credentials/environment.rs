@@ -8,7 +8,10 @@ use super::{
     types::NoKey,
     variables::Environment,
 };
-use crate::adapters::cloud::signing::AccessKey;
+use crate::{adapters::cloud::signing::AccessKey, domain::text::excerpt};
+
+/// Maximum length of the name of a role, as the access control service has it.
+const LONGEST_ROLE: usize = 64;
 
 /// The key of `ALIBABA_CLOUD_ACCESS_KEY_ID`, `_SECRET` and perhaps `ALIBABA_CLOUD_SECURITY_TOKEN`.
 pub(super) fn key(environment: &Environment) -> Result<Recipe, NoKey> {
@@ -59,12 +62,26 @@ pub(super) fn oidc(environment: &Environment) -> Result<Recipe, NoKey> {
     }
 }
 
-/// The role of the ECS machine.
-pub(super) fn ecs_role(name: Option<String>, environment: &Environment) -> Result<Recipe, NoKey> {
+/// The role of the ECS machine, by the `name` that `place` gives or else the variable.
+pub(super) fn ecs_role(name: Option<String>, place: &str, environment: &Environment) -> Result<Recipe, NoKey> {
     if environment.ecs_disabled {
         return Err(NoKey::not_set_up("switched off by ALIBABA_CLOUD_ECS_METADATA_DISABLED"));
     }
-    Ok(Recipe::of(Base::EcsRole(name.or_else(|| environment.ecs_role.clone()))))
+    let given = name.as_ref().map(|name| (place, name));
+    let given = given.or(environment.ecs_role.as_ref().map(|name| ("ALIBABA_CLOUD_ECS_METADATA", name)));
+    if let Some((place, name)) = given.filter(|(_, name)| !is_role_name(name)) {
+        let name = excerpt(name, LONGEST_ROLE);
+        return Err(NoKey::unusable(format!(
+            "{place} names the role {name:?}; the name of a role has 1 to {LONGEST_ROLE} letters, digits, `.`, `-` and `_`"
+        )));
+    }
+    Ok(Recipe::of(Base::EcsRole(given.map(|(_, name)| name.clone()))))
+}
+
+/// Whether the name may be that of a role. It becomes the last part of an address, which dots alone would shorten.
+pub(super) fn is_role_name(name: &str) -> bool {
+    let is_of_names = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    name.len() <= LONGEST_ROLE && name.bytes().all(is_of_names) && name.contains(|c: char| c.is_ascii_alphanumeric())
 }
 
 /// The service of `ALIBABA_CLOUD_CREDENTIALS_URI`.
@@ -77,4 +94,29 @@ pub(super) fn uri(environment: &Environment) -> Result<Recipe, NoKey> {
 
 fn half(set: &str, missing: &str) -> NoKey {
     NoKey::unusable(format!("{set} is set, but {missing} is not"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_role_is_no_path() {
+        for name in ["baker", "AliyunECSImageRole_2", "a.b-c", &"x".repeat(64)] {
+            assert!(is_role_name(name), "{name}");
+        }
+        for name in ["", ".", "..", "../../x", "a/b", "a b", "a%2f", "r\u{f6}le", "a\nb", "a?b", &"x".repeat(65)] {
+            assert!(!is_role_name(name), "{name}");
+        }
+        let environment = |name: &str| {
+            let name = name.to_owned();
+            Environment::read(move |key| (key == "ALIBABA_CLOUD_ECS_METADATA").then(|| name.clone()))
+        };
+        let refused = ecs_role(None, "x", &environment("../../x")).unwrap_err();
+        let why = refused.why();
+        assert!(why.starts_with("ALIBABA_CLOUD_ECS_METADATA names the role \"../../x\"; the name of a role"), "{why}");
+        let refused = ecs_role(Some("a\u{1b}b".repeat(99)), "profile `p`", &environment("baker")).unwrap_err().why();
+        assert!(refused.starts_with("profile `p` names the role \"a\\u{1b}b") && refused.len() < 999, "{refused}");
+        assert!(ecs_role(None, "x", &environment("baker")).is_ok());
+    }
 }

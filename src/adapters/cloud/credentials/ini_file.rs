@@ -112,9 +112,8 @@ impl Section {
                     role: self.role().role(&self.place, environment)?,
                 }))
             }
-            "ecs_ram_role" => ecs_role(self.given("role_name"), environment).map_err(|error| {
-                NoKey::unusable(format!("{} is of type ecs_ram_role, which is {}", self.place, error.why()))
-            }),
+            "ecs_ram_role" => ecs_role(self.given("role_name"), &self.place, environment)
+                .map_err(|error| error.set_up_as(&format!("{} is of type ecs_ram_role", self.place))),
             word => Err(unsupported(&self.place, "type", word)),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::zeroize::Zeroize as _;
 use serde::Deserialize;
 
-use super::{service_error, types::NoKey};
+use super::{environment::is_role_name, service_error, types::NoKey};
 use crate::adapters::cloud::{
     actions::TemporaryKey,
     endpoint::Endpoint,
@@ -70,7 +70,7 @@ impl MetadataService {
             answer.map_err(|failure| failed(failure, "the name of the machine's role"))?
         };
         // The service lists one role; other content must not become part of a URL.
-        if role.is_empty() || !role.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+        if !is_role_name(&role) {
             return Err(absent("the machine has no RAM role".to_owned()));
         }
         let what = format!("the keys of the role `{role}`");

@@ -103,6 +103,14 @@ impl NoKey {
         Self::Unusable(why.into())
     }
 
+    /// The same for a source that a file sets up so: that it is switched off makes it unusable.
+    pub(super) fn set_up_as(self, what: &str) -> Self {
+        match self {
+            Self::NotSetUp(why) => Self::Unusable(format!("{what}, which is {why}")),
+            error => error,
+        }
+    }
+
     pub(super) fn why(self) -> String {
         match self {
             Self::NotSetUp(why) | Self::Unusable(why) => why,
