@@ -147,6 +147,9 @@ fn every_mistake_is_reported_at_its_place() {
     ];
     assert_eq!(table(&problems), expected);
     assert_eq!(problems.summary(), "68 problems in 1 file");
+    // The message of a number out of its range has the range.
+    let bare = problems.0.iter().find(|problem| problem.hint.is_none() && problem.code != "out-of-range");
+    assert!(bare.is_none(), "it does not say what to do: {bare:?}");
     insta::assert_snapshot!(problems.render(false));
 }
 

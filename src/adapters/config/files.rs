@@ -20,6 +20,10 @@ pub(super) fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        // Beside a main file that is said to be below a file there is nothing, which the main file's own error says.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory && fs::symlink_metadata(folder).is_err() => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(error),
     };
     let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;

@@ -164,6 +164,7 @@ pub(super) fn table(key: &str, value: &DeValue<'_>) -> Option<String> {
         ("keep", DeValue::Integer(number)) => format!("{{ last = {} }}", number.as_str()),
         ("keep", DeValue::String(text)) if digits(text) => format!("{{ last = {text} }}"),
         ("keep", DeValue::String(text)) => format!("{{ within = \"{}\" }}", length_of(text)?),
+        ("keep", _) => "{ last = 7 }".to_owned(),
         ("retry", DeValue::Integer(number)) => format!("{{ attempts = {} }}", number.as_str()),
         ("retry", DeValue::String(text)) if digits(text) => format!("{{ attempts = {text} }}"),
         ("hooks", DeValue::String(line)) => format!("{{ before = {:?} }}", line.split_whitespace().collect::<Vec<_>>()),

@@ -27,6 +27,7 @@ pub mod explain;
 mod files;
 mod free_names;
 mod hash;
+mod hidden;
 mod key;
 mod layer;
 mod lints;
@@ -46,6 +47,7 @@ mod suggest;
 mod syntax;
 mod unknown_keys;
 mod value_types;
+mod written;
 
 use std::{
     borrow::Cow,
@@ -71,6 +73,7 @@ pub use self::{
     settings::{CloudSettings, DaemonSettings},
     source_map::{SourceMap, WarningTarget},
     suggest::{closest, no_image, no_instance, no_schedule},
+    written::quoted,
 };
 use self::{
     hash::hash,
@@ -397,6 +400,10 @@ fn assemble(
         }
     }
     schedules.report_unused_profiles(out);
+    // Last: what is an error already has no warning at the same place.
+    for source in sources {
+        hidden::report(source, out);
+    }
     if let Some(source) = sources.first()
         && !any
         && !out.broken

@@ -180,19 +180,19 @@ impl<'v, 's> Item<'v, 's> {
         self.value.as_bool().or_else(|| self.wrong_type("true or false", Some(hint), out))
     }
 
-    /// Hint for a number in quotes, or a whole number with a point.
+    /// Hint for a number in quotes, a number with a point, or what is no number.
     fn as_number(self) -> Hint {
-        match self.value {
+        let known = match self.value {
             DeValue::String(text) => {
-                let number: i64 = text.trim().parse().ok()?;
-                Some(format!("write {number}, without quotes"))
+                text.trim().parse().ok().map(|number: i64| format!("write {number}, without quotes"))
             }
             DeValue::Float(float) => {
-                let whole = float.as_str().trim_end_matches('0').strip_suffix('.')?;
-                Some(format!("write {whole}"))
+                let whole = float.as_str().trim_end_matches('0').strip_suffix('.');
+                Some(whole.map_or("write a whole number".to_owned(), |whole| format!("write {whole}")))
             }
             _ => None,
-        }
+        };
+        known.or_else(|| Some("write a number, without quotes".to_owned()))
     }
 
     /// Reads an integer from `min` to `max`.
@@ -204,7 +204,9 @@ impl<'v, 's> Item<'v, 's> {
         };
         let fits = number.filter(|number| (min..=max).contains(number)).and_then(|number| T::try_from(number).ok());
         if fits.is_none() {
-            out.error(self.mark, "out-of-range", format!("expected an integer from {min} to {max}"), None);
+            let is_above = number.map_or_else(|| !self.mark.text().starts_with('-'), |number| number > max);
+            let hint = if is_above { format!("at most {max}") } else { format!("at least {min}") };
+            out.error(self.mark, "out-of-range", format!("expected an integer from {min} to {max}"), Some(hint));
         }
         fits
     }

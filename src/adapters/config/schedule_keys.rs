@@ -271,7 +271,12 @@ fn instances(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<String>> {
     unique(item, "a list of instances", "duplicate-instance", instance, out).filter(|ids| !ids.is_empty()).or_else(
         || {
             if item.value.as_array().is_some_and(|array| array.is_empty()) {
-                out.error(item.mark, "bad-value", "a schedule needs at least one instance", None);
+                out.error(
+                    item.mark,
+                    "bad-value",
+                    "a schedule needs at least one instance",
+                    Some("name one, like `ecd-7w78ozhjcwa3u`; `paused = true` keeps a schedule without baking".into()),
+                );
             }
             None
         },
@@ -333,7 +338,7 @@ fn tags(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<std::collections::B
                 key.mark,
                 "bad-tag",
                 format!("a tag's key may not begin with `{prefix}`: that is reserved"),
-                None,
+                Some("choose another key".into()),
             );
         }
     }

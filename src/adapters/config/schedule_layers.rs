@@ -311,7 +311,12 @@ fn type_of(
     if let Some(written) = written {
         if first.is_some_and(|first| uniform && first != written.value) {
             let message = format!("instances of this prefix are not of type {}", written.value.as_str());
-            out.warning(written.mark, "type-mismatch", message, None);
+            out.warning(
+                written.mark,
+                "type-mismatch",
+                message,
+                Some("leave it out: the prefix of the ids shows the type".into()),
+            );
         }
         return Some(written.value);
     }

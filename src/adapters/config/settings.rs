@@ -286,12 +286,17 @@ fn set<T: PartialEq>(
     let mut take = |member: Item<'_, '_>, out: &mut Diagnostics| match read(member, out) {
         Some(_) if members.len() == MOST_MEMBERS => {
             let message = format!("this list has more than {MOST_MEMBERS} members");
-            out.error(item.mark, "out-of-range", message, None);
+            out.error(item.mark, "out-of-range", message, Some("leave some out".into()));
             sound = false;
         }
         Some(value) if members.contains(&value) => {
             let text = member.value.as_str().unwrap_or_default();
-            out.error(member.mark, "bad-value", format!("`{text}` is listed twice"), None);
+            out.error(
+                member.mark,
+                "bad-value",
+                format!("`{text}` is listed twice"),
+                Some("keep one of the two".into()),
+            );
             sound = false;
         }
         Some(value) => members.push(value),
@@ -343,7 +348,7 @@ fn listen_address(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
 fn owner(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
     let text = filled(item, out)?;
     if text.chars().count() > 128 {
-        out.error(item.mark, "bad-value", "an owner has at most 128 characters", None);
+        out.error(item.mark, "bad-value", "an owner has at most 128 characters", Some("choose a shorter one".into()));
         return None;
     }
     Some(text)

@@ -100,6 +100,13 @@ fn unreadable(index: usize, path: &Path, error: &io::Error, out: &mut Diagnostic
         }
         io::ErrorKind::IsADirectory => ("not-a-file", "this is a folder".to_owned(), "name the file in it"),
         io::ErrorKind::InvalidInput => ("not-a-file", "this is a socket".to_owned(), "name a file"),
+        io::ErrorKind::NotADirectory if !path.exists() => {
+            let file = path.ancestors().skip(1).find(|above| above.exists()).unwrap_or(path).display();
+            ("not-a-folder", format!("{file} is a file, so there is nothing below it"), "name that file, or a folder")
+        }
+        io::ErrorKind::InvalidFilename => {
+            ("no-file", "no file can have so long a name".to_owned(), "name a file that there is")
+        }
         io::ErrorKind::NotADirectory => {
             ("not-a-folder", "this is not a folder".to_owned(), "conf.d holds *.toml files")
         }

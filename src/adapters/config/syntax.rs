@@ -22,7 +22,7 @@ pub(super) fn parse<'s>(source: &'s Source, out: &mut Diagnostics) -> DeTable<'s
             break;
         }
         if !error.message().starts_with("duplicate key") {
-            out.syntax(mark, error.message(), hint(mark));
+            out.syntax(mark, error.message(), Some(help(mark, error.message())));
             continue;
         }
         let code = "duplicate-key";
@@ -102,6 +102,29 @@ pub(super) fn hint(mark: Mark<'_>) -> Option<String> {
         value if value.starts_with(['[', '{']) => return None,
         value => format!("write `{key} = \"{}\"`", value.trim_end_matches([',', ';', '"', '\''])),
     })
+}
+
+/// What to write in place of the line at `mark`, which the parser refuses with this message.
+fn help(mark: Mark<'_>, message: &str) -> String {
+    // Of a line that is nested too deeply the parser has read the beginning only.
+    if message.contains("recur") {
+        return "no key has lists or tables within each other more than three deep: take the brackets or dots away"
+            .into();
+    }
+    hint(mark).unwrap_or_else(|| form(mark).to_owned())
+}
+
+/// What a line of this kind looks like, where nothing shows what is meant.
+fn form(mark: Mark<'_>) -> &'static str {
+    let code = line_at(&mark.source.text, mark.start).unwrap_or_default().trim();
+    let value = code.split_once('=').map_or(code, |(_, value)| value.trim_start());
+    if value.starts_with('[') {
+        "a list is written `[\"a\", \"b\"]`, with a comma between two values"
+    } else if value.starts_with('{') {
+        "a table is written `{ last = 7, grace = \"1d\" }`, with a comma between two keys"
+    } else {
+        "a line is `key = value`, `[section]`, `[[schedule]]`, or a comment that begins with `#`"
+    }
 }
 
 fn is_key(key: &str) -> bool {
@@ -241,6 +264,29 @@ mod tests {
             ("name = \"a\u{0}b\"", "remove the control character U+0000"),
         ] {
             assert_eq!(hint_of(line), wanted, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_line_that_is_not_toml_gets_a_hint() {
+        for (text, wanted) in [
+            (format!("a = {}", "[".repeat(5_000)), "more than three deep"),
+            (format!("a = {}", "{ b = ".repeat(5_000)), "more than three deep"),
+            (format!("a{} = 1", ".a".repeat(5_000)), "more than three deep"),
+            ("a = [1 2]".to_owned(), "a list is written"),
+            ("a = [1, 2".to_owned(), "a list is written"),
+            ("a = { b = 1 c = 2 }".to_owned(), "a table is written"),
+            ("= 1".to_owned(), "a line is `key = value`"),
+            ("\"\"\"".to_owned(), "a line is `key = value`"),
+            ("nonsense".to_owned(), "a line is `key = value`"),
+        ] {
+            let (source, mut out) = (Source::new(0, Path::new("x"), text, false), Diagnostics::default());
+            parse(&source, &mut out);
+            let found = out.into_problems();
+            let hints: Vec<_> = found.iter().map(|problem| problem.hint.clone().unwrap_or_default()).collect();
+            let head: String = source.text.chars().take(20).collect();
+            assert!(hints.iter().any(|hint| hint.contains(wanted)), "{head}: {found:?}");
+            assert!(hints.iter().all(|hint| !hint.is_empty()), "{head}: {found:?}");
         }
     }
 

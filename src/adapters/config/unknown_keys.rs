@@ -4,6 +4,7 @@ use super::{
     mistakes,
     problem::is_secret_key,
     reader::{Diagnostics, Hint, Homes, Mark, secret},
+    schedule_keys::OWN,
     suggest::{closest, suggestion},
 };
 
@@ -32,7 +33,10 @@ fn hint(mark: Mark<'_>, key: &str, known: &[&str], out: &Diagnostics) -> String 
 /// What to write for a key outside of any section.
 pub(super) fn outside(mark: Mark<'_>, key: &str, out: &Diagnostics) -> Hint {
     let home = out.homes.iter().find(|(_, keys)| keys.contains(&key));
-    let belongs = home.map(|(section, _)| format!("it belongs into [{section}]"));
+    let belongs = home.map(|(section, _)| match *section {
+        _ if OWN.contains(&key) => "it belongs into a [[schedule]]".to_owned(),
+        section => format!("it belongs into [{section}]"),
+    });
     belongs.or_else(|| meant_elsewhere(key, out, value_of(mark)))
 }
 

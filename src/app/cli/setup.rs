@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::values::zone;
+use super::values::{region, zone};
 use crate::domain::calendar::zone::Zone;
 
 /// `crontab`.
@@ -61,7 +61,7 @@ pub struct InitArgs {
     #[arg(long, value_name = "DIR")]
     pub credentials_dir: Option<String>,
     /// List the cloud desktops of this region; may be given often. Default: the region of [cloud].
-    #[arg(long, value_name = "REGION")]
+    #[arg(long, value_name = "REGION", value_parser = region)]
     pub desktop_region: Vec<String>,
     /// The zone of the times; default: Asia/Shanghai for regions of China, UTC elsewhere.
     #[arg(long, value_name = "ZONE", value_parser = zone)]
@@ -73,7 +73,7 @@ pub struct InitArgs {
 pub struct CoverageArgs {
     /// List the cloud desktops of this region, too; may be given often. The region of [cloud] and those of the schedules
     /// always are.
-    #[arg(long, value_name = "REGION")]
+    #[arg(long, value_name = "REGION", value_parser = region)]
     pub desktop_region: Vec<String>,
     /// End with 1 where anything is not covered or missing.
     #[arg(long)]

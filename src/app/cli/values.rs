@@ -2,13 +2,16 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::domain::{calendar::zone::Zone, ids::BakeId, time::length};
+use crate::{
+    adapters::config::is_region,
+    domain::{calendar::zone::Zone, ids::BakeId, time::length},
+};
 
 /// How many rows; 0 is all.
 pub(super) fn count(text: &str) -> Result<u32, String> {
-    match text.parse() {
+    match text.parse::<u64>() {
         Ok(0) => Ok(u32::MAX),
-        Ok(number) => Ok(number),
+        Ok(number) => Ok(u32::try_from(number).unwrap_or(u32::MAX)),
         Err(_) => Err("this is no number of rows; give a whole number, such as 100, or 0 for all".to_owned()),
     }
 }
@@ -43,5 +46,22 @@ pub(super) fn bake_id(text: &str) -> Result<BakeId, String> {
     match text.trim_start_matches('#').parse() {
         Ok(id) if id > 0 => Ok(BakeId(id)),
         _ => Err("a bake is named by its number, as the first column of `imagebaked history` shows it".to_owned()),
+    }
+}
+
+/// A region, which becomes a part of a host's name.
+pub(super) fn region(text: &str) -> Result<String, String> {
+    if is_region(text) { Ok(text.to_owned()) } else { Err("regions look like cn-shanghai".to_owned()) }
+}
+
+/// The number of an event; 0 is before the first.
+pub(super) fn event_id(text: &str) -> Result<i64, String> {
+    match text.parse() {
+        Ok(id) if id >= 0 => Ok(id),
+        _ => Err(
+            "an event is named by its number, as the first column of `imagebaked events` shows it; 0 is before the \
+                  first"
+                .to_owned(),
+        ),
     }
 }

@@ -21,13 +21,14 @@ use super::{
     context::Context,
     coverage::refused,
     inventory::{Machine, kind_label, list_all},
+    key_options::KeyOptions,
     outcome::{CommandOutput, Exit, Failure, Result},
     output::schedules,
     terminal::print_error,
 };
 use crate::{
     adapters::{
-        config::{self, CloudSettings, FreeNames, Severity, is_of_names},
+        config::{self, CloudSettings, FreeNames, is_of_names, quoted},
         files::AtomicFile,
     },
     app::{cli::InitArgs, daemon},
@@ -155,23 +156,17 @@ fn taken(path: &Path) -> Failure {
 
 /// `[cloud]` from the command line over the environment, as with an empty file.
 fn settings(context: &Context<'_>, args: &InitArgs) -> Result<config::Config> {
-    let mut environment = context.environment.clone();
-    for (key, value) in [
-        ("REGION", &args.region),
-        ("ENDPOINT", &args.endpoint),
-        ("ECD_ENDPOINT", &args.ecd_endpoint),
-        ("CREDENTIALS", &args.credentials),
-        ("CREDENTIALS_DIR", &args.credentials_dir),
-    ] {
-        if let Some(value) = value {
-            environment.insert(format!("IMAGEBAKED_CLOUD__{key}"), value.clone());
-        }
-    }
-    let (config, problems) = config::without_file(&environment);
-    let errors = problems.0.iter().any(|problem| problem.severity == Severity::Error);
+    let options = KeyOptions::new(&[
+        ("region", &args.region),
+        ("endpoint", &args.endpoint),
+        ("ecd_endpoint", &args.ecd_endpoint),
+        ("credentials", &args.credentials),
+        ("credentials_dir", &args.credentials_dir),
+    ]);
+    let (config, problems) = config::without_file(&options.over(&context.environment));
     match config {
-        Some(config) if !errors => Ok(config),
-        _ => Err(Failure::new(Exit::Usage, problems.render(context.color_of_stderr()))),
+        Some(config) if !problems.has_errors() => Ok(config),
+        _ => Err(Failure::new(Exit::Usage, options.report(problems, context.color_of_stderr()))),
     }
 }
 
@@ -250,7 +245,7 @@ fn plan(machines: &[Machine], zone: Zone, now: DateTime<Utc>) -> Vec<Planned> {
 
 /// The instance's name as the name of a schedule; images are named by it, so it begins with a letter.
 fn slug(machine: &Machine) -> String {
-    let name = machine.name.as_deref().unwrap_or_default().to_lowercase();
+    let name = without_escapes(machine.name.as_deref().unwrap_or_default()).to_lowercase();
     let name = name.replace(|c: char| !is_of_names(c), "-");
     let mut slug = String::new();
     for part in name.split('-').filter(|part| !part.is_empty()) {
@@ -266,6 +261,20 @@ fn slug(machine: &Machine) -> String {
         slug.insert_str(0, "machine-");
     }
     slug.chars().take(LONGEST_NAME).collect::<String>().trim_end_matches(['-', '.']).to_owned()
+}
+
+/// The text without what stands in it for a character that nobody sees, such as that between the parts of an emoji.
+fn without_escapes(text: &str) -> String {
+    let mut parts = text.split("\\u{");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |mut name, part| {
+        let is_hex = |code: &str| !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match part.split_once('}') {
+            Some((code, rest)) if is_hex(code) => name.extend(["-", rest]),
+            _ => name.extend(["-", part]),
+        }
+        name
+    })
 }
 
 /// A stable time of the instance in the default hours that every night has exactly once: times that a clock change
@@ -403,11 +412,6 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
     text
 }
 
-/// A TOML string.
-fn quoted(text: &str) -> String {
-    toml::Value::from(text).to_string()
-}
-
 /// Creates the file; never replaces one.
 fn write(path: &Path, text: &str) -> Result<()> {
     // The daemon's user reads it, whatever the umask of this user.
@@ -450,6 +454,8 @@ mod tests {
         assert_eq!(called("Win 11 / Golden!"), "win-11-golden");
         assert_eq!(called("设计部 一号"), "设计部-一号");
         assert_eq!(called("7th floor"), "machine-7th-floor");
+        // As the border hands on the joints of an emoji, and a mark of direction.
+        assert_eq!(called("👨\\u{200d}👩 family\\u{202e}x"), "family-x");
         assert_eq!((called("  "), called("--.")), ("ecd-1".to_owned(), "ecd-1".to_owned()));
         assert_eq!(called(&"x".repeat(99)).len(), LONGEST_NAME);
         let same = [machine("ecd-1", "a"), machine("ecd-2", "A"), machine("ecd-3", "a-2")];

@@ -39,6 +39,7 @@ mod history;
 mod images;
 mod init;
 mod inventory;
+mod key_options;
 mod man;
 mod outcome;
 mod output;

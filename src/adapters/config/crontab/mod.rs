@@ -12,7 +12,7 @@ use serde::Serialize;
 
 pub use self::options::NotKept;
 use self::texts::{instances, without_secrets};
-use super::{FreeNames, is_of_names};
+use super::{FreeNames, is_of_names, quoted};
 use crate::domain::{
     calendar::{Timing, zone::Zone},
     text::{LONGEST_EXCERPT, clean_lines, excerpt},
@@ -124,11 +124,6 @@ fn head(name: &str, instance_ids: &[String], cron: &str, timezone: &str) -> Stri
     };
     let (name, cron, timezone) = (quoted(name), quoted(cron), quoted(timezone));
     format!("[[schedule]]\nname = {name}\n{instances}\ncron = {cron}\ntimezone = {timezone}\n")
-}
-
-/// A TOML string.
-fn quoted(text: &str) -> String {
-    toml::Value::from(text).to_string()
 }
 
 /// Variables of the preceding lines.

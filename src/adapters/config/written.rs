@@ -1,0 +1,6 @@
+//! Values as a configuration has them, for what writes one.
+
+/// A string with its quotes and escapes.
+pub fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
