@@ -64,7 +64,7 @@ fn names_a_command(after: &str) -> bool {
 }
 
 /// A word as a shell reads it: in quotes if it has characters that mean something to it.
-fn shell_word(word: &str) -> Cow<'_, str> {
+pub fn shell_word(word: &str) -> Cow<'_, str> {
     let is_plain =
         |c: char| c.is_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '+' | ',' | ':' | '@' | '%' | '=');
     if !word.is_empty() && word.chars().all(is_plain) {

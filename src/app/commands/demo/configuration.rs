@@ -5,19 +5,25 @@ use std::{net::SocketAddr, path::Path};
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 
 use super::place::Place;
+use crate::{adapters::config::quoted, domain::suggestion::shell_word};
 
 /// Number of slots of the show.
 pub(super) const SLOTS: usize = 8;
+
+/// A path as a value. [`super::folder`] refuses folders whose name no configuration can have.
+fn path(path: &Path) -> String {
+    quoted(&path.to_string_lossy())
+}
 
 /// What both have in common.
 fn basis(folder: &Path, sim: SocketAddr) -> String {
     let place = Place::new(folder);
     format!(
-        "[cloud]\nendpoint = \"http://{sim}\"\ncredentials = \"files\"\ncredentials_dir = \"{}\"\n\n\
-         [daemon]\nstate_dir = \"{}\"\ncontrol_socket = \"{}\"\n",
-        place.keys.display(),
-        place.state.display(),
-        place.socket.display()
+        "[cloud]\nendpoint = \"http://{sim}\"\ncredentials = \"files\"\ncredentials_dir = {}\n\n\
+         [daemon]\nstate_dir = {}\ncontrol_socket = {}\n",
+        path(&place.keys),
+        path(&place.state),
+        path(&place.socket)
     )
 }
 
@@ -97,7 +103,33 @@ instance_id = "ws-sim0001"
 cron = "*/7 * * * *"
 stop_instance = "required"
 "#,
-        config = Place::new(folder).config.display(),
+        config = shell_word(&Place::new(folder).config.to_string_lossy()),
         basis = basis(folder, sim),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{adapters::config, domain::clock::Clock as _, domain::clock::SystemClock};
+
+    #[test]
+    fn any_folder_gives_a_valid_configuration() {
+        let above = tempfile::tempdir().unwrap();
+        let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        for name in ["plain", "a\"b", "it's", "a\\b", "a b #c", "\"\"\"", "$x{y}", "桌面"] {
+            let folder = above.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            let place = Place::new(&folder);
+            for text in [of_the_show(&folder, address, SystemClock.now()), of_the_trial(&folder, address, address)] {
+                std::fs::write(&place.config, text).unwrap();
+                let loaded = config::load(&place.config, &BTreeMap::new());
+                let loaded = loaded.unwrap_or_else(|wrong| panic!("{name}: {}", wrong.render(false))).config;
+                assert_eq!((&loaded.daemon.state_dir, &loaded.daemon.control_socket), (&place.state, &place.socket));
+                assert_eq!(loaded.cloud.credentials_dir.as_ref(), Some(&place.keys), "{name}");
+            }
+        }
+    }
 }

@@ -22,6 +22,8 @@ use crate::{
     domain::{
         clock::{Clock as _, SystemClock},
         error::chain,
+        suggestion::shell_word,
+        text::is_hidden,
     },
     sim::{FaultPlan, Options, RunningSimulator},
 };
@@ -64,7 +66,7 @@ pub async fn run(context: &Context<'_>, args: &DemoArgs) -> Result {
     let place = Place::new(&folder);
     if place.config.exists() {
         // It may be a trial, with edits of its own.
-        let (file, folder) = (place.typed.display(), folder.display());
+        let (file, folder) = (place.typed.display(), shell_word(&folder.to_string_lossy()).into_owned());
         let message = format!(
             "{file} is there already, and would be replaced.\nGo on with it: {} demo --dir {folder} --stay; otherwise \
              name another folder",
@@ -112,6 +114,13 @@ fn folder(args: &DemoArgs) -> Result<PathBuf> {
         Some(path) => path.clone(),
         None => std::env::temp_dir().join(format!("baked-{}", std::process::id())),
     };
+    // The configuration names its files by their whole paths.
+    let whole = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+    if whole.to_str().is_none_or(|text| text.contains(is_hidden)) {
+        let message = "the name of this folder has characters that no configuration can have: bytes that are no UTF-8, \
+                       or invisible ones; name another folder with --dir";
+        return Err(Failure::new(Exit::Usage, message));
+    }
     let failed = |error| Failure::new(Exit::Failed, format!("cannot make {}: {error}", path.display()));
     std::fs::create_dir_all(&path).map_err(failed)?;
     Ok(path)
@@ -126,4 +135,23 @@ async fn simulator() -> Result<RunningSimulator> {
         ..Options::default()
     };
     start(listener, options)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_no_configuration_can_name_is_not_made() {
+        let above = tempfile::tempdir().unwrap();
+        for name in [&b"a\nb"[..], b"a\x1b[2Jb", b"a\xffb", "a\u{202e}b".as_bytes()] {
+            let path = above.path().join(OsStr::from_bytes(name));
+            let refused = folder(&DemoArgs { dir: Some(path.clone()), stay: false }).unwrap_err();
+            assert!(matches!(refused.exit, Exit::Usage) && refused.message.contains("--dir"), "{}", refused.message);
+            assert!(!path.exists());
+        }
+        assert!(folder(&DemoArgs { dir: Some(above.path().join("a\"b")), stay: false }).unwrap().is_dir());
+    }
 }

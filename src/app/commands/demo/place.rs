@@ -15,7 +15,7 @@ use super::super::outcome::{Exit, Failure, Result};
 use crate::{
     adapters::config,
     app::daemon::{self, Asked, DaemonError, Setup, Signals},
-    domain::{clock::SystemClock, error::chain},
+    domain::{clock::SystemClock, error::chain, suggestion::shell_word},
     sim::{Options, RunningSimulator, Simulator},
 };
 
@@ -71,7 +71,7 @@ impl Place {
 
     /// The beginning of a command line on this configuration.
     pub(super) fn command(&self) -> String {
-        format!("{} --config {}", program(), self.typed.display())
+        format!("{} --config {}", program(), shell_word(&self.typed.to_string_lossy()))
     }
 
     /// Writes the configuration and the key pair of the simulator.
