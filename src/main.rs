@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let words: Vec<String> = arguments().skip(1).collect();
             let error = cli::with_tip(error, &cli::command(), &words);
-            let code = if error.kind() == ErrorKind::MissingSubcommand { show_help() } else { report_usage(&error) };
+            let code = if is_without_command(&error) { show_help() } else { report_usage(&error) };
             if error.kind() == ErrorKind::InvalidSubcommand
                 && let Some(tip) = tip(&error)
             {
@@ -49,6 +49,11 @@ fn main() -> ExitCode {
         }
     };
     runtime.block_on(commands::dispatch(cli))
+}
+
+/// Whether only options were typed. The error of a command that takes another one has a message and no context.
+fn is_without_command(error: &clap::Error) -> bool {
+    error.kind() == ErrorKind::MissingSubcommand && error.context().next().is_some()
 }
 
 /// The help on standard error, for a command line without a command.

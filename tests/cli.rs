@@ -47,6 +47,16 @@ fn a_day_on_the_command_line() {
     let (out, _) = host.expect(0, &["status"]);
     assert!(out.starts_with("OK; 3 lines have no image yet.\n"), "{out}");
     host.expect(3, &["bake", "silver"]);
+    for (code, about) in
+        [(0, "golden"), (0, "line:golden"), (3, "goldn"), (3, "line:goldn"), (3, "7"), (3, "\u{1b}[2J")]
+    {
+        host.expect(code, &["events", "--about", about]);
+    }
+    // A number of a history that was replaced since.
+    let (_, err) = host.expect(3, &["events", "--after", "999999"]);
+    assert!(err.contains("its newest is"), "{err}");
+    let (_, err) = host.expect(3, &["adopt", "golden", "imgc-none"]);
+    assert!(err.contains("\"imgc-none\""), "{err}");
     host.expect(2, &["bake"]);
     let bake = host.bake("golden");
     assert_eq!((bake["state"].as_str(), bake["trigger"].as_str()), (Some("succeeded"), Some("manual")));
@@ -458,6 +468,12 @@ fn a_file_that_is_not_there_is_reported_with_a_way_out() {
     let output = imagebaked().arg("--config").arg(&path).arg("check").output().unwrap();
     let out = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && out.contains("there are no schedules"), "{out}");
+    for (below, hint) in [("x", "is a file, so there is nothing below it"), (&"n".repeat(300), "so long a name")] {
+        let path = if below == "x" { path.join(below) } else { folder.path().join(below) };
+        let output = imagebaked().arg("--config").arg(path).arg("check").output().unwrap();
+        let out = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.code() == Some(2) && out.contains(hint) && out.contains("1 problem in"), "{out}");
+    }
 }
 
 #[test]
@@ -521,6 +537,20 @@ fn wrong_command_lines_are_answered_with_what_is_right() {
         (2, "ack bake_faild --reason x", "did you mean `bake_failed`?"),
         (2, "show golden", "by its number"),
         (2, "completions tcsh", "possible values"),
+        (2, "crontab", "takes a command: imagebaked crontab import"),
+        (2, "crontab --json", "takes a command: imagebaked crontab import"),
+        (2, "prune golden", "takes nothing but options"),
+        (2, "reload now", "takes nothing but options"),
+        (2, "show 1 2", "takes BAKE, and nothing after that"),
+        (2, "history --since -2h", "no sign: 2h"),
+        (2, "history --count 5", "--limit N"),
+        (2, "events --after -5", "named by its number"),
+        (2, "events --after 99999999999999999999", "named by its number"),
+        (2, "init --stdout --endpoint ftp://x", "--endpoint \"ftp://x\""),
+        (2, "init --stdout --region Mars!", "--region \"Mars!\""),
+        (2, "init --stdout --desktop-region ../x", "regions look like"),
+        (2, "adopt golden --tag =v", "KEY=VALUE"),
+        (2, "adopt golden --tag k=", "KEY=VALUE"),
     ] {
         let output = imagebaked().arg("--config").arg(&config).args(line.split_whitespace()).output().unwrap();
         let answer = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

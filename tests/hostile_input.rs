@@ -384,7 +384,8 @@ fn a_small_request_makes_no_large_reply() {
     let ids: Vec<String> = (0..60_000).map(|n| format!("imgc-{n}")).collect();
     let message = adopt(json!({ "images": ids }))["body"]["message"].as_str().unwrap().to_owned();
     assert!(message.starts_with("60000 images are too many to adopt at once: at most 1000"), "{message}");
-    assert_eq!(adopt(json!({ "name": "*a".repeat(400) }))["body"]["message"], "the cloud has no such image");
+    let refused = adopt(json!({ "name": "*a".repeat(400) }))["body"]["message"].as_str().unwrap().to_owned();
+    assert!(refused.starts_with("the cloud has no image with a name like") && refused.len() < 1_200, "{refused}");
     let names: Vec<String> = (0..100_000).map(|n| format!("s{n}")).collect();
     let bake = ask(json!({ "ask": "bake", "schedules": names, "instances": [], "all": false }));
     let message = "100000 schedules or instances are too many for one request: at most 10000";

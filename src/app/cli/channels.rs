@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{
     schedule_args::{OnlySchedule, ScheduleAndMore},
-    values::count,
+    values::{count, filled},
 };
 
 /// `channels`.
@@ -49,7 +49,7 @@ pub struct RollbackArgs {
     #[arg(long, value_name = "ID")]
     pub instance: Option<String>,
     /// What is wrong with the image.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = filled)]
     pub reason: String,
 }
 
@@ -59,6 +59,6 @@ pub struct VetoArgs {
     /// The image's id.
     pub image: String,
     /// What is wrong with it.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = filled)]
     pub reason: String,
 }

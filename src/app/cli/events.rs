@@ -2,7 +2,10 @@
 
 use clap::Args;
 
-use super::{schedule_args::OnlySchedule, values::count};
+use super::{
+    schedule_args::OnlySchedule,
+    values::{count, event_id},
+};
 use crate::{
     adapters::config::closest,
     domain::{
@@ -37,7 +40,7 @@ pub struct EventsArgs {
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub limit: Option<u32>,
     /// After the event with this number: for programs that fetch what is new.
-    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
+    #[arg(long, value_name = "ID", value_parser = event_id, allow_negative_numbers = true)]
     pub after: Option<i64>,
     /// Go on with new events as they come, until Ctrl-C. With `--json` each is one line.
     #[arg(long, conflicts_with = "until")]

@@ -5,6 +5,9 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+/// Options of other programs that bound a list.
+const COUNTS: [&str; 8] = ["count", "lines", "max", "number", "head", "tail", "last", "top"];
+
 /// Commands of other programs, and what does the same here.
 const OF_SERVICES: [&str; 6] = ["start", "stop", "restart", "enable", "disable", "kill"];
 
@@ -14,8 +17,23 @@ pub fn with_tip(mut error: Error, command: &Command, words: &[String]) -> Error 
         ErrorKind::UnknownArgument => {
             // That an option could be a value, behind `--`, is never meant.
             error.remove(ContextKind::Suggested);
-            if let (Some(tip), None) = (of_argument(&error, command, words), error.get(ContextKind::SuggestedArg)) {
+            let tip = of_argument(&error, command, words);
+            let is_limit = tip.as_deref().is_some_and(|tip| tip.starts_with("--limit"));
+            if is_limit {
+                // `--config` is spelled like `--count`.
+                error.remove(ContextKind::SuggestedArg);
+            }
+            if let (Some(tip), None) = (tip, error.get(ContextKind::SuggestedArg)) {
                 suggest(&mut error, tip);
+            }
+        }
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Its help would be about the program, and exits alike.
+            let used = words.iter().find_map(|word| command.find_subcommand(word));
+            if let Some((used, inner)) = used.and_then(|used| Some((used, used.get_subcommands().next()?))) {
+                let (name, inner) = (used.get_name(), inner.get_name());
+                let message = format!("{name} takes a command: imagebaked {name} {inner}");
+                return command.clone().error(ErrorKind::MissingSubcommand, message);
             }
         }
         ErrorKind::InvalidSubcommand => {
@@ -40,6 +58,14 @@ fn text(error: &Error, kind: ContextKind) -> Option<&str> {
     }
 }
 
+/// The tip for `-2h`, which the parser takes for options of one letter each.
+fn unsigned(wanted: &str, words: &[String]) -> Option<String> {
+    let typed = words.iter().find(|word| word.starts_with(wanted))?;
+    let length = typed.trim_start_matches('-');
+    let is_number = length.starts_with(|c: char| c.is_ascii_digit());
+    is_number.then(|| format!("numbers and lengths have no sign: {length}"))
+}
+
 fn of_command(error: &Error) -> Option<String> {
     let wanted = text(error, ContextKind::InvalidSubcommand)?;
     match wanted {
@@ -55,10 +81,21 @@ fn of_argument(error: &Error, command: &Command, words: &[String]) -> Option<Str
     let wanted = text(error, ContextKind::InvalidArg)?.split('=').next()?.to_owned();
     let used = words.iter().find_map(|word| command.find_subcommand(word))?;
     let Some(long) = wanted.strip_prefix("--") else {
-        let takes_one = used.get_positionals().any(|one| one.get_id() == "schedule");
-        let takes_one = takes_one && !wanted.starts_with('-');
-        return takes_one.then(|| format!("{} takes one schedule at a time", used.get_name()));
+        if wanted.starts_with('-') {
+            return unsigned(&wanted, words);
+        }
+        let positionals: Vec<String> = used.get_positionals().map(|one| one.get_id().as_str().to_uppercase()).collect();
+        return Some(match positionals.as_slice() {
+            [] => format!("{} takes nothing but options", used.get_name()),
+            names if names.iter().any(|name| name == "SCHEDULE") => {
+                format!("{} takes one schedule at a time", used.get_name())
+            }
+            names => format!("{} takes {}, and nothing after that", used.get_name(), names.join(" and ")),
+        });
     };
+    if COUNTS.contains(&long) && used.get_arguments().any(|argument| argument.get_long() == Some("limit")) {
+        return Some("--limit N".to_owned());
+    }
     if (used.get_name(), long) == ("check", "strict") {
         return Some("--deny warnings".to_owned());
     }
@@ -89,6 +126,15 @@ mod tests {
             ("imagebaked list", "tip: imagebaked status lists the schedules"),
             ("imagebaked stauts", "'status'"),
             ("imagebaked doctor --probe", "'--no-probe'"),
+            ("imagebaked prune golden", "tip: prune takes nothing but options"),
+            ("imagebaked show 1 2", "tip: show takes BAKE, and nothing after that"),
+            ("imagebaked promote imgc-1 prod x", "tip: promote takes IMAGE and CHANNEL, and nothing after that"),
+            ("imagebaked history --since -2h", "tip: numbers and lengths have no sign: 2h"),
+            ("imagebaked sim --build-time -1s", "tip: numbers and lengths have no sign: 1s"),
+            ("imagebaked history --count 5", "tip: --limit N"),
+            ("imagebaked history --tail 5", "tip: --limit N"),
+            ("imagebaked crontab", "error: crontab takes a command: imagebaked crontab import"),
+            ("imagebaked crontab --json", "error: crontab takes a command: imagebaked crontab import"),
         ] {
             let said = said(line);
             assert!(said.contains(tip), "{line}: {said}");

@@ -24,8 +24,10 @@ pub async fn run(context: &Context<'_>, args: &AdoptArgs) -> Result {
     let wanted = match (&args.name, &args.tag) {
         (Some(name), _) => Wanted::Name(name.clone()),
         (None, Some(tag)) => match tag.split_once('=') {
+            Some(("", _) | (_, "")) | None => {
+                return Err(Failure::new(Exit::Usage, format!("a tag is written KEY=VALUE, unlike {tag:?}")));
+            }
             Some((key, value)) => Wanted::Tag(key.to_owned(), value.to_owned()),
-            None => return Err(Failure::new(Exit::Usage, format!("a tag is written KEY=VALUE, unlike {tag:?}"))),
         },
         (None, None) => Wanted::Images(images.into_iter().map(ImageId::from).collect()),
     };

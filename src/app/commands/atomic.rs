@@ -30,5 +30,10 @@ fn failure(target: &Path, error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::AlreadyExists {
         return Failure::new(Exit::Usage, format!("{} is there already; --force replaces it", target.display()));
     }
+    let folder = target.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let message = format!("cannot write {}: there is no folder {}", target.display(), folder.display());
+        return Failure::new(Exit::Failed, message);
+    }
     Failure::new(Exit::Failed, format!("cannot write {}: {error}", target.display()))
 }

@@ -1,24 +1,29 @@
 //! `imagebaked events`: what happened, oldest first. Works with and without the daemon.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use chrono::DateTime;
 use serde_json::json;
 
 use super::{
     context::{Context, known_schedule},
-    outcome::{CommandOutput, Result},
+    outcome::{CommandOutput, Exit, Failure, Result},
     output::Rows,
     table::room,
     terminal::try_print_text,
     times::Span,
 };
 use crate::{
-    adapters::store::{EventFilter, EventRow, Reader, UNREADABLE},
+    adapters::{
+        config::Config,
+        store::{EventFilter, EventRow, Reader, UNREADABLE},
+    },
     app::cli::EventsArgs,
     domain::{
         calendar::zone::Zone,
         clock::{Clock, SystemClock},
+        ids::{BakeId, InstanceId, LineId},
+        similar::nearest,
         time::show,
     },
 };
@@ -45,13 +50,19 @@ pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
         after: args.after,
         limit: args.limit.unwrap_or(LIMIT),
     };
+    known_event(&reader, args.after).await?;
+    if let (true, Some(about)) = (args.follow, &args.about) {
+        known_subject(&config, &reader, about).await?;
+    }
     if args.follow {
         return follow(context, &reader, filter, zone).await;
     }
     let limit = filter.limit;
     let events = reader.events(&filter).await?;
-    if let (true, Some(schedule)) = (events.is_empty(), args.schedule.name()) {
-        known_schedule(&config, &reader, schedule).await?;
+    match (args.schedule.name(), &args.about) {
+        (Some(schedule), _) if events.is_empty() => known_schedule(&config, &reader, schedule).await?,
+        (None, Some(about)) if events.is_empty() => known_subject(&config, &reader, about).await?,
+        _ => {}
     }
     reader.close().await;
     if context.json {
@@ -84,6 +95,55 @@ pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
         ));
     }
     Ok(CommandOutput::done(text))
+}
+
+/// Fails if `after` is a number that no event has had: whoever fetches what is new would wait for it for ever. That is so
+/// after a restore of an older history.
+async fn known_event(reader: &Reader, after: Option<i64>) -> Result<()> {
+    let Some(after) = after else { return Ok(()) };
+    match reader.newest_event().await? {
+        // All of them may have been deleted with time.
+        0 => Ok(()),
+        newest if after <= newest => Ok(()),
+        newest => {
+            let message = format!(
+                "this history has no event {after}: its newest is {newest}. If it was restored or replaced since, go on \
+                 from there: imagebaked events --after {newest}"
+            );
+            Err(Failure::new(Exit::NotFound, message))
+        }
+    }
+}
+
+/// Fails if neither the configuration nor the history has anything that is called so, with or without its kind before it.
+async fn known_subject(config: &Config, reader: &Reader, about: &str) -> Result<()> {
+    let bare = about.split_once(':').map_or(about, |(_, id)| id);
+    let any = EventFilter { subject: Some(about.to_owned()), limit: 1, ..EventFilter::default() };
+    let bake = bare.parse().ok().map(BakeId);
+    let is_bake = match bake {
+        Some(bake) => reader.bake(bake).await?.is_some(),
+        None => false,
+    };
+    if is_bake || !reader.events(&any).await?.is_empty() || reader.image(&bare.into()).await?.is_some() {
+        return Ok(());
+    }
+    let lines: Vec<LineId> = config.schedules.iter().flat_map(|schedule| schedule.lines()).collect();
+    let instances = config.schedules.iter().flat_map(|schedule| schedule.instances.as_slice());
+    let (seen, instances_seen) = (reader.schedule_words().await?, reader.instance_words().await?);
+    let known: BTreeSet<&str> = config
+        .schedule_words()
+        .chain(instances.map(InstanceId::as_str))
+        .chain(lines.iter().map(LineId::as_str))
+        .chain(seen.iter().chain(&instances_seen).map(String::as_str))
+        .collect();
+    if known.contains(bare) {
+        return Ok(());
+    }
+    let hint = match nearest(bare, known.iter().copied()) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None => "it takes a schedule, an instance, a line, an image, or the number of a bake".to_owned(),
+    };
+    Err(Failure::new(Exit::NotFound, format!("nothing is called {about:?}; {hint}")))
 }
 
 /// Prints the matching events and then the new ones, until the user or the output ends it.

@@ -52,7 +52,7 @@ pub enum SocketError {
         path: PathBuf,
     },
     /// A file of another kind is there; it is not removed.
-    #[error("{} is there and is no socket; move it away, or set [daemon] control_socket", path.display())]
+    #[error("{} is there and is no socket; give [daemon] control_socket a path of its own", path.display())]
     NotOurs {
         /// Kind of the file.
         path: PathBuf,

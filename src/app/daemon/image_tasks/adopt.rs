@@ -22,6 +22,9 @@ use crate::{
     },
 };
 
+/// Number of images that a message names.
+const NAMED: usize = 5;
+
 /// Finds the images and adopts them, or reports which it would adopt.
 pub async fn adopt(
     shared: &DaemonContext,
@@ -50,8 +53,8 @@ pub async fn adopt(
             return Reply::Failed { message: format!("the cloud does not list its images: {}", chain(&api_error)) };
         }
     };
-    if images.is_empty() {
-        return Reply::NotFound { message: "the cloud has no such image".to_owned() };
+    if let Some(message) = not_found(wanted, &images) {
+        return Reply::NotFound { message };
     }
     let owner = shared.config().daemon.owner.clone();
     let now = shared.clock.now();
@@ -140,6 +143,31 @@ async fn find(shared: &DaemonContext, wanted: &Wanted) -> Result<Vec<Image>, Api
     }
 }
 
+/// What of `wanted` the cloud does not have: then nothing is adopted, so that a mistyped id is not passed over.
+fn not_found(wanted: &Wanted, images: &[Image]) -> Option<String> {
+    match wanted {
+        Wanted::Images(ids) => {
+            let found: HashSet<&ImageId> = images.iter().map(|image| &image.image_id).collect();
+            let missing: Vec<&ImageId> = ids.iter().filter(|id| !found.contains(id)).collect();
+            let named: Vec<String> = missing.iter().take(NAMED).map(|id| format!("{:?}", id.as_str())).collect();
+            let more = match missing.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let nothing = if images.is_empty() { "" } else { "; nothing was adopted" };
+            (!missing.is_empty()).then(|| format!("the cloud has no image {}{more}{nothing}", named.join(", ")))
+        }
+        _ if !images.is_empty() => None,
+        Wanted::Name(pattern) if pattern.contains('*') => {
+            Some(format!("the cloud has no image with a name like {pattern:?}"))
+        }
+        Wanted::Name(name) => {
+            Some(format!("the cloud has no image of the name {name:?}; a `*` in it matches any text"))
+        }
+        Wanted::Tag(key, value) => Some(format!("the cloud has no image with the tag {key:?} and the value {value:?}")),
+    }
+}
+
 fn candidate(
     image: &Image,
     target: &AdoptionTarget,
@@ -212,7 +240,32 @@ fn fits(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::fits;
+    use super::{Image, NAMED, Wanted, fits, not_found};
+
+    fn images(ids: &[&str]) -> Vec<Image> {
+        ids.iter().map(|id| serde_json::from_value(serde_json::json!({ "ImageId": id })).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_the_cloud_does_not_have_is_named() {
+        let ids = |ids: &[&str]| Wanted::Images(ids.iter().map(|id| (*id).into()).collect());
+        let found = images(&["imgc-1"]);
+        assert_eq!(not_found(&ids(&["imgc-1"]), &found), None);
+        assert_eq!(not_found(&ids(&["imgc-x"]), &[]).unwrap(), "the cloud has no image \"imgc-x\"");
+        let partly = not_found(&ids(&["imgc-1", "imgc-x"]), &found).unwrap();
+        assert_eq!(partly, "the cloud has no image \"imgc-x\"; nothing was adopted");
+        let many: Vec<String> = (0..NAMED + 3).map(|n| format!("x-{n}")).collect();
+        let many = not_found(&Wanted::Images(many.iter().map(|id| id.as_str().into()).collect()), &[]).unwrap();
+        assert!(many.ends_with("\"x-4\" and 3 more"), "{many}");
+        for (wanted, word) in [
+            (Wanted::Name("golden".to_owned()), "\"golden\"; a `*`"),
+            (Wanted::Name("g*".to_owned()), "a name like \"g*\""),
+            (Wanted::Tag("k".to_owned(), "v".to_owned()), "the tag \"k\" and the value \"v\""),
+        ] {
+            assert!(not_found(&wanted, &[]).unwrap().contains(word));
+            assert_eq!(not_found(&wanted, &found), None);
+        }
+    }
 
     #[test]
     fn a_star_matches_any_text() {
