@@ -53,7 +53,7 @@ fn cases() -> Vec<Case> {
 #[test]
 fn every_captured_request_is_signed_byte_for_byte() {
     let cases = cases();
-    assert_eq!(cases.len(), 39);
+    assert_eq!(cases.len(), 51);
     for case in cases {
         let name = &case.name;
         let headers: Vec<(String, String)> = case.headers.clone().into_iter().collect();

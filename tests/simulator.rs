@@ -203,6 +203,7 @@ async fn requests_recorded_from_the_official_sdk_are_accepted() {
             // Sent for their spelling.
             "InvalidBizType",
             "InvalidNextToken",
+            "InvalidPageSize",
             "InvalidTagList",
         ];
         assert!(believed.contains(&code.as_str()), "{}: {code}", text("name"));

@@ -51,6 +51,10 @@ pub(super) fn authenticate(
     if is_older && action == ANONYMOUS {
         return Ok(Caller::default());
     }
+    if received.header("authorization").is_empty() && !is_older && params.get("Signature").is_some() {
+        let message = "The simulator takes signatures in the parameters from calls of the token service only.";
+        return Err(SimFailure::new("InvalidSignatureMethod").with_message(message));
+    }
     let signed_by_parameters = is_older && params.get("Signature").is_some();
     let claimed = if signed_by_parameters { params.get("AccessKeyId") } else { verify::claimed_key(received) };
     let session = claimed.and_then(|id| Some((id, sessions.find(id)?)));

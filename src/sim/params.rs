@@ -52,10 +52,12 @@ impl Params {
         }
     }
 
-    /// A whole number within `range`, or `default`.
+    /// A whole number of 32 bits within `range`, in digits alone, or `default`.
     pub(super) fn number(&self, name: &str, default: usize, range: RangeInclusive<usize>) -> Result<usize, SimFailure> {
         self.get(name).map_or(Ok(default), |text| {
-            text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| SimFailure::invalid(name))
+            let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+            let number = text.parse::<i32>().ok().filter(|_| is_plain).and_then(|number| usize::try_from(number).ok());
+            number.filter(|number| range.contains(number)).ok_or_else(|| SimFailure::invalid(name))
         })
     }
 
@@ -146,6 +148,15 @@ mod tests {
         assert_eq!(params.tags("TagList", 20), Ok(BTreeMap::from([("k 1".to_owned(), "值 2".to_owned())])));
         assert_eq!(params.get("Name"), Some("a+b c"));
         assert_eq!(params.require("Empty"), Err(SimFailure::missing("Empty")));
+    }
+
+    #[test]
+    fn numbers_have_digits_alone_and_32_bits() {
+        let read = |text: &str| Params::decode(&format!("A={text}"), b"").number("A", 7, 1..=usize::MAX);
+        assert_eq!((read(""), read("05"), read("2147483647")), (Ok(7), Ok(5), Ok(2_147_483_647)));
+        for text in ["%2B5", "-5", "5.0", "%205", "0", "2147483648", "9223372036854775808", "True", "%EF%BC%95"] {
+            assert_eq!(read(text), Err(SimFailure::invalid("A")), "{text}");
+        }
     }
 
     #[test]

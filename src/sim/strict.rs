@@ -127,7 +127,13 @@ pub(super) fn check(action: &str, params: &Params) -> Result<(), SimFailure> {
             }
             check_tags("TagList", params)
         }
-        "ListImage" => one_value_per_key("TagList", params),
+        "ListImage" => {
+            // Whether a key alone means all its values is not documented.
+            if params.tags("TagList", usize::MAX)?.values().any(String::is_empty) {
+                return Err(SimFailure::invalid("TagList"));
+            }
+            one_value_per_key("TagList", params)
+        }
         "TagCloudResources" => check_tags("Tags", params),
         _ => Ok(()),
     }
@@ -276,6 +282,7 @@ mod tests {
             assert_eq!(code(action, &twice(name)), Some(format!("Invalid{name}")), "{action}");
         }
         assert_eq!(code("ListImage", "TagList.1.Value=v").as_deref(), Some("InvalidTagList"), "a value without a key");
+        assert_eq!(code("ListImage", "TagList.1.Key=k").as_deref(), Some("InvalidTagList"), "a key without a value");
     }
 
     #[test]

@@ -109,12 +109,9 @@ struct Claim<'a> {
 
 impl<'a> Claim<'a> {
     fn parse(authorization: &'a str) -> Option<Self> {
-        let parts = authorization.strip_prefix(ALGORITHM)?.trim_start();
+        let parts = authorization.strip_prefix(ALGORITHM)?.strip_prefix(' ')?;
         let field = |name: &str| {
-            parts
-                .split(',')
-                .find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
-                .filter(|f| !f.is_empty())
+            parts.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('=')).filter(|f| !f.is_empty())
         };
         Some(Self {
             key_id: field("Credential")?,
@@ -233,6 +230,21 @@ mod tests {
             sign("YourAccessKeySecret", &string_to_sign(&received, &signed)),
             "06563a9e1b43f5dfe96b81484da74bceab24a1d853912eee15083a6f0f3283c0"
         );
+    }
+
+    #[test]
+    fn the_parts_of_a_signature_have_no_blanks() {
+        let key = |text: &str| Claim::parse(text).map(|claim| claim.key_id.to_owned());
+        let fields = "Credential=id,SignedHeaders=host,Signature=0";
+        assert_eq!(key(&format!("{ALGORITHM} {fields}")).as_deref(), Some("id"));
+        assert_eq!(
+            key(&format!("{ALGORITHM} {}", fields.replace("id,", "id ,"))).as_deref(),
+            Some("id "),
+            "another key"
+        );
+        for wrong in [format!("{ALGORITHM}{fields}"), format!("{ALGORITHM}  {fields}"), fields.replace(',', ", ")] {
+            assert_eq!(key(&wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -101,6 +101,36 @@ def calls():
             lambda it: it.start_task_for_distribute_image(app.StartTaskForDistributeImageRequest(
                 image_id="imgc-1", version_id="iv-1", destination_region_list=["cn-hangzhou"], source_region=region,
                 product_type="CloudDesktop"))),
+        ("list-servers-filters", "numbers, dates and lists in the body, a name with a slash", AppClient, KEY,
+            lambda it: it.list_wuying_server(app.ListWuyingServerRequest(
+                wuying_server_id_list=["ws-1", "ws-2"], wuying_server_name_or_id="a/b c", status="RUNNING", page_number=2,
+                page_size=100, biz_region_id=region, image_id="imgc-1", create_time_start="2026-11-28T03:00:00+08:00"))),
+        ("stop-server-forced-sts", "a boolean in the body", AppClient, STS_KEY, lambda it: it.stop_wuying_server(
+            app.StopWuyingServerRequest(wuying_server_id_list=["ws-1"], force=True, product_type="WuyingServer"))),
+        ("restart-servers", "a list of twelve, which text sorts otherwise than numbers", AppClient, KEY,
+            lambda it: it.restart_wuying_server(app.RestartWuyingServerRequest(
+                wuying_server_id_list=[f"ws-{number}" for number in range(12)]))),
+        ("describe-server-sts", "one parameter with a token", AppClient, STS_KEY, lambda it: it.describe_wuying_server(
+            app.DescribeWuyingServerRequest(wuying_server_id="ws-1"))),
+        ("delete-image-reserved", "reserved characters in an id", AppClient, KEY, lambda it: it.delete_image(
+            app.DeleteImageRequest(image_id=RESERVED))),
+        ("list-image-nothing-sts", "no parameter at all, with a token", AppClient, STS_KEY, lambda it: it.list_image(
+            app.ListImageRequest())),
+        ("list-image-false-and-zero", "values that are false in Python are sent", AppClient, KEY, lambda it: it.list_image(
+            app.ListImageRequest(page_size=0, page_number=0, biz_type=0, image_name="0", status=""))),
+        ("stop-desktops-updates-sts", "a boolean that is false, and one more in the query", EcdClient, STS_KEY,
+            lambda it: it.stop_desktops(ecd.StopDesktopsRequest(
+                region_id=region, desktop_id=["ecd-1"], os_update=False, stopped_mode="KeepCharging"))),
+        ("reboot-desktops", "ids with dots and blanks in the query", EcdClient, KEY, lambda it: it.reboot_desktops(
+            ecd.RebootDesktopsRequest(region_id=region, desktop_id=["ecd-1.2", "ecd 3", "ecd~4*"]))),
+        ("describe-images-page-sts", "a name in two scripts and a page token", EcdClient, STS_KEY,
+            lambda it: it.describe_images(ecd.DescribeImagesRequest(
+                region_id=region, image_type="CUSTOM", image_name="镜像 é+%2B", max_results=100, next_token="a+b/c=="))),
+        ("assume-role-chained-sts", "a role that is assumed with the keys of another", StsClient, STS_KEY,
+            lambda it: it.assume_role(sts.AssumeRoleRequest(
+                role_arn="acs:ram::1000000000000001:role/second", role_session_name="a.b@c-d_e", duration_seconds=3600))),
+        ("caller-identity-sts", "no parameters, no body, a token", StsClient, STS_KEY,
+            lambda it: it.get_caller_identity()),
         ("assume-role-policy", "a JSON document as one parameter", StsClient, KEY, lambda it: it.assume_role(
             sts.AssumeRoleRequest(role_arn="acs:ram::1000000000000001:role/baker", role_session_name="night.1@host-2",
                 duration_seconds=900, policy=json.dumps(policy, ensure_ascii=False), external_id="a=b,c.d@e:f/g-h"))),

@@ -22,6 +22,7 @@ from alibabacloud_sts20150401 import models as sts
 from alibabacloud_sts20150401.client import Client as StsClient
 from alibabacloud_tea_openapi import utils as openapi_utils
 from alibabacloud_tea_openapi import utils_models
+from variations import Variations
 
 
 def config(endpoint, key_id="sim-key-id", secret="sim-key-secret", token=None):
@@ -517,6 +518,7 @@ def main():
     roles(endpoint)
     controls(endpoint)
     refusals(endpoint)
+    Variations(endpoint, client, desktop_client, (config, expect, refusal, control, until)).run()
     print("all as expected")
 
 

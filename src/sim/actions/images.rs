@@ -161,7 +161,9 @@ pub(super) fn start_task_for_distribute_image(world: &mut World, call: &SimCall<
     if regions.is_empty() {
         return Err(SimFailure::new("ImageDistribute.TargetDistributeRegionListEmpty"));
     }
-    let task = world.distribute_image(image, call.params.get("VersionId"), &regions, &call.fault, call.now)?;
+    call.params.choice("RetryType", &["RESET", "CONTINUE", "RETRY"])?;
+    let (version, source) = (call.params.get("VersionId"), call.params.get("SourceRegion"));
+    let task = world.distribute_image((image, version), source, &regions, &call.fault, call.now)?;
     Ok(json!({"Data": task, "Message": "success"}))
 }
 

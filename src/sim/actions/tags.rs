@@ -10,6 +10,9 @@ const IMAGES: &str = "CenterImageId";
 /// Maximum numbers of images and of tags in one call.
 const MOST_IMAGES: usize = 50;
 const MOST_TAGS: usize = 20;
+/// Maximum number of keys in one call that removes tags, and the lengths of a key.
+const MOST_KEYS: usize = 10;
+const KEY: std::ops::RangeInclusive<usize> = 1..=128;
 
 fn images(params: &Params) -> Result<Vec<&str>, SimFailure> {
     if params.require("ResourceType")? != IMAGES {
@@ -32,10 +35,13 @@ pub(super) fn tag_cloud_resources(world: &mut World, call: &SimCall<'_>) -> Resu
     Ok(json!({"FailedResources": failed}))
 }
 
-/// Removes tags by their keys, or all of them.
+/// Removes tags by their keys.
 pub(super) fn untag_cloud_resources(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
     let ids = images(call.params)?;
-    let keys = call.params.list("TagKeys", MOST_TAGS)?;
+    let keys = call.params.require_list("TagKeys", MOST_KEYS)?;
+    if !keys.iter().all(|key| KEY.contains(&key.chars().count())) {
+        return Err(SimFailure::invalid("TagKeys"));
+    }
     let failed: Vec<Value> =
         ids.into_iter().filter_map(|id| Some(failed(id, &world.untag_image(id, &keys, call.now).err()?))).collect();
     Ok(json!({"FailedResources": failed}))

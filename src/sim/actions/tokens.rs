@@ -13,8 +13,9 @@ use crate::sim::{
 
 /// Lifetimes of keys in seconds: the shortest, the usual and the longest one.
 const LIFE: (usize, usize, usize) = (900, 3600, 43_200);
-/// Maximum length of a policy.
+/// Maximum length of a policy, and of the name of a role.
 const LONGEST_POLICY: usize = 2048;
+const LONGEST_ROLE: usize = 64;
 
 /// The signer: the user of the key pair, or the session of a role.
 #[expect(clippy::unnecessary_wraps, reason = "a handler like the others")]
@@ -63,24 +64,31 @@ fn issue(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
     };
     let role = call.params.require("RoleArn")?;
     let session = call.params.require("RoleSessionName")?;
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b".@-_".contains(&b);
-    if !(2..=64).contains(&session.len()) || !session.bytes().all(is_plain) {
+    if !is_text_of(session, 2..=64, b".@-_") {
         return Err(wrong("RoleSessionName"));
+    }
+    for (name, longest, signs) in [("ExternalId", 1224, &b"_+=,.@:/-"[..]), ("SourceIdentity", 64, &b".@-_"[..])] {
+        if call.params.get(name).is_some_and(|text| !is_text_of(text, 2..=longest, signs)) {
+            return Err(wrong(name));
+        }
     }
     let (account, name) = role
         .strip_prefix("acs:ram::")
         .and_then(|rest| rest.split_once(":role/"))
-        .filter(|(account, name)| account.bytes().all(|b| b.is_ascii_digit()) && !name.is_empty())
+        .filter(|(account, name)| {
+            account.bytes().all(|b| b.is_ascii_digit()) && is_text_of(name, 1..=LONGEST_ROLE, b".-_")
+        })
         .ok_or_else(|| wrong("RoleArn"))?;
     let (shortest, usual, longest) = LIFE;
     let seconds =
         call.params.number("DurationSeconds", usual, shortest..=longest).map_err(|_| wrong("DurationSeconds"))?;
-    if call
-        .params
-        .get("Policy")
-        .is_some_and(|policy| policy.chars().count() > LONGEST_POLICY || serde_json::from_str::<Value>(policy).is_err())
-    {
-        return Err(wrong("PolicyGrammar"));
+    let is_policy = |policy: &str| {
+        let document = serde_json::from_str(policy).ok();
+        policy.chars().count() <= LONGEST_POLICY && document.is_some_and(|document: Value| document.is_object())
+    };
+    if call.params.get("Policy").is_some_and(|policy| !is_policy(policy)) {
+        let message = "The parameter Policy is not valid.";
+        return Err(SimFailure::new("InvalidParameter.PolicyGrammar").with_message(message));
     }
     if account != ACCOUNT {
         return Err(SimFailure::new("EntityNotExist.Role"));
@@ -91,6 +99,11 @@ fn issue(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
         "Credentials": issued.json(),
         "AssumedRoleUser": { "Arn": issued.arn(), "AssumedRoleId": format!("300000000000000001:{session}") },
     }))
+}
+
+/// Whether a text consists of so many letters, digits and these signs.
+fn is_text_of(text: &str, length: std::ops::RangeInclusive<usize>, signs: &[u8]) -> bool {
+    length.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || signs.contains(&b))
 }
 
 fn session_name(arn: &str) -> &str {

@@ -450,8 +450,8 @@ impl World {
     /// Starts to copy an image to other regions and returns the task's id.
     pub(super) fn distribute_image(
         &mut self,
-        id: &str,
-        version: Option<&str>,
+        (id, version): (&str, Option<&str>),
+        source: Option<&str>,
         regions: &[&str],
         fault: &ImageFault,
         now: DateTime<Utc>,
@@ -463,6 +463,13 @@ impl World {
         }
         if image.status(now) != "AVAILABLE" {
             return Err(SimFailure::new("ImageRegionDistribute.NotAllow"));
+        }
+        let is_there = |region: &str| {
+            let mut copies = image.distributions.iter();
+            region == HOME_REGION || copies.any(|copy| copy.region == region && copy.status(now) == "AVAILABLE")
+        };
+        if source.is_some_and(|region| !is_there(region)) {
+            return Err(SimFailure::new("ImageDistribute.Undistributed"));
         }
         // Whether a failed copy can be requested again is not documented; otherwise it would be lost.
         image.distributions.retain(|copy| copy.status(now) != "CREATE_FAILED" && copy.status(now) != "DELETE");
