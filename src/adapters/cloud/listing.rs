@@ -20,6 +20,8 @@ pub const PAGE_SIZE: u32 = 100;
 
 /// Maximum number of pages, 100,000 rows: an endless list must not block the daemon.
 pub(super) const MOST_PAGES: u32 = 1000;
+/// The same as rows: a page may have more than were requested, and an answer has room for a hundred thousand short ones.
+const MOST_ROWS: usize = (MOST_PAGES * PAGE_SIZE) as usize;
 
 /// A response with an unverified list.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -201,6 +203,9 @@ impl<L: Listing> Pages<L> {
             }
         }
         let (rows, count) = (self.rows.len(), self.count);
+        if rows > MOST_ROWS {
+            return Err(refuse(rows, count, &format!("it has more than {MOST_ROWS} rows")));
+        }
         let nothing_new = rows == before;
         // More rows than the count are harmless: an image may have one row per version.
         let missing = count.is_some_and(|count| rows < count);
@@ -253,5 +258,32 @@ pub fn incomplete(action: &str, count: Option<usize>, rows: usize, why: &str) ->
         http_status: Some(200),
         request_id: None,
         retry_after: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::adapters::cloud::actions::DescribeDesktops;
+
+    #[test]
+    fn a_list_of_endless_rows_is_given_up_before_it_fills_the_memory() {
+        const AT_ONCE: usize = 20_000;
+        let mut pages = Pages::<DescribeDesktops>::default();
+        let mut taken = Vec::new();
+        for number in 0..10 {
+            let rows: Vec<_> = (0..AT_ONCE).map(|row| json!({ "DesktopId": format!("ecd-{number}-{row}") })).collect();
+            let page = RawPage(json!({ "Desktops": rows, "NextToken": number.to_string() }));
+            let taken_now = pages.take(page.read::<DescribeDesktops>().unwrap(), &Cursor::Token(None));
+            taken.push(taken_now.map(|_| ()).map_err(|error| error.message));
+            if taken.last().is_some_and(Result::is_err) {
+                break;
+            }
+        }
+        assert_eq!(taken.len(), MOST_ROWS / AT_ONCE + 1, "{taken:?}");
+        let why = taken.pop().unwrap().unwrap_err();
+        assert!(why.contains("it has more than 100000 rows"), "{why}");
     }
 }
