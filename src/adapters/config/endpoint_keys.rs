@@ -33,6 +33,12 @@ pub(super) fn endpoint(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Stri
             let hint = format!("write `https://{}`", text.trim_start_matches("http://").trim_end_matches('/'));
             ("insecure-endpoint", "http is allowed on loopback addresses only".to_owned(), hint)
         }
+        Err(_) if text.contains('@') => {
+            let hint = "write the host alone: calls are signed with the access key; and change the password, which others may \
+                        have seen"
+                .to_owned();
+            ("secret-in-file", "an address has no user and no password here".to_owned(), hint)
+        }
         Err(_) if !["http", "https"].contains(&scheme) => {
             let hint = "write `https://host` or the bare host".to_owned();
             ("bad-endpoint", format!("`{scheme}` is not a scheme of this API"), hint)

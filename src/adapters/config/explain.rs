@@ -10,11 +10,12 @@ use super::{
     definitions::definitions,
     key::Key,
     parse,
-    problem::is_secret_key,
+    problem::{is_secret_key, mask},
     reader::{Diagnostics, Source},
     schedule_keys,
     source_files::read_files,
 };
+use crate::domain::text::{LONGEST_EXCERPT, excerpt};
 
 /// A key with the layers that set it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct Layer {
     pub of: String,
 }
 
+/// Maximum length of a value that is shown.
+const LONGEST_VALUE: usize = 500;
 /// So many names are listed if none is similar.
 const FEW: usize = 10;
 
@@ -122,7 +125,7 @@ pub fn explain(
             None if known.len() <= FEW => format!("there are: {}", known.join(", ")),
             None => "`imagebaked plan` shows the schedules".to_owned(),
         };
-        return Err(ExplainError::NoSuchName { name: name.to_owned(), hint });
+        return Err(ExplainError::NoSuchName { name: excerpt(name, LONGEST_EXCERPT).into_owned(), hint });
     };
     let profile = own.get("profile").and_then(|value| value.get_ref().as_str().map(str::to_owned));
     let section = format!("schedule.{name}");
@@ -151,8 +154,8 @@ fn pick(
     match keys.iter().find(|key| key.name == wanted) {
         Some(key) => Ok(vec![explain(key)]),
         None => Err(ExplainError::NoSuchKey {
-            section: section.to_owned(),
-            key: wanted.to_owned(),
+            section: excerpt(section, LONGEST_EXCERPT).into_owned(),
+            key: excerpt(wanted, LONGEST_EXCERPT).into_owned(),
             nearest: closest(wanted, keys.iter().map(|key| key.name)).map(str::to_owned),
         }),
     }
@@ -181,7 +184,8 @@ fn shown(key: &str, text: &str) -> String {
     if is_secret_key(key) {
         return "(not shown)".to_owned();
     }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let line = mask(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+    excerpt(&line, LONGEST_VALUE).into_owned()
 }
 
 /// A file, or a part of one.

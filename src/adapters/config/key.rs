@@ -34,8 +34,10 @@ pub enum Kind {
         /// Maximum.
         max: i64,
     },
-    /// A number above 0.
-    Positive {
+    /// A number, whole or not.
+    Number {
+        /// Minimum.
+        min: f64,
         /// Maximum.
         max: f64,
     },
@@ -43,6 +45,8 @@ pub enum Kind {
     Period {
         /// Minimum.
         min: Duration,
+        /// Maximum.
+        max: Duration,
     },
     /// A duration such as `15m`, or `never`.
     PeriodOrNever {

@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use super::problem::{Place, Spot, mask};
 
 /// Maximum length of a shown line, in bytes. Of a longer one, line and column are shown.
-const LONGEST_LINE: usize = 4_000;
+const LONGEST_LINE: usize = 500;
 /// Bytes between two counts of characters.
 const BLOCK: usize = 256;
 

@@ -13,10 +13,15 @@ use std::{
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::json;
 
-use crate::domain::text::{LONGEST_TEXT, clean};
+use crate::domain::text::{LONGEST_TEXT, clean, excerpt};
 
-/// Maximum number of listed warnings of a kind.
+/// Maximum number of listed warnings, and of errors, of a kind.
 const MAX_LISTED: usize = 10;
+const MAX_ERRORS: usize = 25;
+/// Maximum number of listed errors of all kinds: nobody reads more at once.
+const MAX_ALL: usize = 100;
+/// Maximum length of a message and of a hint that are shown, in characters.
+const LONGEST_SHOWN: usize = 600;
 
 /// Whether the configuration can be used nevertheless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,28 +141,34 @@ impl Problems {
         sentences.join("; ")
     }
 
-    /// Text for people: each problem with its line, a caret and a hint, and the summary last. The first ten warnings of
-    /// each kind; all errors, because each must be fixed.
+    /// Text for people: each problem with its line, a caret and a hint, and the summary last. The first of each kind, and how
+    /// many more there are.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();
-        let mut warnings: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut left_out: BTreeMap<(Severity, &str), usize> = BTreeMap::new();
+        let mut listed: BTreeMap<(Severity, &str), usize> = BTreeMap::new();
+        let mut errors = 0;
         for problem in &self.0 {
-            if problem.severity == Severity::Warning {
-                let known = warnings.entry(problem.code).or_default();
-                *known += 1;
-                if *known > MAX_LISTED {
-                    continue;
-                }
+            let kind = (problem.severity, problem.code);
+            let known = listed.entry(kind).or_default();
+            let has_room = match problem.severity {
+                Severity::Error => *known < MAX_ERRORS && errors < MAX_ALL,
+                Severity::Warning => *known < MAX_LISTED,
+            };
+            if !has_room {
+                *left_out.entry(kind).or_default() += 1;
+                continue;
             }
-            out.push_str(&renderer.render(&report(problem)));
+            *known += 1;
+            errors += usize::from(problem.severity == Severity::Error);
+            out.push_str(&renderer.render(&report(&shortened(problem))));
             out.push_str("\n\n");
         }
-        for (code, n) in warnings.into_iter().filter(|(_, n)| *n > MAX_LISTED) {
-            out.push_str(&format!(
-                "warning[{code}]: likewise at {} more places; --json has them all\n\n",
-                n - MAX_LISTED
-            ));
+        for ((severity, code), n) in left_out {
+            let severity = severity.as_str();
+            let plural = if n == 1 { "" } else { "s" };
+            out.push_str(&format!("{severity}[{code}]: likewise at {n} more place{plural}; --json has them all\n\n"));
         }
         out.push_str(&self.summary());
         out.push('\n');
@@ -197,6 +208,12 @@ impl Problems {
         };
         self.0.iter().map(object).collect()
     }
+}
+
+/// The problem without the rest of what it quotes.
+fn shortened(problem: &Problem) -> Problem {
+    let short = |text: &str| excerpt(text, LONGEST_SHOWN).into_owned();
+    Problem { message: short(&problem.message), hint: problem.hint.as_deref().map(short), ..problem.clone() }
 }
 
 fn report(problem: &Problem) -> Vec<Group<'_>> {
@@ -246,8 +263,37 @@ pub(super) fn find_key_id(text: &str) -> Option<std::ops::Range<usize>> {
     })
 }
 
+/// The user and password of an address in `text`, after the byte `from`: what stands before the last `@` of a word, if
+/// a scheme or a colon shows that it is one. `everything`: whatever stands there.
+fn find_login(text: &str, from: usize, everything: bool) -> Option<std::ops::Range<usize>> {
+    let is_between = |c: char| c.is_whitespace() || "\"'`<>()[]{},".contains(c);
+    text[from..]
+        .split_inclusive(is_between)
+        .scan(from, |at, word| {
+            let start = *at;
+            *at += word.len();
+            Some((start, word))
+        })
+        .find_map(|(start, word)| {
+            let end = word.rfind('@')?;
+            let before = &word[..end];
+            let login = match (before.find("://"), before.find(':')) {
+                (Some(scheme), _) => scheme + 3,
+                (None, colon) => {
+                    let name = before.find('=').filter(|equals| colon.is_none_or(|colon| *equals < colon));
+                    colon.filter(|colon| colon + 1 < end).or_else(|| everything.then_some(0))?;
+                    name.map_or(0, |equals| equals + 1)
+                }
+            };
+            // What is masked already stays so.
+            let is_new = before[login..].chars().any(|c| c != '*');
+            is_new.then_some(start + login..start + end)
+        })
+}
+
 /// `text` with secrets replaced by as many asterisks, so that columns stay right. Works on the raw text, because the
-/// line may not parse: everything after the `=` of a secret's key is replaced, and every key id.
+/// line may not parse: everything after the `=` of a secret's key is replaced, every key id, and the user and password of
+/// every address.
 pub(super) fn mask(text: &str) -> String {
     let hide = |range: &str| "*".repeat(range.chars().count());
     let mut masked = text.to_owned();
@@ -262,15 +308,20 @@ pub(super) fn mask(text: &str) -> String {
         let hidden = hide(&masked[from..]);
         masked.replace_range(from.., &hidden);
     }
-    // From one key id to the next: a line may have hundreds.
+    let is_address = masked.to_ascii_lowercase().contains("endpoint");
+    hide_each(&mut masked, |text, from| find_key_id(&text[from..]).map(|range| from + range.start..from + range.end));
+    hide_each(&mut masked, |text, from| find_login(text, from, is_address));
+    masked
+}
+
+/// Replaces all that `find` finds, from one place to the next: a line may have hundreds.
+fn hide_each(masked: &mut String, find: impl Fn(&str, usize) -> Option<std::ops::Range<usize>>) {
     let mut from = 0;
-    while let Some(range) = find_key_id(&masked[from..]) {
-        let range = from + range.start..from + range.end;
-        let hidden = hide(&masked[range.clone()]);
+    while let Some(range) = find(masked, from) {
+        let hidden = "*".repeat(masked[range.clone()].chars().count());
         from = range.start + hidden.len();
         masked.replace_range(range, &hidden);
     }
-    masked
 }
 
 #[cfg(test)]
@@ -298,6 +349,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shown_is_bounded_however_much_is_wrong() {
+        let text: Arc<str> = "x".repeat(400).into();
+        let problem = |n: usize, code, severity| Problem {
+            severity,
+            code,
+            message: format!("{n} {}", "m".repeat(2_000)),
+            place: Place {
+                file: Path::new("/etc/imagebaked.toml").into(),
+                spot: Some(Spot { line: n + 1, column: 1, end_column: 2, text: Arc::clone(&text) }),
+            },
+            related: None,
+            hint: Some("h".repeat(2_000)),
+        };
+        let kinds = ["a", "b", "c", "d", "e", "f"];
+        let mut all: Vec<Problem> = (0..6_000).map(|n| problem(n, kinds[n % kinds.len()], Severity::Error)).collect();
+        all.extend((0..1_000).map(|n| problem(n, "w", Severity::Warning)));
+        let shown = Problems(all).render(false);
+        assert!(shown.len() < 300_000, "{}", shown.len());
+        assert_eq!(shown.matches("error[").count(), MAX_ALL + kinds.len());
+        assert!(shown.contains("error[f]: likewise at 984 more places; --json has them all"));
+        assert!(shown.contains("warning[w]: likewise at 990 more places; --json has them all"));
+    }
+
+    #[test]
     fn secrets_are_masked_wherever_they_stand() {
         assert_eq!(mask(r#"name = "x""#), r#"name = "x""#);
         assert_eq!(mask(r#"access_key_secret="abc" nonsense"#), r"access_key_secret=**************");
@@ -305,5 +380,16 @@ mod tests {
         assert_eq!(mask("IMAGEBAKED_CLOUD__SECURITY_TOKEN=abc"), "IMAGEBAKED_CLOUD__SECURITY_TOKEN=***");
         assert_eq!(mask("owner = 'LTAI5tExample99'"), "owner = '***************'");
         assert_eq!(mask("「password = 1"), "「password =**");
+        assert_eq!(mask("endpoint = \"https://user:s3cret@host/\""), "endpoint = \"https://***********@host/\"");
+        assert_eq!(mask("ecd_endpoint='u:p@a/b@host', x=1"), "ecd_endpoint='*******@host', x=1");
+        assert_eq!(mask("`https://user@host` and `a:b@c`"), "`https://****@host` and `***@c`");
+        assert_eq!(mask("IMAGEBAKED_CLOUD__ENDPOINT=token@host"), "IMAGEBAKED_CLOUD__ENDPOINT=*****@host");
+        assert_eq!(
+            mask("hooks = ['x', 'HTTPS_PROXY=http://u:p=q@h:1']"),
+            "hooks = ['x', 'HTTPS_PROXY=http://*****@h:1']"
+        );
+        for same in ["cron = \"@daily\"", "why = 'ask ops@example.com'", "at 3:00 @ x", "a:@b"] {
+            assert_eq!(mask(same), same);
+        }
     }
 }

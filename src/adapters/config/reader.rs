@@ -22,7 +22,7 @@ use super::{
 use crate::domain::{
     text::is_hidden,
     time::{
-        length::{LengthError, length},
+        length::{LONGEST, LengthError, length},
         show_length,
     },
 };
@@ -211,8 +211,8 @@ impl<'v, 's> Item<'v, 's> {
         fits
     }
 
-    /// Reads a number above 0 and at most `max`.
-    pub(super) fn positive(self, max: f64, out: &mut Diagnostics) -> Option<f64> {
+    /// Reads a number from `min` to `max`.
+    pub(super) fn number(self, min: f64, max: f64, out: &mut Diagnostics) -> Option<f64> {
         let number = match self.value {
             // Both kinds may contain `_` between digits; toml has removed it.
             DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse::<f64>().ok(),
@@ -220,15 +220,21 @@ impl<'v, 's> Item<'v, 's> {
             DeValue::String(text) if self.mark.source.untyped => text.trim().parse().ok(),
             _ => return self.wrong_type("a number", self.as_number(), out),
         };
-        let fits = number.filter(|number| *number > 0.0 && *number <= max);
+        let fits = number.filter(|number| (min..=max).contains(number));
         if fits.is_none() {
-            out.error(self.mark, "out-of-range", format!("expected a number above 0, at most {max}"), None);
+            out.error(self.mark, "out-of-range", format!("expected a number from {min} to {max}"), None);
         }
         fits
     }
 
-    /// Reads a duration such as `15m` or `2h 30m`, at least `min` and at most ten years.
-    pub(super) fn duration(self, min: Duration, or_never: bool, out: &mut Diagnostics) -> Option<Duration> {
+    /// Reads a duration such as `15m` or `2h 30m`, from `min` to `max`, which is ten years at most.
+    pub(super) fn duration(
+        self,
+        min: Duration,
+        max: Duration,
+        or_never: bool,
+        out: &mut Diagnostics,
+    ) -> Option<Duration> {
         let Some(text) = self.value.as_str() else {
             let hint = match self.value {
                 DeValue::Integer(number) if number.radix() == 10 => mistakes::with_units(number.as_str()),
@@ -248,16 +254,13 @@ impl<'v, 's> Item<'v, 's> {
                 out.error(self.mark, "out-of-range", message, Some(format!("at least {least}")));
                 None
             }
-            Err(LengthError::TooLong) => {
-                out.error(
-                    self.mark,
-                    "out-of-range",
-                    format!("a duration of {text} is too long"),
-                    Some("at most 10 years".into()),
-                );
+            Ok(period) if period <= max => Some(period),
+            Ok(_) | Err(LengthError::TooLong) => {
+                let most = if max == LONGEST { "10 years".to_owned() } else { show_length(max) };
+                let message = format!("a duration of {text} is too long here");
+                out.error(self.mark, "out-of-range", message, Some(format!("at most {most}")));
                 None
             }
-            Ok(period) => Some(period),
             Err(LengthError::Unknown) => {
                 let (message, hint) = mistakes::not_a_duration(text, or_never);
                 out.error(self.mark, "bad-duration", message, Some(hint));

@@ -14,7 +14,7 @@ use super::{
     reader::{Diagnostics, Item},
     region_keys::{REGION, filled, region},
     suggest::suggestion,
-    value_types::{Bool, Custom, Integer, OneOf, Period, Positive},
+    value_types::{Bool, Custom, Integer, Number, OneOf, Period, Within},
 };
 use crate::domain::{
     api::{credential_source::CredentialSource, host::HostPort, mode::Mode},
@@ -30,6 +30,9 @@ const LISTEN: &str = "^$|:[0-9]+$";
 const HOST_NAME: &str = "^[A-Za-z0-9.-]+$";
 
 const MILLISECOND: Duration = Duration::from_millis(1);
+const DAY: Duration = Duration::from_hours(24);
+/// A call in ten seconds: with fewer the calls of one bake would not end before its deadline.
+const LEAST_RATE: f64 = 0.1;
 
 /// Stores the comments of a struct's fields: they are the descriptions for the operator.
 macro_rules! with_texts {
@@ -201,12 +204,12 @@ layer! {
         ecd_endpoints: BTreeMap<String, String> = Custom(endpoints_by_region, endpoints_by_region_kind),
         sts_endpoint: String = Custom(endpoint, || Kind::Text(ENDPOINT)),
         metadata_endpoint: String = Custom(metadata_endpoint, || Kind::Text(ENDPOINT)),
-        connect_timeout: Duration = Period(MILLISECOND),
-        timeout: Duration = Period(MILLISECOND),
-        requests_per_second: f64 = Positive(1000.0),
+        connect_timeout: Duration = Within(MILLISECOND, Duration::from_mins(5)),
+        timeout: Duration = Within(MILLISECOND, Duration::from_hours(1)),
+        requests_per_second: f64 = Number(LEAST_RATE, 1000.0),
         credentials: CredentialSource = Custom(credential_source, || Kind::Text(CREDENTIALS)),
         credentials_dir: String = Custom(absolute, || Kind::Text(ABSOLUTE)),
-        poll_interval: Duration = Period(Duration::from_millis(10)),
+        poll_interval: Duration = Within(Duration::from_millis(10), DAY),
         lookup_window: Duration = Period(MILLISECOND),
         in_use: Vec<UserKind> = Custom(user_kinds, user_kinds_kind),
     }
@@ -224,7 +227,7 @@ layer! {
         page_hosts: Vec<String> = Custom(host_names, || Kind::Set { of: Kind::Text(HOST_NAME).into(), min: 0 }),
         control_socket: String = Custom(socket, || Kind::Text(ABSOLUTE)),
         owner: String = Custom(owner, || Kind::FILLED),
-        drain: Duration = Period(Duration::ZERO),
+        drain: Duration = Within(Duration::ZERO, DAY),
         prune_interval: Duration = Period(Duration::from_millis(100)),
         max_deletions: u32 = Integer(0, 1_000_000),
         keep_events: Duration = Period(Duration::from_hours(1)),

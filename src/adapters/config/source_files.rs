@@ -55,6 +55,13 @@ fn read_file(path: &Path, left: &mut u64, sources: &mut Vec<Source>, print: &mut
         out.file(index, path, Severity::Error, "bad-utf8", "this is UTF-16, not UTF-8".to_owned(), Some(hint));
         return;
     }
+    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
+        out.broken = true;
+        let message = format!("this is no text: byte {} is NUL", at + 1);
+        let hint = "name a configuration file; an editor shows what this one is".to_owned();
+        out.file(index, path, Severity::Error, "not-text", message, Some(hint));
+        return;
+    }
     let text = String::from_utf8(bytes).unwrap_or_else(|error| {
         // Up to the first invalid byte the lossy text equals the file, so that the place is right.
         let at = error.utf8_error().valid_up_to();

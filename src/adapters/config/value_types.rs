@@ -6,6 +6,7 @@ use super::{
     key::Kind,
     reader::{Diagnostics, Item},
 };
+use crate::domain::time::length::LONGEST;
 
 /// Type of the values of a key.
 #[diagnostic::on_unimplemented(
@@ -46,16 +47,16 @@ impl<T: TryFrom<i64>> ValueType<'_, T> for Integer {
     }
 }
 
-/// A number above 0, at most this.
-pub(super) struct Positive(pub f64);
+/// A number, whole or not, from the first to the second.
+pub(super) struct Number(pub f64, pub f64);
 
-impl ValueType<'_, f64> for Positive {
+impl ValueType<'_, f64> for Number {
     fn read(&self, item: Item<'_, '_>, out: &mut Diagnostics) -> Option<f64> {
-        item.positive(self.0, out)
+        item.number(self.0, self.1, out)
     }
 
     fn kind(&self) -> Kind {
-        Kind::Positive { max: self.0 }
+        Kind::Number { min: self.0, max: self.1 }
     }
 }
 
@@ -64,11 +65,24 @@ pub(super) struct Period(pub Duration);
 
 impl ValueType<'_, Duration> for Period {
     fn read(&self, item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Duration> {
-        item.duration(self.0, false, out)
+        item.duration(self.0, LONGEST, false, out)
     }
 
     fn kind(&self) -> Kind {
-        Kind::Period { min: self.0 }
+        Kind::Period { min: self.0, max: LONGEST }
+    }
+}
+
+/// A duration from the first to the second: for what nothing else bounds.
+pub(super) struct Within(pub Duration, pub Duration);
+
+impl ValueType<'_, Duration> for Within {
+    fn read(&self, item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Duration> {
+        item.duration(self.0, self.1, false, out)
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Period { min: self.0, max: self.1 }
     }
 }
 
@@ -77,7 +91,7 @@ pub(super) struct PeriodOrNever(pub Duration);
 
 impl ValueType<'_, Option<Duration>> for PeriodOrNever {
     fn read(&self, item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Option<Duration>> {
-        if item.is_word("never") { Some(None) } else { item.duration(self.0, true, out).map(Some) }
+        if item.is_word("never") { Some(None) } else { item.duration(self.0, LONGEST, true, out).map(Some) }
     }
 
     fn kind(&self) -> Kind {

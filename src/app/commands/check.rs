@@ -27,6 +27,9 @@ use crate::{
     },
 };
 
+/// Files that are listed by name.
+const MOST_FILES: usize = 20;
+
 pub async fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     let path = args.file.as_deref().unwrap_or(context.config_path);
     let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
@@ -178,9 +181,10 @@ fn files(config: &Config, path: &std::path::Path) -> String {
     let mut text = String::new();
     if config.files.len() > 1 {
         text.push_str("Read, in this order:\n");
-        for file in &config.files {
+        for file in config.files.iter().take(MOST_FILES) {
             text.push_str(&format!("  {}\n", file.display()));
         }
+        text.push_str(&more(config.files.len(), "files; --json has them all"));
     }
     text + &not_read(path)
 }
@@ -188,7 +192,15 @@ fn files(config: &Config, path: &std::path::Path) -> String {
 /// A line for each file of conf.d that was not read.
 fn not_read(path: &Path) -> String {
     let line = |(file, reason): (std::path::PathBuf, &str)| format!("Not read: {}: {reason}\n", file.display());
-    config::unread(path).into_iter().map(line).collect()
+    let unread = config::unread(path);
+    let all = unread.len();
+    unread.into_iter().take(MOST_FILES).map(line).collect::<String>()
+        + &more(all, "files are not read; --json has them all")
+}
+
+/// A line for what was not listed.
+fn more(all: usize, what: &str) -> String {
+    if all > MOST_FILES { format!("  and {} more {what}\n", all - MOST_FILES) } else { String::new() }
 }
 
 fn summary(config: &Config, path: &std::path::Path, warnings: usize, denied: bool) -> String {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::{
     adapters::config::definitions::{Key, Kind},
-    domain::time::show_length,
+    domain::time::{length::LONGEST, show_length},
 };
 
 /// Accepted values of a key, as text.
@@ -21,10 +21,15 @@ fn takes(kind: &Kind) -> String {
             Ok(i32::MAX) => format!("an integer from {min}"),
             _ => format!("an integer from {min} to {max}"),
         },
-        Kind::Positive { max } => format!("a number above 0, at most {max}"),
-        Kind::Period { min: Duration::ZERO } => "a duration".to_owned(),
-        Kind::Period { min } => format!("a duration, at least `\"{}\"`", show_length(*min)),
-        Kind::PeriodOrNever { min } => format!("{}, or `\"never\"`", takes(&Kind::Period { min: *min })),
+        Kind::Number { min, max } => format!("a number from {min} to {max}"),
+        Kind::Period { min, max } => {
+            let least = (*min > Duration::ZERO).then(|| format!(", at least `\"{}\"`", show_length(*min)));
+            let most = (*max < LONGEST).then(|| format!(", at most `\"{}\"`", show_length(*max)));
+            format!("a duration{}{}", least.unwrap_or_default(), most.unwrap_or_default())
+        }
+        Kind::PeriodOrNever { min } => {
+            format!("{}, or `\"never\"`", takes(&Kind::Period { min: *min, max: LONGEST }))
+        }
         Kind::Bool => "`true` or `false`".to_owned(),
         Kind::List(of) | Kind::Set { of, min: 0 } => format!("a list of {}", plural(of)),
         Kind::Set { of, min } => format!("a list of {}, at least {min}", plural(of)),

@@ -62,7 +62,7 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::Text(pattern) => json!({ "type": "string", "pattern": pattern }),
         Kind::OneOf(words) => json!({ "enum": words }),
         Kind::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
-        Kind::Positive { max } => json!({ "type": "number", "exclusiveMinimum": 0, "maximum": max }),
+        Kind::Number { min, max } => json!({ "type": "number", "minimum": min, "maximum": max }),
         Kind::Period { .. } => json!({ "type": "string", "pattern": PERIOD }),
         Kind::PeriodOrNever { .. } => {
             json!({ "anyOf": [{ "const": "never" }, { "type": "string", "pattern": PERIOD }] })

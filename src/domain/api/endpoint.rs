@@ -19,7 +19,7 @@ impl Endpoint {
     ///
     /// `EndpointError` if an address or the region is invalid.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
-        let refuse = || EndpointError::NotAHost(excerpt(text, LONGEST_EXCERPT).into_owned());
+        let refuse = || EndpointError::NotAHost(shown(text));
         let (scheme, host) = text.split_once("://").unwrap_or(("https", text));
         let (scheme, usual_port) = match scheme.to_ascii_lowercase().as_str() {
             "https" => ("https", 443),
@@ -28,7 +28,7 @@ impl Endpoint {
         };
         let host = HostPort::parse(host.strip_suffix('/').unwrap_or(host)).ok_or_else(refuse)?;
         if scheme == "http" && !host.is_loopback() {
-            return Err(EndpointError::NotEncrypted(text.to_owned()));
+            return Err(EndpointError::NotEncrypted(shown(text)));
         }
         let host = host.without_port(usual_port);
         Ok(Self { scheme, authority: host.to_string(), host })
@@ -56,6 +56,12 @@ impl Endpoint {
     }
 }
 
+/// The text for an error, without the user and password that may stand before the host.
+fn shown(text: &str) -> String {
+    let text = text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, host)| format!("…@{host}"));
+    excerpt(&text, LONGEST_EXCERPT).into_owned()
+}
+
 /// An invalid endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
@@ -80,7 +86,6 @@ mod tests {
             "",
             "ftp://a",
             "https://a/b",
-            "https://user@a",
             "a b",
             "a:0",
             "a:99999",
@@ -104,6 +109,8 @@ mod tests {
         ] {
             assert_eq!(Endpoint::parse(text), Err(EndpointError::NotAHost(text.to_owned())));
         }
+        let refused = Endpoint::parse("https://user:secret@a");
+        assert_eq!(refused, Err(EndpointError::NotAHost("…@a".to_owned())));
         for text in ["http://a.example", "http://127.0.0.1.example", "http://10.0.0.1:80"] {
             assert_eq!(Endpoint::parse(text), Err(EndpointError::NotEncrypted(text.to_owned())));
         }

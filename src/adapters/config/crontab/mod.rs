@@ -22,6 +22,11 @@ use crate::domain::{
 const LONGEST_NAME: usize = 64;
 /// Maximum length of a line, in bytes. Vixie cron takes 1,000 of a command.
 const LONGEST_LINE: usize = 8_192;
+/// Maximum number of lines. No crontab has so many.
+const MOST_LINES: usize = 10_000;
+/// Maximum number of comments, and of omitted lines and options of each, that are repeated.
+const MOST_REPEATED: usize = 100;
+const MOST_OPTIONS: usize = 20;
 /// Words before a command that do not belong to it.
 const WRAPPERS: [&str; 7] = ["sudo", "nice", "ionice", "env", "exec", "timeout", "flock"];
 
@@ -81,23 +86,41 @@ pub fn read(text: &str, zone: Zone, system: bool) -> Vec<Entry> {
     let mut crontab = Crontab { host: zone, cron_tz: None, tz: None, names: FreeNames::default(), system };
     // Some editors begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    text.lines().enumerate().flat_map(|(index, line)| crontab.line(index + 1, line)).collect()
+    let mut lines = text.lines().enumerate();
+    let mut entries: Vec<Entry> =
+        lines.by_ref().take(MOST_LINES).flat_map(|(index, line)| crontab.line(index + 1, line)).collect();
+    if let Some((index, _)) = lines.next() {
+        let text = format!("all {} lines from here on", 1 + lines.count());
+        let reason = format!("a crontab of more than {MOST_LINES} lines is read so far; divide it");
+        entries.push(Entry::LeftOut(LeftOut { line: index + 1, text, reason }));
+    }
+    entries
 }
 
 /// The tables, with comments in their place and a note for each line that is omitted.
 pub fn toml(entries: &[Entry]) -> String {
     let mut text = String::new();
+    let (mut comments, mut left_out) = (0usize, 0usize);
     for entry in entries {
         match entry {
             Entry::Blank => text.push('\n'),
-            Entry::Comment(comment) => text.push_str(&format!("{comment}\n")),
+            Entry::Comment(_) if comments >= MOST_REPEATED => comments += 1,
+            Entry::Comment(comment) => {
+                comments += 1;
+                text.push_str(&format!("{comment}\n"));
+            }
+            Entry::LeftOut(_) if left_out >= MOST_REPEATED => left_out += 1,
             Entry::LeftOut(LeftOut { line, text: what, reason }) => {
+                left_out += 1;
                 text.push_str(&format!("# left out, line {line}: {what}\n#   {reason}\n"));
             }
             Entry::Schedule(found) => {
                 text.push_str(&format!("# was line {}: {}\n", found.line, found.command));
-                for NotKept { option, reason } in &found.not_kept {
+                for NotKept { option, reason } in found.not_kept.iter().take(MOST_OPTIONS) {
                     text.push_str(&format!("# not kept: {option}\n#   {reason}\n"));
+                }
+                if let Some(more) = found.not_kept.len().checked_sub(MOST_OPTIONS).filter(|more| *more > 0) {
+                    text.push_str(&format!("# and {more} more options are not kept; --json has them all\n"));
                 }
                 if let Some(note) = &found.note {
                     text.push_str(&format!("# {note}\n"));
@@ -108,6 +131,11 @@ pub fn toml(entries: &[Entry]) -> String {
                 }
                 text.push('\n');
             }
+        }
+    }
+    for (all, what) in [(comments, "comments"), (left_out, "lines left out")] {
+        if all > MOST_REPEATED {
+            text.push_str(&format!("# and {} more {what}\n", all - MOST_REPEATED));
         }
     }
     // One blank line at most, none at the end.
@@ -300,6 +328,22 @@ mod tests {
             Some(Entry::LeftOut(left_out)) => left_out.reason,
             other => panic!("{text}: {other:?}"),
         }
+    }
+
+    #[test]
+    fn what_is_repeated_of_a_long_crontab_is_bounded() {
+        let options = (0..700).map(|n| format!(" --x{n}=y")).collect::<String>();
+        let many = format!("0 3 * * * aliyun wuying create --instance-id ecd-1{options}");
+        let one = toml(&shanghai(&many));
+        assert!(one.len() < many.len() + 8_000, "{} of {}", one.len(), many.len());
+        assert!(one.contains("more options are not kept; --json has them all"), "{one}");
+        let odd = format!("{}{}", "# note\n".repeat(5_000), "not a line\n".repeat(20_000));
+        let entries = shanghai(&odd);
+        let text = toml(&entries);
+        assert!(text.len() < 20_000 && entries.len() <= MOST_LINES + 1, "{} {}", text.len(), entries.len());
+        assert!(text.contains("# and 4900 more comments\n") && text.contains("more lines left out\n"), "{text}");
+        let Some(Entry::LeftOut(rest)) = entries.last() else { panic!("the rest is not named") };
+        assert_eq!((rest.line, rest.text.as_str()), (MOST_LINES + 1, "all 15000 lines from here on"));
     }
 
     #[test]
