@@ -287,7 +287,7 @@ fn answers_that_make_no_sense_neither_stop_the_daemon_nor_pass_for_an_image() {
     let bodies: [(&str, &[u8], &str); 8] = [
         ("null", b"null", "AnswerNotJson"),
         ("a list", b"[{\"ImageId\":\"m-1\"}]", "AnswerNotJson"),
-        ("no text", b"{\"RequestId\":\"\xff\xfe\"}", "AnswerNotJson"),
+        ("no text", b"{\"RequestId\":\"\xff\xfe\"}", "AnswerNotFromApi"),
         ("nested without end", deep.as_bytes(), "AnswerNotJson"),
         ("no data", b"{\"RequestId\":\"R-1\",\"Success\":true,\"Code\":\"200\",\"Data\":null}", "AnswerIncomplete"),
         ("no image", b"{\"RequestId\":\"R-2\",\"Success\":true,\"Data\":{\"ImageId\":\"\"}}", "AnswerIncomplete"),

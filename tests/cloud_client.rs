@@ -516,6 +516,7 @@ async fn role_keys_are_fetched_anew_before_they_expire() {
         http,
         Arc::new(clock.clone()),
         random_nonces(),
+        Arc::default(),
     );
 
     let first = credential_provider.get().await.unwrap();

@@ -28,7 +28,8 @@ const CALLS: [&str; 6] = [
     "DescribeTemplates",
 ];
 
-const LIES: [&str; 11] = [
+const LIES: [&str; 12] = [
+    "damaged_ids",
     "null",
     "missing",
     "empty",
@@ -135,7 +136,21 @@ fn a_list_that_lies_deletes_nothing() {
     }
     assert!(tried >= 60, "{tried}");
     assert!(cloud.calls("DeleteImage", None).is_empty());
+    // A user whose image cannot be read may use any; one whose name cannot be read costs nothing but that.
+    for action in CALLS {
+        clear_faults(&cloud);
+        cloud.add_faults(&format!(r#"{{"fault":[{{"action":"{action}","times":0,"list":"damaged_image_ids"}}]}}"#));
+        let report = host.json(0, &["prune"]);
+        for image in &images {
+            assert_eq!(judged(&report, image)["action"], "keep", "{action}: {report}");
+        }
+        assert!(!used_by(&report, &images[1]).is_empty(), "{action}: {report}");
+    }
+    assert!(cloud.calls("DeleteImage", None).is_empty());
     clear_faults(&cloud);
+    for action in ["ListImage", "DescribeImages"].into_iter().chain(CALLS) {
+        cloud.add_faults(&format!(r#"{{"fault":[{{"action":"{action}","times":0,"list":"damaged_names"}}]}}"#));
+    }
 
     // With true lists the image in use stays, and the other one is deleted.
     let report = host.json(0, &["prune"]);

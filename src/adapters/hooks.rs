@@ -2,8 +2,8 @@
 //!
 //! A command is a program and its arguments, without a shell. It has its own process group, and no process of that
 //! group outlives it, neither in the background nor by ignoring the signal at its timeout. The end of its output is
-//! stored. It has the given variables and a `PATH`, and nothing of the daemon's own environment, which may contain
-//! credentials.
+//! stored, without the secrets that the daemon knows: a command of the same user may read them elsewhere. It has the given
+//! variables and a `PATH`, and nothing of the daemon's own environment, which may contain credentials.
 
 use std::{
     ffi::OsStr,
@@ -22,6 +22,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+use super::secrets::{KnownSecrets, LONGEST_PIECE, MASK};
 use crate::domain::{
     hooks::{HookCommand, HookOutcome, HookResult},
     text::clean_end,
@@ -37,19 +38,20 @@ pub const GRACE: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// Runs `command` in `folder` to its end, which comes after `limit` plus a grace at the latest. Dropping the future
-/// kills the command.
+/// kills the command. `secrets` are masked in its output.
 pub async fn run<K, V>(
     command: &HookCommand,
     environment: impl IntoIterator<Item = (K, V)>,
     folder: &Path,
     limit: Duration,
+    secrets: &KnownSecrets,
 ) -> HookOutcome
 where
     K: AsRef<OsStr>,
     V: AsRef<OsStr>,
 {
     match Running::start(command, environment, folder) {
-        Ok(mut running) => running.finish(limit).await,
+        Ok(mut running) => running.finish(limit, secrets).await,
         Err(error) => HookOutcome { result: HookResult::NotStarted(error.to_string()), output: String::new() },
     }
 }
@@ -87,7 +89,7 @@ impl Running {
         Ok(Self { child, group, pipe, tail: Tail::default() })
     }
 
-    async fn finish(&mut self, limit: Duration) -> HookOutcome {
+    async fn finish(&mut self, limit: Duration, secrets: &KnownSecrets) -> HookOutcome {
         let status = self.ended(Instant::now() + limit).await;
         let result = match status {
             Some(Ok(status)) => result(status),
@@ -103,7 +105,7 @@ impl Running {
         let _ = timeout(LAST_WORDS, self.read_to_end()).await;
         // Reaps it after a kill.
         let _ = timeout(LAST_WORDS, self.child.wait()).await;
-        HookOutcome { result, output: self.tail.text() }
+        HookOutcome { result, output: self.tail.text(secrets) }
     }
 
     /// Reads its output until it has ended; `None` if it has not by then.
@@ -165,7 +167,7 @@ impl Drop for Group {
     }
 }
 
-/// The end of the output.
+/// The end of the output, and so much before it that a secret at its beginning is whole.
 #[derive(Debug, Default)]
 struct Tail {
     bytes: Vec<u8>,
@@ -175,16 +177,34 @@ struct Tail {
 impl Tail {
     fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
-        let surplus = self.bytes.len().saturating_sub(KEPT);
+        let surplus = self.bytes.len().saturating_sub(KEPT + LONGEST_PIECE);
         self.cut |= surplus > 0;
         self.bytes.drain(..surplus);
     }
 
+    /// Without secrets. What may be the end of one is left out.
+    fn masked(&self, secrets: &KnownSecrets) -> Vec<u8> {
+        let mut masked = Vec::with_capacity(self.bytes.len());
+        let mut from = if self.cut { LONGEST_PIECE } else { 0 };
+        for secret in secrets.find(&self.bytes) {
+            // It ended before.
+            if secret.end <= from {
+                continue;
+            }
+            masked.extend_from_slice(self.bytes.get(from..secret.start).unwrap_or_default());
+            masked.extend_from_slice(MASK.as_bytes());
+            from = secret.end;
+        }
+        masked.extend_from_slice(&self.bytes[from..]);
+        masked
+    }
+
     /// As printable text: no partial characters, and control characters as their escapes.
-    fn text(&self) -> String {
+    fn text(&self, secrets: &KnownSecrets) -> String {
+        let bytes = self.masked(secrets);
         let is_inside = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
-        let half = if self.cut { self.bytes.iter().take_while(is_inside).count() } else { 0 };
-        let text = String::from_utf8_lossy(&self.bytes[half..]);
+        let half = if self.cut { bytes.iter().take_while(is_inside).count() } else { 0 };
+        let text = String::from_utf8_lossy(&bytes[half..]);
         // Line ends of other systems are line ends. Escapes, and the replacement of an invalid byte, are longer than the byte.
         clean_end(text.replace("\r\n", "\n").trim_end(), KEPT)
     }
@@ -199,7 +219,11 @@ mod tests {
     }
 
     async fn shell(script: &str, limit: Duration) -> HookOutcome {
-        run(&command(&["/bin/sh", "-c", script]), [("GREETING", "hello")], Path::new("/"), limit).await
+        run(&command(&["/bin/sh", "-c", script]), [("GREETING", "hello")], Path::new("/"), limit, &none()).await
+    }
+
+    fn none() -> KnownSecrets {
+        KnownSecrets::default()
     }
 
     const LONG: Duration = Duration::from_secs(20);
@@ -232,9 +256,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_is_not_there_was_not_started() {
-        let outcome = run(&command(&["/nowhere/x"]), [("A", "b")], Path::new("/"), LONG).await;
+        let outcome = run(&command(&["/nowhere/x"]), [("A", "b")], Path::new("/"), LONG, &none()).await;
         assert!(matches!(outcome.result, HookResult::NotStarted(_)), "{outcome:?}");
-        let outcome = run(&command(&[]), [("A", "b")], Path::new("/"), LONG).await;
+        let outcome = run(&command(&[]), [("A", "b")], Path::new("/"), LONG, &none()).await;
         assert!(matches!(outcome.result, HookResult::NotStarted(_)), "{outcome:?}");
     }
 
@@ -285,17 +309,35 @@ mod tests {
         assert_eq!(outcome.last_word(), "桌面 19999");
     }
 
+    #[tokio::test]
+    async fn secrets_that_it_prints_are_masked_wherever_they_stand() {
+        let (secrets, secret) = (KnownSecrets::default(), "hunter2-hunter2");
+        secrets.learn(secret);
+        let printed = format!("printf 'a={secret}\\0b={secret}'; echo {secret} >&2");
+        let hook = command(&["/bin/sh", "-c", &printed]);
+        let outcome = run(&hook, [("A", "b")], Path::new("/"), LONG, &secrets).await;
+        assert_eq!(outcome.output, "a=***\\u{0}b=***");
+        // Wherever the output is cut, no end of a secret is left of it.
+        for more in 0..LONGEST_PIECE + 2 * secret.len() {
+            let mut tail = Tail::default();
+            tail.push(format!("{}{secret}{}", "x".repeat(40), "y".repeat(KEPT - secret.len() + more)).as_bytes());
+            let text = tail.text(&secrets);
+            assert!(!text.contains("hunter2") && !text.contains("ter2y") && text.ends_with('y'), "{more}: {text}");
+            assert!(text.len() > KEPT - 2 * secret.len(), "{more}: {}", text.len());
+        }
+    }
+
     #[test]
     fn what_is_kept_is_text() {
         let mut tail = Tail::default();
         tail.push(b"\x1b[31mred\x07 \xff \xe6\xa1\x8c\r\n\n");
-        assert_eq!(tail.text(), "\\u{1b}[31mred\\u{7} \u{fffd} 桌");
+        assert_eq!(tail.text(&none()), "\\u{1b}[31mred\\u{7} \u{fffd} 桌");
         let mut tail = Tail::default();
         tail.push("桌".repeat(KEPT).as_bytes());
-        assert_eq!(tail.text(), "桌".repeat(KEPT / 3));
+        assert_eq!(tail.text(&none()), "桌".repeat(KEPT / 3));
         tail.push(&[0xff; 2 * KEPT]);
-        assert!(tail.text().len() <= KEPT);
+        assert!(tail.text(&none()).len() <= KEPT);
         tail.push(&[0x1b; 2 * KEPT]);
-        assert!(tail.text().len() <= KEPT && tail.text().starts_with(r"\u{1b}"));
+        assert!(tail.text(&none()).len() <= KEPT && tail.text(&none()).starts_with(r"\u{1b}"));
     }
 }

@@ -24,6 +24,27 @@ pub const LONGEST_ERROR: usize = 2_000;
 /// Length of the beginning of a longer text that an error repeats, in characters.
 pub const LONGEST_EXCERPT: usize = 200;
 
+/// Stands in a text of the cloud for what could not be read.
+pub const UNREADABLE: char = '\u{fffd}';
+
+/// Whether a text of the cloud may have been `known`: what could not be read in it stands for any characters.
+///
+/// ```
+/// use imagebaked::domain::text::may_be;
+///
+/// assert!(may_be("golden v1", "golden v1") && may_be("golden \u{fffd}1", "golden v1"));
+/// assert!(!may_be("golden v", "golden v1") && !may_be("\u{fffd}2", "golden v1"));
+/// ```
+pub fn may_be(text: &str, known: &str) -> bool {
+    let mut pieces = text.split(UNREADABLE);
+    let Some(rest) = pieces.next().and_then(|first| known.strip_prefix(first)) else { return false };
+    let mut pieces: Vec<&str> = pieces.collect();
+    let Some(last) = pieces.pop() else { return rest.is_empty() };
+    // The leftmost place of each piece leaves the most for the next ones.
+    let rest = pieces.into_iter().try_fold(rest, |rest, piece| Some(&rest[rest.find(piece)? + piece.len()..]));
+    rest.is_some_and(|rest| rest.ends_with(last))
+}
+
 /// Whether a character is invisible: control characters, marks of the direction of writing, separators of lines, tags, and
 /// characters without width, by which two names differ that look the same. Selectors of variants stay, as emoji have them.
 pub fn is_hidden(c: char) -> bool {
@@ -53,6 +74,18 @@ pub fn is_hidden(c: char) -> bool {
 /// The text in one line of at most `longest` characters.
 pub fn clean(text: &str, longest: usize) -> Cow<'_, str> {
     bounded(text, longest, |_| false)
+}
+
+/// The text in quotes, for a message: on one line, and the same if it is one already, so that nothing is escaped twice.
+///
+/// ```
+/// use imagebaked::domain::text::quoted;
+///
+/// assert_eq!(quoted("a\u{1b}"), r#""a\u{1b}""#);
+/// assert_eq!(quoted(r"a\u{1b}"), r#""a\u{1b}""#);
+/// ```
+pub fn quoted(text: &str) -> String {
+    format!("\"{}\"", clean(text, usize::MAX))
 }
 
 /// The text of at most `longest` characters; line ends and tabs stay.

@@ -22,6 +22,7 @@ use super::{
     faults::{DropWhen, Fault, FaultPlan},
     garble::Garble,
     key_service::{self, KeyRequest},
+    lists,
     options::Options,
     params::Params,
     reply::{ReplyBody, ReplyKind, SimReply},
@@ -369,7 +370,7 @@ impl Cloud {
             return SimReply { delay, kind: ReplyKind::Drop };
         }
         let (body, content_type) = match garble {
-            None => (ReplyBody::Whole(Bytes::from(answer.to_string())), "application/json;charset=utf-8"),
+            None => (ReplyBody::Whole(Bytes::from(lists::written(&answer))), "application/json;charset=utf-8"),
             Some(garble) => garble.apply(answer),
         };
         SimReply { delay, kind: ReplyKind::Answer { status, headers: outcome.headers, content_type, body } }

@@ -44,6 +44,21 @@ pub(super) enum Lie {
     SameToken,
     /// A count that grows with every answer.
     Growing,
+    /// Rows whose ids end with half a surrogate pair.
+    DamagedIds,
+    /// Half a surrogate pair in place of the ids of images.
+    DamagedImageIds,
+    /// Names that end with half a surrogate pair.
+    DamagedNames,
+}
+
+/// Stands in an answer for half a surrogate pair, which no string can have.
+const HALF: char = '\u{f8ff}';
+
+/// The answer as it is sent.
+pub(super) fn written(answer: &Value) -> String {
+    let text = answer.to_string();
+    if text.contains(HALF) { text.replace(HALF, "\\ud800") } else { text }
 }
 
 impl Lie {
@@ -51,7 +66,7 @@ impl Lie {
     pub(super) fn check(self, shape: &ListShape) -> Result<(), &'static str> {
         match self {
             Self::Empty | Self::Short | Self::Growing if shape.count.is_none() => Err("its answer has no count"),
-            Self::NoImageIds if shape.image.is_none() => Err("its rows have no image"),
+            Self::NoImageIds | Self::DamagedImageIds if shape.image.is_none() => Err("its rows have no image"),
             Self::SameToken if !shape.tokens => Err("its pages have no tokens"),
             _ => Ok(()),
         }
@@ -77,8 +92,24 @@ impl Lie {
                 row.remove(name);
             }
         };
+        let damage = |rows: &mut Vec<Value>, is_meant: &dyn Fn(&str) -> bool, keeps: bool| {
+            for row in rows.iter_mut().filter_map(Value::as_object_mut) {
+                for (_, value) in row.iter_mut().filter(|(key, value)| is_meant(key) && value.is_string()) {
+                    let kept = value.as_str().filter(|_| keeps).unwrap_or_default();
+                    *value = json!(format!("{kept}{HALF}"));
+                }
+            }
+        };
         let mut report = None;
         match self {
+            Self::DamagedIds => {
+                if rows.is_empty() {
+                    rows.push(json!({shape.id: "lie-1"}));
+                }
+                damage(&mut rows, &|key| key == shape.id, true);
+            }
+            Self::DamagedImageIds => damage(&mut rows, &|key| Some(key) == shape.image, false),
+            Self::DamagedNames => damage(&mut rows, &|key| key.ends_with("Name"), true),
             Self::Null => report = Some(Some(Value::Null)),
             Self::Missing => report = Some(None),
             Self::Empty => {

@@ -106,7 +106,7 @@ impl Host {
         static HTTP: LazyLock<Http> = LazyLock::new(|| Http::new(Duration::from_secs(5), None).unwrap());
         let http = HTTP.clone();
         let choice = CredentialSource::parse(choice).unwrap();
-        CredentialProvider::new(choice, self.environment(), hosts, http, clock, random_nonces())
+        CredentialProvider::new(choice, self.environment(), hosts, http, clock, random_nonces(), Arc::default())
     }
 
     pub(super) async fn get(&self, choice: &str, sim: &RunningSimulator) -> Result<Credentials, NoCredentials> {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
+    damaged_json,
     http::{HttpError, Incoming},
     lenient,
     request::CloudCall,
@@ -15,7 +16,7 @@ use crate::domain::{
         call::{ApiError, ErrorClass},
         codes::{self, Idempotency},
     },
-    text::{LONGEST_TEXT, clean, clean_json},
+    text::{LONGEST_TEXT, UNREADABLE, clean, clean_json},
 };
 
 /// Maximum length of a stored message, in characters.
@@ -41,13 +42,16 @@ pub struct ApiResponse<T> {
     pub code: Option<String>,
     /// `Message`, if the call has it.
     pub message: Option<String>,
+    /// Number of places in its texts that are no valid text.
+    pub replaced_texts: usize,
 }
 
 impl<T> ApiResponse<T> {
     /// The same response with a converted value.
     pub(super) fn try_map<U, E>(self, read: impl FnOnce(T) -> Result<U, E>) -> Result<ApiResponse<U>, E> {
-        let Self { value, request_id, http_status, server_date, success, code, message } = self;
-        Ok(ApiResponse { value: read(value)?, request_id, http_status, server_date, success, code, message })
+        let Self { value, request_id, http_status, server_date, success, code, message, replaced_texts } = self;
+        let value = read(value)?;
+        Ok(ApiResponse { value, request_id, http_status, server_date, success, code, message, replaced_texts })
     }
 }
 
@@ -59,19 +63,29 @@ impl<T> ApiResponse<T> {
 ///
 /// `ApiError` if the response reports an error, is not the API's own, or is not as documented.
 pub fn read<C: CloudCall>(incoming: &Incoming, repeat: Idempotency) -> Result<ApiResponse<C::Value>, ApiError> {
-    let Some(mut json) = serde_json::from_slice::<Value>(&incoming.body).ok().filter(Value::is_object) else {
-        let message =
-            format!("HTTP {} with a body of {} bytes that is no JSON object", incoming.status, incoming.body.len());
+    let parsed = damaged_json::parse(&incoming.body).filter(|(json, _)| json.is_object());
+    let Some((mut json, replaced_texts)) = parsed else {
+        let message = format!(
+            "HTTP {} with a body of {} bytes that is no JSON object{}",
+            incoming.status,
+            incoming.body.len(),
+            shown(incoming)
+        );
         return Err(foreign("AnswerNotJson", &message, incoming, repeat));
     };
     let element = |upper: &str, lower: &str| {
         json.get(upper).or_else(|| json.get(lower)).and_then(lenient::as_text).map(|text| one_line(&text))
     };
-    let Some(request_id) = element("RequestId", "requestId").filter(|id| !id.trim().is_empty()) else {
+    let is_whole = |text: &String| !text.contains(UNREADABLE);
+    let Some(request_id) = element("RequestId", "requestId").filter(|id| !id.trim().is_empty()).filter(is_whole) else {
         let message = format!("HTTP {} with a JSON object that has no RequestId", incoming.status);
         return Err(foreign("AnswerNotFromApi", &message, incoming, repeat));
     };
     let code = element("Code", "code").filter(|code| !code.is_empty());
+    if code.as_ref().is_some_and(|code| !is_whole(code)) {
+        let message = format!("HTTP {} with a JSON object whose Code is damaged", incoming.status);
+        return Err(foreign("AnswerNotFromApi", &message, incoming, repeat));
+    }
     let message = element("Message", "message");
     let success = json.get("Success").and_then(lenient::as_flag);
 
@@ -99,6 +113,7 @@ pub fn read<C: CloudCall>(incoming: &Incoming, repeat: Idempotency) -> Result<Ap
             success,
             code,
             message,
+            replaced_texts,
         }),
         Err(error) => {
             let verdict = codes::judge(None, incoming.status, repeat);
@@ -121,6 +136,41 @@ fn grant_advice(detail: &Value) -> Option<String> {
     } else {
         format!("Grant {action} to the RAM user or role.")
     })
+}
+
+/// What a page of a proxy is: its title, or its first words. Nothing of a body that is no page: it may be a part of an answer
+/// with keys in it.
+fn shown(incoming: &Incoming) -> String {
+    const LONGEST_WORDS: usize = 80;
+    const BEGINNING: usize = 2_000;
+    let kind = incoming.header("content-type").unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if !["text/html", "text/plain"].contains(&kind.as_str()) {
+        return String::new();
+    }
+    let body = String::from_utf8_lossy(&incoming.body[..incoming.body.len().min(BEGINNING)]);
+    if body.trim_start().starts_with(['{', '[', '"']) {
+        return format!(" ({kind})");
+    }
+    let title = body.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>")).map(|(title, _)| title);
+    let words = title.map_or_else(|| without_tags(&body), str::to_owned);
+    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    if words.is_empty() { format!(" ({kind})") } else { format!(" ({kind}: {})", clean(&words, LONGEST_WORDS)) }
+}
+
+/// The text between the tags of a page.
+fn without_tags(page: &str) -> String {
+    let parts = page.split('<').enumerate().map(|(index, part)| match part.split_once('>') {
+        Some((_, text)) if index > 0 => text,
+        _ if index > 0 => "",
+        _ => part,
+    });
+    parts.collect::<Vec<_>>().join(" ")
+}
+
+/// Whether an error is that of a response which is not the API's own.
+pub(super) fn is_foreign(error: &ApiError) -> bool {
+    error.code.as_deref().is_some_and(|code| ["AnswerNotJson", "AnswerNotFromApi"].contains(&code))
 }
 
 /// Error for a response that is not the API's own: its class does not depend on the status.
@@ -255,6 +305,27 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_a_proxy_is_named_and_a_part_of_an_answer_is_not() {
+        let message = |kind: &str, body: &str| {
+            let headers = vec![("content-type".to_owned(), kind.to_owned())];
+            let incoming = Incoming { status: 200, headers, body: body.as_bytes().to_vec() };
+            read::<crate::adapters::cloud::actions::ListImage>(&incoming, Idempotency::Idempotent).unwrap_err().message
+        };
+        let page = "<html><head><title>Access\n denied\u{1b}</title></head><body>x</body></html>";
+        assert!(
+            message("text/html; charset=utf-8", page)
+                .ends_with(r"that is no JSON object (text/html: Access denied\u{1b})")
+        );
+        assert!(message("text/html", "<h1>Bad <b>gateway</b></h1>").ends_with("(text/html: Bad gateway)"));
+        assert!(message("text/plain", "log in first").ends_with("(text/plain: log in first)"));
+        assert!(message("text/html", &"y".repeat(9_000)).len() < 300);
+        for part in [r#"{"Credentials":{"AccessKeySecret":"hush"#, r#""hush"#, "[\"hush"] {
+            assert!(!message("text/plain", part).contains("hush"), "{part}");
+        }
+        assert!(!message("application/json", "hush").contains("hush"));
+    }
+
+    #[test]
     fn the_longest_delay_header_wins() {
         let answer = |headers: &[(&str, &str)]| Incoming {
             status: 429,
@@ -383,7 +454,7 @@ mod tests {
         let list = answer(200, serde_json::json!({"RequestId": "R\u{7}", "Count": 1, "Data": [row]}));
         let page = read::<ListImage>(&list, Idempotency::Idempotent).unwrap();
         assert_eq!(page.request_id.as_deref(), Some("R\\u{7}"));
-        let images = page.value.read_whole::<ListImage>(&[], |image| image.image_id.as_str()).unwrap();
+        let (images, _) = page.value.read_whole::<ListImage>(&[], |image| image.image_id.as_str()).unwrap();
         let shown = format!(
             "{} {} {} {:?}",
             images[0].image_id,

@@ -19,8 +19,10 @@ use super::{
     proxy::{ProxyError, ProxySettings},
     request::{CloudCall, Product, RpcRequest},
     signing::{AccessKey, Stamp, signed_headers},
+    text_faults::TextFaults,
     throttle::Throttle,
 };
+use crate::adapters::secrets::KnownSecrets;
 use crate::domain::{
     api::{
         call::{ApiError, CREDENTIALS_UNAVAILABLE, ErrorClass},
@@ -129,6 +131,8 @@ pub struct CloudClient {
     outages: Arc<OutageWatch>,
     owner: KeyOwner,
     mode: Mode,
+    pub(super) text_faults: TextFaults,
+    secrets: Arc<KnownSecrets>,
 }
 
 impl fmt::Debug for CloudClient {
@@ -160,6 +164,11 @@ impl CloudClient {
         let (sts_region, in_vpc) = environment.sts_region();
         let endpoints = endpoints.with_sts_region(sts_region, in_vpc)?.with_regions(&options.ecd_endpoints)?;
         let hosts = KeyHosts::new(endpoints.tokens().cloned(), options.metadata_endpoint.as_deref())?;
+        let secrets = Arc::new(KnownSecrets::default());
+        environment.teach(&secrets);
+        if let Some(proxy) = &options.proxy {
+            proxy.teach(&secrets);
+        }
         let credential_provider = CredentialProvider::new(
             options.credentials.clone(),
             environment,
@@ -167,6 +176,7 @@ impl CloudClient {
             http.clone(),
             Arc::clone(&clock),
             Arc::clone(&nonce),
+            Arc::clone(&secrets),
         );
         Ok(Self {
             endpoints,
@@ -181,6 +191,8 @@ impl CloudClient {
             nonce,
             timeout: options.timeout,
             mode: options.mode,
+            text_faults: TextFaults::default(),
+            secrets,
         })
     }
 
@@ -242,6 +254,11 @@ impl CloudClient {
             identity: credentials.arn.or_else(|| self.owner.arn(&credentials.key.id)),
             expires_at: credentials.expires_at,
         })
+    }
+
+    /// The secrets that it knows or knew, for masking them in what other programs print.
+    pub fn secrets(&self) -> &KnownSecrets {
+        &self.secrets
     }
 
     /// Fetches the credentials, if they are not at hand.
@@ -380,15 +397,29 @@ impl CloudClient {
         };
         let (sent, sent_at) = (self.clocks.sent(), self.outages.sent());
         let answer = match self.http.send(outgoing).await {
-            Ok(incoming) => {
-                let answer = answer::read::<C>(&incoming, request.repeat);
+            Ok(mut incoming) => {
+                let mut answer = answer::read::<C>(&incoming, request.repeat);
+                // What refuses a call may repeat it, with its token.
+                if answer.is_err() && self.secrets.blot(&mut incoming.body) {
+                    answer = answer::read::<C>(&incoming, request.repeat);
+                }
                 self.compare_clocks(sent, &incoming, &answer);
-                answer
+                answer.map_err(|error| self.named(error, endpoint))
             }
             Err(error) => Err(answer::unanswered(&error, request.repeat)),
         };
         self.outages.note(&request.product, endpoint.authority(), sent_at, &answer);
         answer
+    }
+
+    /// Names who answered in place of the cloud.
+    fn named(&self, mut error: ApiError, endpoint: &Endpoint) -> ApiError {
+        if answer::is_foreign(&error) {
+            let proxy = self.http.proxy().filter(|proxy| endpoint.is_encrypted() && proxy.serves(endpoint.authority()));
+            let through = proxy.map(|proxy| format!(" through the proxy {}", proxy.host())).unwrap_or_default();
+            error.message = answer::one_line(&format!("{}{through} answered {}", endpoint.authority(), error.message));
+        }
+        error
     }
 
     /// Applies a delay that the server asked for to all calls, and logs the result.
@@ -400,6 +431,9 @@ impl CloudClient {
     ) -> Result<ApiResponse<T>, ApiError> {
         if let Err(ApiError { retry_after: Some(delay), .. }) = &outcome {
             self.throttle.pause(*delay);
+        }
+        if let Ok(answer) = &outcome {
+            self.text_faults.texts(request.action, answer.replaced_texts);
         }
         report(request.action, &outcome, started.elapsed());
         outcome

@@ -10,7 +10,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{answer::one_line, lenient, request::CloudCall};
-use crate::domain::api::call::{ApiError, ErrorClass};
+use crate::domain::{
+    api::call::{ApiError, ErrorClass},
+    text::{UNREADABLE, clean},
+};
 
 /// Code of an incomplete list.
 pub const INCOMPLETE: &str = "ListIncomplete";
@@ -84,6 +87,8 @@ pub trait Listing: CloudCall<Value = RawPage> {
 #[derive(Debug)]
 pub(super) struct Page<T> {
     pub(super) rows: Vec<T>,
+    /// Why each other row is unreadable.
+    pub(super) unreadable: Vec<String>,
     /// Number of rows in all pages.
     pub(super) count: Option<usize>,
     pub(super) next_token: Option<String>,
@@ -99,8 +104,22 @@ impl RawPage {
         Ok(self.read::<L>()?.rows)
     }
 
-    /// Checks that the page has its rows; the count is `None` if the call or the response has none.
+    /// Checks that the page has its rows, and that all of them are readable.
     pub(super) fn read<L: Listing>(self) -> Result<Page<L::Row>, ApiError> {
+        let page = self.read_what_can_be::<L>()?;
+        match page.unreadable.first() {
+            None => Ok(page),
+            Some(why) => {
+                let received = page.rows.len() + page.unreadable.len();
+                let more = page.unreadable.len() - 1;
+                let more = if more == 0 { String::new() } else { format!(", and {more} more") };
+                Err(incomplete(L::ACTION, page.count, received, &format!("a row is unreadable: {why}{more}")))
+            }
+        }
+    }
+
+    /// Checks that the page has its rows; the count is `None` if the call or the response has none.
+    pub(super) fn read_what_can_be<L: Listing>(self) -> Result<Page<L::Row>, ApiError> {
         let Value::Object(mut answer) = self.0 else {
             return Err(incomplete(L::ACTION, None, 0, "the answer is no object"));
         };
@@ -112,34 +131,50 @@ impl RawPage {
             },
         };
         let next_token = answer.get("NextToken").and_then(lenient::as_text).filter(|token| !token.is_empty());
-        let rows = match answer.remove(L::ROWS) {
+        let listed = match answer.remove(L::ROWS) {
             Some(Value::Array(rows)) => rows,
             None | Some(Value::Null) if L::ZERO_IS_ENOUGH && count == Some(0) => Vec::new(),
             None => return Err(incomplete(L::ACTION, count, 0, &format!("{} is missing", L::ROWS))),
             Some(Value::Null) => return Err(incomplete(L::ACTION, count, 0, &format!("{} is null", L::ROWS))),
             Some(_) => return Err(incomplete(L::ACTION, count, 0, &format!("{} is no list", L::ROWS))),
         };
-        let received = rows.len();
-        let rows = rows
-            .into_iter()
-            .map(|row| {
-                let row: L::Row =
-                    serde_json::from_value(row).map_err(|error| format!("a row is unreadable: {error}"))?;
-                if L::key(&row).is_empty() { Err("a row has no id".to_owned()) } else { Ok(row) }
-            })
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|why| incomplete(L::ACTION, count, received, &why))?;
-        Ok(Page { rows, count, next_token })
+        let (mut rows, mut unreadable) = (Vec::with_capacity(listed.len()), Vec::new());
+        for row in listed {
+            match read_row::<L>(row) {
+                Ok(row) => rows.push(row),
+                Err(why) => unreadable.push(why),
+            }
+        }
+        Ok(Page { rows, unreadable, count, next_token })
     }
 
-    /// Rows of a page that must contain the whole list, and only the requested ones, if any were requested.
+    /// Rows of a page that must contain the whole list, and only the requested ones, if any were requested; and why each
+    /// other one is unreadable, if all requested ones are there without them.
     pub(super) fn read_whole<L: Listing>(
         self,
         asked: &[&str],
         id: impl Fn(&L::Row) -> &str,
-    ) -> Result<Vec<L::Row>, ApiError> {
-        let Page { rows, count, next_token } = self.read::<L>()?;
-        let received = rows.len();
+    ) -> Result<(Vec<L::Row>, Vec<String>), ApiError> {
+        let (rows, unreadable) = self.read_whole_what_can_be::<L>(asked, &id)?;
+        let has_all = !asked.is_empty() && asked.iter().all(|asked| rows.iter().any(|row| id(row) == *asked));
+        match unreadable.first() {
+            // It may be the one that is missed.
+            Some(why) if !has_all => {
+                let received = rows.len() + unreadable.len();
+                Err(incomplete(L::ACTION, None, received, &format!("a row is unreadable: {why}")))
+            }
+            _ => Ok((rows, unreadable)),
+        }
+    }
+
+    /// The same, whether or not the requested ones are among the readable ones.
+    pub(super) fn read_whole_what_can_be<L: Listing>(
+        self,
+        asked: &[&str],
+        id: impl Fn(&L::Row) -> &str,
+    ) -> Result<(Vec<L::Row>, Vec<String>), ApiError> {
+        let Page { rows, unreadable, count, next_token } = self.read_what_can_be::<L>()?;
+        let received = rows.len() + unreadable.len();
         check_not_empty::<L>(received, count)?;
         if count.is_some_and(|count| received < count) {
             return Err(incomplete(L::ACTION, count, received, FEWER));
@@ -151,9 +186,27 @@ impl RawPage {
             let why = format!("it shows {other}, which was not asked for");
             return Err(incomplete(L::ACTION, count, received, &why));
         }
-        Ok(rows)
+        Ok((rows, unreadable))
     }
 }
+
+/// A row, or why it is unreadable. An id in which something was replaced may be any other one.
+fn read_row<L: Listing>(row: Value) -> Result<L::Row, String> {
+    let name = row.as_object().and_then(|row| {
+        let is_id = |key: &&String| key.ends_with("Id");
+        row.keys().find(is_id).and_then(|key| Some(format!("{key} {}: ", lenient::as_text(&row[key])?)))
+    });
+    let name = name.map(|name| clean(&name, LONGEST_NAME).into_owned()).unwrap_or_default();
+    let row: L::Row = serde_json::from_value(row).map_err(|error| format!("{name}{error}"))?;
+    match L::key(&row) {
+        key if key.is_empty() => Err("it has no id".to_owned()),
+        key if key.contains(UNREADABLE) || key.contains('…') => Err(format!("{name}its id is damaged")),
+        _ => Ok(row),
+    }
+}
+
+/// Maximum length of the name of an unreadable row.
+const LONGEST_NAME: usize = 80;
 
 const FEWER: &str = "there are fewer rows than its count";
 
@@ -161,6 +214,7 @@ const FEWER: &str = "there are fewer rows than its count";
 pub(super) struct Pages<L: Listing> {
     /// Each row once: rows move to later pages when others are added meanwhile.
     rows: Vec<L::Row>,
+    unreadable: Vec<String>,
     seen: BTreeSet<String>,
     tokens: BTreeSet<String>,
     count: Option<usize>,
@@ -169,8 +223,8 @@ pub(super) struct Pages<L: Listing> {
 /// Next step after a page.
 #[derive(Debug)]
 pub(super) enum Taken<T> {
-    /// It was the last one: these are all rows.
-    Whole(Vec<T>),
+    /// It was the last one: these are all rows, and why each other one is unreadable.
+    Whole(Vec<T>, Vec<String>),
     /// This page is next.
     Next(Cursor),
     /// Rows were added or removed meanwhile, so that some may have moved to a page that was read already.
@@ -179,7 +233,7 @@ pub(super) enum Taken<T> {
 
 impl<L: Listing> Default for Pages<L> {
     fn default() -> Self {
-        Self { rows: Vec::new(), seen: BTreeSet::new(), tokens: BTreeSet::new(), count: None }
+        Self { rows: Vec::new(), unreadable: Vec::new(), seen: BTreeSet::new(), tokens: BTreeSet::new(), count: None }
     }
 }
 
@@ -192,17 +246,21 @@ impl<L: Listing> Pages<L> {
             && before != now
         {
             let why = format!("its count changed from {before} while it was read");
-            return Ok(Taken::Moved(refuse(self.rows.len(), Some(now), &why)));
+            return Ok(Taken::Moved(refuse(self.read(), Some(now), &why)));
         }
         self.count = self.count.or(page.count);
-        let (received, before) = (page.rows.len(), self.rows.len());
+        let (received, before) = (page.rows.len() + page.unreadable.len(), self.read());
         check_not_empty::<L>(before + received, self.count)?;
         for row in page.rows {
             if self.seen.insert(L::key(&row)) {
                 self.rows.push(row);
             }
         }
-        let (rows, count) = (self.rows.len(), self.count);
+        // Without ids nobody knows whether they are new: two pages of them would be taken for progress.
+        if page.unreadable.len() < received || before == 0 {
+            self.unreadable.extend(page.unreadable);
+        }
+        let (rows, count) = (self.read(), self.count);
         if rows > MOST_ROWS {
             return Err(refuse(rows, count, &format!("it has more than {MOST_ROWS} rows")));
         }
@@ -227,15 +285,20 @@ impl<L: Listing> Pages<L> {
             Cursor::Number(number) => Some(Cursor::Number(number.saturating_add(1))),
         };
         match next {
-            None => Ok(Taken::Whole(std::mem::take(&mut self.rows))),
+            None => Ok(Taken::Whole(std::mem::take(&mut self.rows), std::mem::take(&mut self.unreadable))),
             Some(_) if nothing_new => Err(refuse(rows, count, "a page brings nothing new")),
             Some(next) => Ok(Taken::Next(next)),
         }
     }
 
+    /// Number of rows so far.
+    fn read(&self) -> usize {
+        self.rows.len() + self.unreadable.len()
+    }
+
     /// Error after the maximum number of pages.
     pub(super) fn endless(&self) -> ApiError {
-        incomplete(L::ACTION, self.count, self.rows.len(), &format!("it does not end after {MOST_PAGES} pages"))
+        incomplete(L::ACTION, self.count, self.read(), &format!("it does not end after {MOST_PAGES} pages"))
     }
 }
 

@@ -19,6 +19,7 @@ pub mod authorities;
 mod calls;
 pub mod client;
 pub mod credentials;
+mod damaged_json;
 pub mod endpoint;
 pub mod http;
 mod key_owner;
@@ -29,6 +30,7 @@ pub mod outage;
 pub mod proxy;
 pub mod request;
 pub mod signing;
+mod text_faults;
 pub mod throttle;
 
 pub use self::answer::ApiResponse;
@@ -37,6 +39,7 @@ pub use self::client::{
     CloudClient, CloudError, CredentialsInUse, Gate, NonceSource, ProbeResult, Unanswered, random_nonces,
 };
 pub use self::credentials::Environment;
+pub use self::list_calls::Readable;
 pub use self::proxy::{ProxyError, ProxySettings};
 
 /// Settings of the client from the configuration.

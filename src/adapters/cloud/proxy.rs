@@ -12,7 +12,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::domain::{api::host::HostPort, text::clean};
+use crate::{
+    adapters::secrets::KnownSecrets,
+    domain::{api::host::HostPort, text::clean},
+};
 
 /// Variables that name it; the first one with a value counts.
 const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
@@ -110,6 +113,18 @@ impl ProxySettings {
         };
         let name = name.trim_matches(['[', ']']).to_ascii_lowercase();
         !self.exceptions.split(',').map(str::trim).any(|entry| Exception::of(entry).has(&name))
+    }
+
+    /// Adds its user and password, as it is written and as it is sent.
+    pub(super) fn teach(&self, secrets: &KnownSecrets) {
+        let Some(user) = &self.user else { return };
+        let written = user.expose_secret();
+        let sent = percent_encoding::percent_decode_str(written).decode_utf8_lossy();
+        secrets.learn(&BASE64_STANDARD.encode(&*sent));
+        for login in [written, &*sent] {
+            secrets.learn(login);
+            secrets.learn(login.split_once(':').map_or("", |(_, password)| password));
+        }
     }
 
     /// Its URL, with the user.

@@ -13,6 +13,7 @@ use super::{
     inventory::{Machine, find, list_all},
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, schedules},
+    terminal::print_error,
 };
 use crate::{
     adapters::{cloud::CloudClient, config::Config},
@@ -48,6 +49,9 @@ pub async fn run(context: &Context<'_>, args: &CoverageArgs) -> Result {
     let cloud = daemon::client(&config, &context.environment, &clock)
         .map_err(|error| Failure::new(Exit::Usage, chain(&error)))?;
     let account = account(&cloud, &config, &args.desktop_region).await?;
+    if let Some(damaged) = cloud.damaged_answers() {
+        print_error(&format!("warning: answers of the cloud are damaged: {damaged}"));
+    }
     let baked: BTreeSet<&InstanceId> =
         config.schedules.iter().flat_map(|schedule| schedule.instances.as_slice()).collect();
     let covered = account.keys().filter(|id| baked.contains(id)).count();
@@ -107,7 +111,7 @@ async fn account(cloud: &CloudClient, config: &Config, more: &[String]) -> Resul
     for ((_, region), (kind, ids)) in lost {
         let found =
             find(cloud, kind, region, &ids).await.map_err(|api_error| refused("missing instances", &api_error))?;
-        account.extend(found.into_iter().map(|machine| (machine.id.clone(), machine)));
+        account.extend(found.rows.into_iter().map(|machine| (machine.id.clone(), machine)));
     }
     Ok(account)
 }

@@ -204,6 +204,9 @@ async fn machines(context: &Context<'_>, args: &InitArgs, settings: &config::Con
         let message = failure.message.replace('\n', ". ");
         print_error(&format!("warning: {}; they are left out", message.trim_end_matches('.')));
     }
+    if let Some(damaged) = cloud.damaged_answers() {
+        print_error(&format!("warning: answers of the cloud are damaged: {damaged}"));
+    }
     machines.sort_by(|a, b| (a.kind.as_str(), &a.name, &a.id).cmp(&(b.kind.as_str(), &b.name, &b.id)));
     Ok(machines)
 }

@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, stream::FuturesOrdered};
 
 use crate::{
     adapters::cloud::{
-        CloudClient,
+        CloudClient, Readable,
         actions::{DescribeDesktops, Desktop, ListWuyingServer, MachineStatus, Server},
     },
     domain::{
@@ -88,17 +88,18 @@ impl Listed {
     }
 }
 
-/// All instances of a kind: workstations of all regions, cloud desktops of `region`, without those of pools.
+/// All instances of a kind: workstations of all regions, cloud desktops of `region`, without those of pools. Unreadable rows
+/// are left out, see [`CloudClient::damaged_answers`].
 async fn list(cloud: &CloudClient, kind: InstanceType, region: &str) -> Result<Vec<Machine>, ApiError> {
     let machines: Vec<Machine> = match kind {
         InstanceType::WuyingServer => {
-            let servers = cloud.list_all(&ListWuyingServer::default()).await?;
-            servers.into_iter().map(|server| Machine::workstation(server, region)).collect()
+            let servers = cloud.list_readable(&ListWuyingServer::default()).await?;
+            servers.rows.into_iter().map(|server| Machine::workstation(server, region)).collect()
         }
         InstanceType::CloudDesktop => {
             let filter = DescribeDesktops { region: region.to_owned(), ..DescribeDesktops::default() };
-            let desktops = cloud.list_all(&filter).await?;
-            desktops.into_iter().map(|desktop| Machine::desktop(desktop, region)).collect()
+            let desktops = cloud.list_readable(&filter).await?;
+            desktops.rows.into_iter().map(|desktop| Machine::desktop(desktop, region)).collect()
         }
     };
     Ok(machines.into_iter().filter(Machine::is_there).collect())
@@ -120,22 +121,24 @@ pub async fn list_all(cloud: &CloudClient, home: &str, regions: &BTreeSet<String
     lists.collect().await
 }
 
-/// Existing instances of `ids`, requested as a bake does.
+/// Existing instances of `ids`, requested as a bake does, and why rows of others are unreadable: one that is missing may be
+/// among them.
 pub async fn find(
     cloud: &CloudClient,
     kind: InstanceType,
     region: &str,
     ids: &[InstanceId],
-) -> Result<Vec<Machine>, ApiError> {
-    let mut found = Vec::new();
+) -> Result<Readable<Machine>, ApiError> {
+    let (mut found, mut unreadable) = (Vec::new(), Vec::new());
     // Never without ids, which would list the whole account.
     for ids in ids.chunks(AT_ONCE) {
         let size = u32::try_from(AT_ONCE).ok();
         match kind {
             InstanceType::WuyingServer => {
                 let request = ListWuyingServer { ids: ids.to_vec(), page_size: size, ..ListWuyingServer::default() };
-                let servers = cloud.list_servers(&request).await?.value;
-                found.extend(servers.into_iter().map(|server| Machine::workstation(server, region)));
+                let servers = cloud.readable_servers(&request).await?;
+                unreadable.extend(servers.unreadable);
+                found.extend(servers.rows.into_iter().map(|server| Machine::workstation(server, region)));
             }
             InstanceType::CloudDesktop => {
                 let request = DescribeDesktops {
@@ -145,11 +148,12 @@ pub async fn find(
                     next_token: None,
                     ..DescribeDesktops::default()
                 };
-                let desktops = cloud.describe_desktops(&request).await?.value;
-                found.extend(desktops.into_iter().map(|desktop| Machine::desktop(desktop, region)));
+                let desktops = cloud.readable_desktops(&request).await?;
+                unreadable.extend(desktops.unreadable);
+                found.extend(desktops.rows.into_iter().map(|desktop| Machine::desktop(desktop, region)));
             }
         }
     }
-    found.retain(|machine| machine.is_there() && ids.contains(&machine.id));
-    Ok(found)
+    found.retain(|machine: &Machine| machine.is_there() && ids.contains(&machine.id));
+    Ok(Readable { rows: found, unreadable })
 }

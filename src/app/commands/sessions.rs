@@ -114,14 +114,17 @@ impl SessionReport {
             schedules().flat_map(|schedule| schedule.instances.as_slice().iter().cloned()).collect();
         ids.sort_unstable();
         ids.dedup();
-        let machines = find(&cloud, kind, &config.cloud.region, &ids).await.map_err(|error| refused(&error))?;
-        let machines: BTreeMap<_, _> = machines.into_iter().map(|machine| (machine.id.clone(), machine)).collect();
+        let listed = find(&cloud, kind, &config.cloud.region, &ids).await.map_err(|error| refused(&error))?;
+        let machines: BTreeMap<_, _> = listed.rows.into_iter().map(|machine| (machine.id.clone(), machine)).collect();
         let row = |schedule: &Schedule, instance: &InstanceId| {
             let machine = machines.get(instance);
             let choice = machine.map(|machine| SessionChoice::of(machine, &[schedule]));
             let advice = match &choice {
                 Some(choice) => choice.advice(),
-                None => Some("the account has no such workstation".to_owned()),
+                None => Some(match listed.unreadable.first() {
+                    Some(why) => format!("not known: a row of the cloud's list is unreadable ({why})"),
+                    None => "the account has no such workstation".to_owned(),
+                }),
             };
             SessionRow {
                 instance: instance.clone(),

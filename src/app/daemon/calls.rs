@@ -13,6 +13,7 @@ use crate::{
                 CreateImageByInstance, DescribeDesktops, Desktop, ListImage, ListWuyingServer, MachineStatus, Server,
                 SetDesktopMaintenance, StartDesktops, StartWuyingServer, StopDesktops, StopWuyingServer,
             },
+            listing::{self, Listing as _},
             random_nonces,
         },
         config::Config,
@@ -29,6 +30,7 @@ use crate::{
         clock::{Clock, later},
         hooks::{HookOutcome, HookResult, HookRun},
         ids::{ImageId, InstanceId, LineId},
+        text::UNREADABLE,
     },
 };
 
@@ -383,6 +385,10 @@ impl Caller<'_> {
             let others: Vec<_> = by_tags.iter().filter(fresh).cloned().collect();
             images.extend(others);
         }
+        if let Some(image) = identity.unreadable_candidate(&images) {
+            let why = format!("{} may be the image of this slot, but its name or tags are damaged", image.image_id);
+            return Err(listing::incomplete(ListImage::ACTION, None, images.len(), &why));
+        }
         let answer = Response::of_search(identity, images);
         // Several pages have several request ids: none identifies the whole.
         Ok(LoggedResponse::without_words(answer))
@@ -406,7 +412,9 @@ impl Caller<'_> {
             let line = image.tags.get(TAG_LINE).map(String::as_str).unwrap_or_default();
             image.status == ImageStatus::InProgress
                 && image.tags.get(TAG_OWNER).map(String::as_str) == Some(self.owner)
-                && (self.lines.iter().any(|known| known.as_str() == line) || line.ends_with(&of_instance))
+                && (line.contains(UNREADABLE)
+                    || self.lines.iter().any(|known| known.as_str() == line)
+                    || line.ends_with(&of_instance))
         });
         Ok(LoggedResponse::without_words(Response::InProgress(found)))
     }
@@ -513,7 +521,7 @@ impl Caller<'_> {
     async fn hook(&self, run: &HookRun) -> LoggedResponse {
         // A variable cannot contain NUL; external texts may.
         let environment = run.environment.iter().map(|(name, value)| (*name, value.replace('\0', " ")));
-        let outcome = hooks::run(&run.command, environment, self.folder, run.timeout).await;
+        let outcome = hooks::run(&run.command, environment, self.folder, run.timeout, self.cloud.secrets()).await;
         LoggedResponse::without_words(Response::Hook(outcome))
     }
 }
@@ -521,12 +529,17 @@ impl Caller<'_> {
 /// The API reports a connected user without a name.
 fn desktop_user(desktop: &Desktop) -> Option<String> {
     let status = desktop.connection_status.as_deref()?;
-    status.eq_ignore_ascii_case("connected").then(|| SOMEBODY.to_owned())
+    is_connected(status).then(|| SOMEBODY.to_owned())
+}
+
+/// One that cannot be read may be: nobody is thrown out by a damaged text.
+fn is_connected(status: &str) -> bool {
+    status.eq_ignore_ascii_case("connected") || status.contains(UNREADABLE)
 }
 
 fn server_users(server: &Server) -> Option<String> {
     let users: Vec<&str> = server.sessions.iter().filter_map(|session| session.user_id.as_deref()).collect();
-    let connected = server.session_status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("connected"));
+    let connected = server.session_status.as_deref().is_some_and(is_connected);
     match users.as_slice() {
         [] if connected || !server.sessions.is_empty() => Some(SOMEBODY.to_owned()),
         [] => None,

@@ -11,7 +11,10 @@ use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::gmt_offset::GmtOffset;
-use crate::domain::ids::{ImageId, LineId, ScheduleId};
+use crate::domain::{
+    ids::{ImageId, LineId, ScheduleId},
+    text::{UNREADABLE, may_be},
+};
 
 /// Owner: the value is `[daemon] owner`.
 pub const TAG_OWNER: &str = "imagebaked:owner";
@@ -200,6 +203,25 @@ impl Identity {
             .into_iter()
             .filter(|image| image.status != ImageStatus::Deleted && self.matches(image))
             .min_by(|a, b| key(a).cmp(&key(b)))
+    }
+
+    /// An image that may belong to this slot, of whose name or tags a part could not be read; none if another one does.
+    pub fn unreadable_candidate<'a>(&self, images: &'a [RemoteImage]) -> Option<&'a RemoteImage> {
+        if self.is_tagged(images) {
+            return None;
+        }
+        let names: Vec<&str> = self.evidence.earlier.iter().map(|earlier| earlier.image_name.as_str()).collect();
+        let may_be_named = |image: &RemoteImage| {
+            may_be(&image.name, &self.image_name) || names.iter().any(|name| may_be(&image.name, name))
+        };
+        images.iter().find(|image| {
+            let has_damaged_tag =
+                image.tags.iter().any(|(key, value)| [key, value].iter().any(|it| it.contains(UNREADABLE)));
+            let is_of_slot = image.tags.get(TAG_SLOT).is_some_and(|slot| *slot == self.slot_text());
+            let is_damaged = has_damaged_tag && is_of_slot
+                || (has_damaged_tag || image.name.contains(UNREADABLE)) && may_be_named(image);
+            is_damaged && image.status != ImageStatus::Deleted && !self.evidence.given_up.contains(&image.image_id)
+        })
     }
 
     /// Whether one of `images` is identified by tags: no further list is needed.

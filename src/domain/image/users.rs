@@ -10,6 +10,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::text::{UNREADABLE, may_be};
+
 /// Kinds of users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -121,19 +123,28 @@ impl Uses {
         }
     }
 
-    /// All ids of an image: its own, and those listed with one of its names.
+    /// All ids of an image: its own, and those listed with one of its names, or with a damaged one that may be it.
     pub fn ids(&self, image: &KnownAs) -> BTreeSet<String> {
-        let others = image.names.iter().filter_map(|name| self.ids_of.get(name)).flatten();
+        let others = matching(&self.ids_of, &image.names).flatten();
         image.ids.iter().chain(others).cloned().collect()
     }
 
-    /// Users of this image.
+    /// Users of this image, also those that may use it: of whose text a part could not be read.
     pub fn users_of(&self, image: &KnownAs) -> BTreeSet<User> {
-        let ids = self.ids(image);
-        let by_id = ids.iter().filter_map(|id| self.by_id.get(id));
-        let by_name = image.names.iter().filter_map(|name| self.by_name.get(name));
-        by_id.chain(by_name).flatten().cloned().collect()
+        let by_id = self.ids(image);
+        let users = matching(&self.by_id, &by_id).chain(matching(&self.by_name, &image.names));
+        users.flatten().cloned().collect()
     }
+}
+
+/// The values of all keys that are, or may be, one of `wanted`.
+fn matching<'a, T>(
+    map: &'a BTreeMap<String, T>,
+    wanted: &'a BTreeSet<String>,
+) -> impl Iterator<Item = &'a T> + use<'a, T> {
+    let damaged = map.iter().filter(|(key, _)| key.contains(UNREADABLE));
+    let damaged = damaged.filter(move |(key, _)| wanted.iter().any(|wanted| may_be(key, wanted)));
+    wanted.iter().filter_map(|wanted| map.get(wanted)).chain(damaged.map(|(_, value)| value))
 }
 
 #[cfg(test)]
@@ -164,6 +175,32 @@ mod tests {
         assert_eq!(names(uses.users_of(&KnownAs::new(["imgc-2"], ["golden v2"]))), ["template t-2"]);
         assert_eq!(names(uses.users_of(&KnownAs::new(["imgc-2", "m-9"], [""]))), ["bundle b-9"]);
         assert!(uses.users_of(&KnownAs::new(["imgc-3"], ["golden v3"])).is_empty());
+    }
+
+    #[test]
+    fn a_damaged_text_counts_as_each_that_it_may_have_been() {
+        for (text, known, wanted) in [
+            ("\u{fffd}", "anything", true),
+            ("a\u{fffd}c", "abc", true),
+            ("a\u{fffd}c", "ac", true),
+            ("a\u{fffd}b\u{fffd}c", "a-b-b-c", true),
+            ("a\u{fffd}b\u{fffd}c", "abc", true),
+            ("ab\u{fffd}ba", "aba", false),
+            ("a\u{fffd}c", "abd", false),
+            ("", "", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(may_be(text, known), wanted, "{text} {known}");
+        }
+        let mut uses = Uses::default();
+        uses.add(&user(UserKind::Desktops, "ecd-1"), "m-1", Some("golden\u{fffd}v1"));
+        uses.add(&user(UserKind::Pools, "dg-1"), "m-2\u{fffd}", None);
+        uses.add(&user(UserKind::Templates, "t-1"), "m-3", None);
+        uses.add_id("gold\u{fffd}", "m-3");
+        let of = |id: &str, name: &str| names(uses.users_of(&KnownAs::new([id], [name])));
+        assert_eq!(of("imgc-1", "golden v1"), ["ecd-1", "template t-1"]);
+        assert_eq!(of("m-27", "silver"), ["pool dg-1"]);
+        assert!(of("imgc-9", "silver").is_empty());
     }
 
     #[test]

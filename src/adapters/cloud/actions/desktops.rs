@@ -9,7 +9,7 @@ use crate::{
         listing::{Cursor, Listing, PAGE_SIZE, RawPage},
         request::{CloudCall, Pairs, RpcRequest},
     },
-    domain::{bake::settings::StoppedMode, ids::InstanceId},
+    domain::{bake::settings::StoppedMode, ids::InstanceId, text::UNREADABLE},
 };
 
 /// DescribeDesktops of ecd: cloud desktops and their states.
@@ -66,9 +66,10 @@ impl Desktop {
     }
 
     /// Whether it is in maintenance. How lists show that is not documented: the console calls the state "Under
-    /// Maintenance". Any flag or state of such a name counts.
+    /// Maintenance". Any flag or state of such a name counts, and one that cannot be read.
     pub fn is_in_maintenance(&self) -> bool {
-        self.flags().chain([self.status.as_str()]).any(|word| word.to_ascii_lowercase().contains("maint"))
+        let shows = |word: &str| word.to_ascii_lowercase().contains("maint") || word.contains(UNREADABLE);
+        self.flags().chain([self.status.as_str()]).any(shows)
     }
 }
 

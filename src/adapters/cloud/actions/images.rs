@@ -412,7 +412,7 @@ mod tests {
     use super::*;
 
     fn read(answer: Value) -> Result<Vec<Image>, crate::domain::api::call::ApiError> {
-        ListImage::value(answer).unwrap().read_whole::<ListImage>(&[], |image| image.image_id.as_str())
+        Ok(ListImage::value(answer).unwrap().read_whole::<ListImage>(&[], |image| image.image_id.as_str())?.0)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
         listing::{Cursor, Listing, PAGE_SIZE, RawPage},
         request::{CloudCall, Pairs, RpcRequest},
     },
-    domain::{api::codes::Idempotency, ids::InstanceId},
+    domain::{api::codes::Idempotency, ids::InstanceId, text::UNREADABLE},
 };
 
 /// ListWuyingServer: workstations and their states.
@@ -60,13 +60,14 @@ pub struct Server {
 
 impl Server {
     /// The persistent sessions (`p-…`), one of which the create call names, each once, in order. `None`: they are not
-    /// listed, or machines without their ids.
+    /// listed, or machines without readable ids.
     pub fn session_ids(&self) -> Option<Vec<String>> {
         let machines = self.machines.as_ref()?;
         let ids: std::collections::BTreeSet<&str> =
             machines.iter().filter_map(|machine| machine.instance_id.as_deref()).map(str::trim).collect();
         let ids: Vec<String> = ids.into_iter().filter(|id| !id.is_empty()).map(str::to_owned).collect();
-        (machines.is_empty() || !ids.is_empty()).then_some(ids)
+        let is_damaged = ids.iter().any(|id| id.contains(UNREADABLE));
+        ((machines.is_empty() || !ids.is_empty()) && !is_damaged).then_some(ids)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret as _;
 
 use super::{
     cli_profile, environment, files, ini_file,
@@ -13,11 +14,14 @@ use super::{
     variables::Environment,
 };
 use crate::{
-    adapters::cloud::{
-        actions::TemporaryKey,
-        endpoint::{Endpoint, EndpointError},
-        http::Http,
-        signing::AccessKey,
+    adapters::{
+        cloud::{
+            actions::TemporaryKey,
+            endpoint::{Endpoint, EndpointError},
+            http::Http,
+            signing::AccessKey,
+        },
+        secrets::KnownSecrets,
     },
     domain::{api::credential_source::CredentialSource, clock::Clock, time::rfc3339_seconds},
 };
@@ -63,6 +67,7 @@ pub(super) struct Chain {
     environment: Environment,
     tokens: TokenService,
     metadata: MetadataService,
+    secrets: Arc<KnownSecrets>,
 }
 
 /// A key with its end and its owner.
@@ -81,13 +86,15 @@ impl Chain {
         http: Http,
         clock: Arc<dyn Clock>,
         nonce: Arc<dyn Fn() -> String + Send + Sync>,
+        secrets: Arc<KnownSecrets>,
     ) -> Self {
         let metadata = MetadataService {
             http: http.clone(),
             base: hosts.metadata.map_or_else(|| METADATA.to_owned(), |endpoint| endpoint.url("")),
             tokens_only: environment.imds_v1_disabled,
         };
-        Self { choice, environment, tokens: TokenService { http, clock, nonce, endpoint: hosts.sts }, metadata }
+        let tokens = TokenService { http, clock, nonce, endpoint: hosts.sts, secrets: Arc::clone(&secrets) };
+        Self { choice, environment, tokens, metadata, secrets }
     }
 
     /// The source that the operator chose; `None` lets the first one win that is set up.
@@ -171,13 +178,30 @@ impl Chain {
                 let (role, key) = self.metadata.keys(name.as_deref(), is_meant || name.is_some()).await?;
                 Issued { detail: Some(format!("`{role}`")), ..Issued::of(key) }
             }
-            Base::Uri(uri) => Issued::of(key_service::from_uri(&self.metadata.http, &uri).await?),
+            Base::Uri(uri) => {
+                // Its query may be all that keeps others from the keys.
+                if let Some((_, query)) = uri.split_once('?') {
+                    self.secrets.learn(query);
+                }
+                Issued::of(key_service::from_uri(&self.metadata.http, &uri).await?)
+            }
         };
+        self.learn(&issued.key);
         for role in recipe.roles {
             let assumed = self.tokens.assume(&role, &issued.key).await?;
             issued = Issued { arn: assumed.arn().or(Some(role.arn)), ..Issued::of(assumed.credentials) };
+            self.learn(&issued.key);
         }
         Ok(issued)
+    }
+
+    /// Also the id: people see a part of it only.
+    fn learn(&self, key: &AccessKey) {
+        self.secrets.learn(&key.id);
+        self.secrets.learn(key.secret.expose_secret());
+        if let Some(token) = &key.security_token {
+            self.secrets.learn(token.expose_secret());
+        }
     }
 }
 

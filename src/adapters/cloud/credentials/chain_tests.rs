@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::{CredentialProvider, Credentials, Environment, KeyHosts, NoCredentials, SourceName};
 use crate::{
-    adapters::cloud::http::Http,
+    adapters::{cloud::http::Http, secrets::KnownSecrets},
     domain::{api::credential_source::CredentialSource, clock::SystemClock},
 };
 
@@ -66,11 +66,15 @@ impl Host {
 }
 
 fn provider(choice: &str, environment: Environment) -> CredentialProvider {
+    provider_with(choice, environment, Arc::default())
+}
+
+fn provider_with(choice: &str, environment: Environment, secrets: Arc<KnownSecrets>) -> CredentialProvider {
     static HTTP: LazyLock<Http> = LazyLock::new(|| Http::new(Duration::from_secs(1), None).unwrap());
     let http = HTTP.clone();
     let choice = CredentialSource::parse(choice).unwrap();
     let nonce = Arc::new(|| "nonce".to_owned());
-    CredentialProvider::new(choice, environment, KeyHosts::default(), http, Arc::new(SystemClock), nonce)
+    CredentialProvider::new(choice, environment, KeyHosts::default(), http, Arc::new(SystemClock), nonce, secrets)
 }
 
 const CONFIG: &str = ".aliyun/config.json";
@@ -101,6 +105,19 @@ async fn the_first_source_wins_and_debug_shows_no_secret() {
     assert_eq!(credentials.key.security_token.as_ref().unwrap().expose_secret(), "env-token");
     let shown = format!("{credentials:?} {provider:?}");
     assert!(!shown.contains("env-secret") && !shown.contains("env-token"), "{shown}");
+}
+
+#[tokio::test]
+async fn every_key_and_token_that_was_read_is_known_to_be_masked() {
+    let (host, secrets) = (Host::new(), Arc::new(KnownSecrets::default()));
+    host.put(CONFIG, &profile(&format!(r#""mode":"StsToken",{KEY},"sts_token":"the-token""#)));
+    let provider = provider_with("default", host.environment(), Arc::clone(&secrets));
+    provider.get().await.unwrap();
+    host.put(CONFIG, &profile(&format!(r#""mode":"StsToken",{KEY},"sts_token":"the-next-token""#)));
+    provider.refresh().await.unwrap();
+    let mut text = *b"profile-id profile-secret the-token the-next-token other";
+    assert!(secrets.blot(&mut text));
+    assert_eq!(String::from_utf8_lossy(&text), "********** ************** ********* ************** other");
 }
 
 #[tokio::test]

@@ -14,7 +14,10 @@ use super::{
     variables::Environment,
 };
 use crate::{
-    adapters::cloud::{http::Http, outage::OutageWatch},
+    adapters::{
+        cloud::{http::Http, outage::OutageWatch},
+        secrets::KnownSecrets,
+    },
     domain::{api::credential_source::CredentialSource, clock::Clock, time::rfc3339_seconds},
 };
 
@@ -68,7 +71,8 @@ impl AtHand {
 }
 
 impl CredentialProvider {
-    /// Creates a provider without reading a source. `nonce` makes signed requests to the token service unique.
+    /// Creates a provider without reading a source. `nonce` makes signed requests to the token service unique; `secrets` gets
+    /// all that it reads.
     pub fn new(
         choice: CredentialSource,
         environment: Environment,
@@ -76,8 +80,9 @@ impl CredentialProvider {
         http: Http,
         clock: Arc<dyn Clock>,
         nonce: Arc<dyn Fn() -> String + Send + Sync>,
+        secrets: Arc<KnownSecrets>,
     ) -> Self {
-        let chain = Chain::new(choice, environment, hosts, http, Arc::clone(&clock), nonce);
+        let chain = Chain::new(choice, environment, hosts, http, Arc::clone(&clock), nonce, secrets);
         let outages = Arc::new(OutageWatch::new(Arc::clone(&clock)));
         Self { chain, clock, outages, state: Mutex::default(), fetching: tokio::sync::Mutex::new(()) }
     }

@@ -6,14 +6,17 @@ use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroize as _};
 
 use super::{recipe::Role, service_error, text_file, types::NoKey};
 use crate::{
-    adapters::cloud::{
-        acs3,
-        actions::{AssumeRole, AssumedRole},
-        answer,
-        endpoint::{Endpoint, sts_host},
-        http::{Http, Incoming, Method, Outgoing},
-        request::{CloudCall as _, Pairs},
-        signing::{AccessKey, Stamp, USER_AGENT, signed_headers},
+    adapters::{
+        cloud::{
+            acs3,
+            actions::{AssumeRole, AssumedRole},
+            answer,
+            endpoint::{Endpoint, sts_host},
+            http::{Http, Incoming, Method, Outgoing},
+            request::{CloudCall as _, Pairs},
+            signing::{AccessKey, Stamp, USER_AGENT, signed_headers},
+        },
+        secrets::KnownSecrets,
     },
     domain::{api::codes::Idempotency, clock::Clock},
 };
@@ -30,6 +33,7 @@ pub(super) struct TokenService {
     pub(super) nonce: Arc<dyn Fn() -> String + Send + Sync>,
     /// Overrides the host of every region.
     pub(super) endpoint: Option<Endpoint>,
+    pub(super) secrets: Arc<KnownSecrets>,
 }
 
 impl TokenService {
@@ -54,6 +58,7 @@ impl TokenService {
             return Err(NoKey::unusable(format!("there is no OIDC token in {}", token_file.display())));
         };
         let token = SecretString::from(token);
+        self.secrets.learn(token.expose_secret().trim());
         let endpoint = self.endpoint(role)?;
         let query = Pairs::default()
             .text("Action", Some("AssumeRoleWithOIDC"))
@@ -94,7 +99,11 @@ impl TokenService {
         let (host, what) = (endpoint.authority(), format!("the keys of {}", role.arn));
         let sent = self.http.send(outgoing).await;
         let mut incoming = sent.map_err(|error| service_error::unanswered(host, &what, &error))?;
-        let answer = answer::read::<AssumeRole>(&incoming, Idempotency::Idempotent);
+        let mut answer = answer::read::<AssumeRole>(&incoming, Idempotency::Idempotent);
+        // What refuses a token may repeat it.
+        if answer.is_err() && self.secrets.blot(&mut incoming.body) {
+            answer = answer::read::<AssumeRole>(&incoming, Idempotency::Idempotent);
+        }
         wipe(&mut incoming);
         answer.map(|answer| answer.value).map_err(|error| service_error::of_api(host, &what, &error))
     }

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::adapters::secrets::KnownSecrets;
 
 /// What the sources read.
 #[derive(Debug, Clone)]
@@ -60,6 +62,13 @@ impl Environment {
             home: path("HOME"),
             credentials_directory: path("CREDENTIALS_DIRECTORY"),
             folder_is_named: false,
+        }
+    }
+
+    /// Adds the secrets among them, whether or not they are used.
+    pub(in crate::adapters::cloud) fn teach(&self, secrets: &KnownSecrets) {
+        for secret in [&self.access_key_secret, &self.security_token].into_iter().flatten() {
+            secrets.learn(secret.expose_secret().trim());
         }
     }
 

@@ -25,6 +25,7 @@ use crate::{
         },
         ids::ImageId,
         image::users::{KnownAs, User, UserKind, Uses},
+        text::may_be,
     },
 };
 
@@ -155,9 +156,12 @@ async fn ask_one(cloud: &CloudClient, scope: &Scope, mut image: KnownAs) -> Resu
                     ..DescribeImages::default()
                 };
                 let listed = scope.in_region(region, cloud.list_all(&call).await)?;
-                image
-                    .ids
-                    .extend(listed.into_iter().filter(|seen| seen.name.as_ref() == Some(&name)).map(|seen| seen.id));
+                image.ids.extend(
+                    listed
+                        .into_iter()
+                        .filter(|seen| seen.name.as_deref().is_some_and(|seen| may_be(seen, &name)))
+                        .map(|seen| seen.id),
+                );
             }
         }
     }
@@ -165,8 +169,9 @@ async fn ask_one(cloud: &CloudClient, scope: &Scope, mut image: KnownAs) -> Resu
     let mut note = |used: Used<'_>| {
         // A row of another id and another name shows that the cloud did not filter. One of another id without a name
         // may be an unknown id of the image.
-        let other = used.image_name.is_some_and(|name| !name.is_empty() && !image.names.contains(name));
-        if image.ids.contains(used.image_id) || !other {
+        let may_be_one = |text: &str, known: &BTreeSet<String>| known.iter().any(|known| may_be(text, known));
+        let other = used.image_name.is_some_and(|name| !name.is_empty() && !may_be_one(name, &image.names));
+        if may_be_one(used.image_id, &image.ids) || !other {
             users.insert(used.by);
         }
     };

@@ -126,7 +126,8 @@ async fn hooks_of(shared: &DaemonContext, bake: &Bake) -> (Result<VerifyResult, 
         let variables = variables.into_iter().map(|(name, value)| (name, value.replace('\0', " ")));
         let started_at = shared.clock.now();
         failpoint::hit("send", "verify");
-        let outcome = hooks::run(command, variables, &config.daemon.state_dir, bake.settings.hooks.timeout).await;
+        let (folder, limit) = (&config.daemon.state_dir, bake.settings.hooks.timeout);
+        let outcome = hooks::run(command, variables, folder, limit, shared.cloud.secrets()).await;
         failpoint::hit("answer", "verify");
         attempts.push(Attempt {
             stage: "hook",
