@@ -179,7 +179,8 @@ fn a_backup_is_made_while_the_daemon_works_and_can_be_put_back() {
     assert!(err.contains("is there already; --force replaces it"), "{err}");
     let (out, _) = host.expect(0, &["backup", text(&file), "--force"]);
     assert!(out.contains("2 bakes, ") && out.contains("verified"), "{out}");
-    assert_eq!(names(&host, "copies"), ["it's \"one\" backup.db"], "nothing is left beside it");
+    let files = ["it's \"one\" backup.db", "it's \"one\" backup.db.sha256"];
+    assert_eq!(names(&host, "copies"), files, "nothing else is left beside it");
 
     // Not where it would do harm, and not where there is no place.
     for name in ["imagebaked.db", "imagebaked.db-wal", "lock"] {
@@ -195,8 +196,16 @@ fn a_backup_is_made_while_the_daemon_works_and_can_be_put_back() {
     let (_, err) = host.expect(1, &["restore", text(&file)]);
     assert!(err.contains("another imagebaked is running"), "{err}");
     host.kill();
+    // A byte of a text has become another one: the database does not notice, the checksum does.
+    let sound = fs::read(&file).unwrap();
+    let mut flipped = sound.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    fs::write(&file, &flipped).unwrap();
+    let (_, err) = host.expect(1, &["restore", text(&file)]);
+    assert!(err.contains("is damaged: its checksum is not that of"), "{err}");
+    fs::write(&file, &sound).unwrap();
     let (out, _) = host.expect(0, &["restore", text(&file)]);
-    assert!(out.contains("reconcile --apply"), "{out}");
+    assert!(out.contains("reconcile --apply") && !out.contains("checksum"), "{out}");
     assert_eq!(host.json(0, &["history"]), history);
     let audit = host.json(0, &["audit"])["audit"][0].clone();
     assert_eq!(

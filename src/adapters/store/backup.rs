@@ -14,6 +14,7 @@ use super::{
     DATABASE_FILE, Reader, StoreError,
     audit::insert_audit,
     border::{self, BorderError},
+    checksum::{Checksum, verify_checksum},
     failed, file_size, lineage,
     location::{COMPANIONS, lock, state_folder},
     schema,
@@ -233,6 +234,8 @@ pub struct Restored {
     pub history: Sound,
     /// Path of the former one; `None` if there was none.
     pub kept: Option<PathBuf>,
+    /// What its checksum showed; `None` of an import.
+    pub checksum: Option<Checksum>,
 }
 
 /// Verifies `backup` and puts a copy of it in the place of the history in `state_dir`. The former history stays beside
@@ -240,7 +243,7 @@ pub struct Restored {
 ///
 /// # Errors
 ///
-/// [`BackupError`] if the backup is not a complete history, a daemon is running, or a file operation fails.
+/// [`BackupError`] if the backup is not a complete history or not that of its checksum, a daemon is running, or a file operation fails.
 pub async fn restore(
     state_dir: &Path,
     backup: &Path,
@@ -258,6 +261,7 @@ pub async fn restore(
     let _lock = lock(&folder, state_dir)?;
     let incoming = Incoming::new(folder)?;
     progress("verifying the backup");
+    let checksum = Some(verify_checksum(backup)?);
     let migration = verify_history(backup).await?.migration;
     let reader = Reader::connect(backup).await?;
     check_schema(&reader, backup, migration).await?;
@@ -290,7 +294,7 @@ pub async fn restore(
     connection.close().await.map_err(failed("be closed"))?;
     let history = verify_history(&incoming.path()).await?;
     let kept = incoming.take_over("restore", now)?;
-    Ok(Restored { history, kept })
+    Ok(Restored { history, kept, checksum })
 }
 
 /// Opens a copy whose rows are cleaned, or examined as if they were.

@@ -1,4 +1,4 @@
-//! The folder of the scheduled backups: one file per backup, named after the owner tag and the instant in UTC
+//! The folder of the scheduled backups: one file per backup and its checksum, named after the owner tag and the instant in UTC
 //! (`imagebaked-20270301T030000Z.db`). Only files of such a name that this user owns are ever removed.
 
 use std::{
@@ -10,7 +10,11 @@ use std::{
 use chrono::{DateTime, NaiveDateTime, Utc};
 use futures_util::future::BoxFuture;
 
-use super::{Reader, backup::BackupError};
+use super::{
+    Reader,
+    backup::BackupError,
+    checksum::{remove_checksum, verify_checksum, write_checksum},
+};
 use crate::adapters::files::{AtomicFile, Folder};
 
 /// Readable by the group, which may read the history as well.
@@ -119,7 +123,12 @@ impl BackupFolder {
         let copied: BoxFuture<'_, _> = Box::pin(reader.back_up(&part, &silent));
         let sound = copied.await?;
         let target = self.path.join(&name);
-        blocking(&self.path, move || file.finish().map_err(unwritten(&target))).await?;
+        let sealed = move || {
+            file.finish().map_err(unwritten(&target))?;
+            write_checksum(&target, MODE)?;
+            verify_checksum(&target)
+        };
+        blocking(&self.path, sealed).await?;
         let at = self.instant(&name).unwrap_or(now);
         Ok(BackupFile { name, at, bytes: sound.bytes })
     }
@@ -146,6 +155,7 @@ impl BackupFolder {
         let folder = Folder::open(&self.path).map_err(unwritten(&self.path))?;
         let mut removed = Vec::new();
         for BackupFile { name, .. } in old {
+            remove_checksum(&self.path.join(&name))?;
             folder.remove(&name).map_err(|source| BackupError::File {
                 step: "remove",
                 path: self.path.join(&name),

@@ -33,7 +33,8 @@ async fn a_backup_is_a_whole_history_of_the_time_in_its_name() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder.path().join(&made.name)), 0o640);
     assert_eq!(folder.list().unwrap(), std::slice::from_ref(&made));
-    assert_eq!(everything(folder.path()), [made.name.as_str()], "nothing else is left");
+    let sum = format!("{}.sha256", made.name);
+    assert_eq!(everything(folder.path()), [made.name.as_str(), &sum], "nothing else is left");
     let restored = place.path().join("other");
     let progress: super::super::Progress<'_> = &|_| ();
     super::super::restore(&restored, &folder.path().join(&made.name), "a test", noon(), progress).await.unwrap();
@@ -61,7 +62,8 @@ async fn a_failed_backup_leaves_nothing_and_the_next_one_clears_what_a_kill_has_
         fs::write(place.path().join(name), "half").unwrap();
     }
     let made = folder.back_up(store.reader(), noon()).await.unwrap();
-    assert_eq!(everything(place.path()), [foreign, made.name, "state".into()]);
+    let sum = format!("{}.sha256", made.name);
+    assert_eq!(everything(place.path()), [foreign, made.name, sum, "state".into()]);
 }
 
 #[test]
@@ -83,6 +85,10 @@ fn only_our_own_backups_beyond_the_number_are_removed() {
     for name in ours.iter().map(String::as_str).chain(others).chain([ahead]) {
         fs::write(place.path().join(name), "").unwrap();
     }
+    // Their checksums go with them.
+    for name in &ours[..2] {
+        write_checksum(&place.path().join(name), MODE).unwrap();
+    }
     std::os::unix::fs::symlink(place.path().join("backup.db"), place.path().join("imagebaked-20270102T030000Z.db"))
         .unwrap();
     fs::create_dir(place.path().join("imagebaked-20270103T030000Z.db")).unwrap();
@@ -92,7 +98,7 @@ fn only_our_own_backups_beyond_the_number_are_removed() {
     assert_eq!(folder.remove_beyond(4, noon()).unwrap(), [""; 0]);
     assert_eq!(folder.remove_beyond(2, noon()).unwrap(), ours[..2]);
     assert_eq!(names(&folder), [&ours[2..], &[ahead.to_owned()]].concat());
-    let gone = |name: &String| ours[..2].contains(name);
+    let gone = |name: &String| ours[..2].iter().any(|ours| name.starts_with(ours));
     assert_eq!(everything(place.path()), before.into_iter().filter(|name| !gone(name)).collect::<Vec<_>>());
     let later = "2031-01-01T00:00:00Z".parse().unwrap();
     assert_eq!(folder.remove_beyond(1, later).unwrap(), ours[2..], "once its time has come, it counts");

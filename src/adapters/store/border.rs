@@ -18,7 +18,7 @@ use super::{
 };
 use crate::domain::{
     bake::{BakeSettings, State, Trigger},
-    text::{LONGEST_STORED, clean, clean_lines, clean_stored_json, is_hidden},
+    text::{LONGEST_STORED, clean, clean_lines, clean_stored_json, is_hidden, quoted},
 };
 
 /// All triggers with the statements that make them.
@@ -114,10 +114,30 @@ pub(super) fn number_fault(table: &str, column: &str, number: Option<i64>) -> Op
 /// What is wrong with a text of a column: the schema does not restrict all words, the program does.
 pub(super) fn text_fault(table: &str, column: &str, text: &str) -> Option<String> {
     match (table, column) {
-        ("bakes", "state") if !State::WORDS.contains(&text) => Some(format!("{text:?} is no state")),
-        ("bakes", "trigger") if Trigger::parse(text).is_none() => Some(format!("{text:?} is no trigger")),
+        ("bakes", "state") if !State::WORDS.contains(&text) => {
+            Some(format!("{} is no state", quoted(&clean(text, LONGEST_KEY))))
+        }
+        ("bakes", "trigger") if Trigger::parse(text).is_none() => {
+            Some(format!("{} is no trigger", quoted(&clean(text, LONGEST_KEY))))
+        }
         _ => json_columns::fault(table, column, text),
     }
+}
+
+/// What is wrong with the line of a row: it is that of its schedule, or of its instance there. Retention and channels judge
+/// by lines alone, so a row of another one would count for images that are not its own.
+pub(super) fn line_fault<'a>(table: &str, text: impl Fn(&str) -> Option<Cow<'a, str>>) -> Option<String> {
+    if !["bakes", "images", "targets"].contains(&table) {
+        return None;
+    }
+    let (line, schedule, instance) = (text("line_id")?, text("schedule_id")?, text("instance_id")?);
+    let is_own = line == schedule
+        || line.strip_prefix(&*schedule).and_then(|rest| rest.strip_prefix('/')).is_some_and(|rest| rest == instance);
+    let excerpt = |text: &str| clean(text, LONGEST_KEY).into_owned();
+    (!is_own).then(|| {
+        let (line, schedule, instance) = (excerpt(&line), excerpt(&schedule), excerpt(&instance));
+        format!("its line \"{line}\" is not that of schedule \"{schedule}\" and instance \"{instance}\"")
+    })
 }
 
 /// Cleans all rows of a history that is not in use yet. Returns the number of those that were not clean.
@@ -226,8 +246,8 @@ async fn clean_table(connection: &mut SqliteConnection, table: Table) -> Result<
         // A history of an earlier version does not have it.
         return Ok(0);
     }
-    let all = quoted(&columns).join(", ");
-    let (keys, marks) = (quoted(&key).join(", "), vec!["?"; key.len()].join(", "));
+    let all = in_quotes(&columns).join(", ");
+    let (keys, marks) = (in_quotes(&key).join(", "), vec!["?"; key.len()].join(", "));
     let first = format!("SELECT {all} FROM {} ORDER BY {keys} LIMIT {PAGE}", table.name);
     let next = format!("SELECT {all} FROM {} WHERE ({keys}) > ({marks}) ORDER BY {keys} LIMIT {PAGE}", table.name);
     let of_key = |row: &[Cell]| -> Vec<Cell> {
@@ -284,7 +304,14 @@ fn changes<'a>(table: Table, columns: &'a [String], row: &[Cell]) -> Result<Vec<
             return Err(BorderError::Value { table: table.name, what });
         }
     }
-    Ok(changes)
+    let text = |name: &str| match row.get(columns.iter().position(|column| column == name)?)? {
+        Cell::Text(text) => Some(String::from_utf8_lossy(text)),
+        _ => None,
+    };
+    match line_fault(table.name, text) {
+        Some(what) => Err(BorderError::Value { table: table.name, what }),
+        None => Ok(changes),
+    }
 }
 
 async fn update(
@@ -295,7 +322,7 @@ async fn update(
     changes: Vec<(&str, Cell)>,
 ) -> Result<(), BorderError> {
     let set: Vec<_> = changes.iter().map(|(column, _)| format!("\"{column}\" = ?")).collect();
-    let place: Vec<_> = quoted(key).into_iter().map(|column| format!("{column} = ?")).collect();
+    let place: Vec<_> = in_quotes(key).into_iter().map(|column| format!("{column} = ?")).collect();
     let sql = format!("UPDATE {} SET {} WHERE {}", table.name, set.join(", "), place.join(" AND "));
     let values: Vec<Cell> = changes.into_iter().map(|(_, cell)| cell).chain(row.iter().cloned()).collect();
     let updated = with(sqlx::query(AssertSqlSafe(sql)), &values)?.execute(connection).await;
@@ -309,7 +336,7 @@ async fn update(
     }
 }
 
-fn quoted(columns: &[String]) -> Vec<String> {
+fn in_quotes(columns: &[String]) -> Vec<String> {
     columns.iter().map(|column| format!("\"{column}\"")).collect()
 }
 
@@ -384,6 +411,27 @@ mod tests {
         ] {
             let found = fault(state, progress, settings).unwrap();
             assert!(found.contains(wanted), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_that_of_its_schedule_or_of_its_instance_there() {
+        let fault = |table: &str, line: &'static str| {
+            line_fault(table, |column| {
+                let text = match column {
+                    "line_id" => line,
+                    "schedule_id" => "golden",
+                    "instance_id" => "ecd-1",
+                    _ => return None,
+                };
+                Some(text.into())
+            })
+        };
+        assert_eq!((fault("bakes", "golden"), fault("images", "golden/ecd-1")), (None, None));
+        for line in ["", "gold", "goldens", "golden/", "golden/ecd-2", "golden/ecd-1/x", "silver"] {
+            let found = fault("bakes", line).unwrap();
+            assert!(found.contains("is not that of schedule \"golden\" and instance \"ecd-1\""), "{found}");
+            assert!(fault("targets", line).is_some() && fault("unrecorded_images", line).is_none());
         }
     }
 

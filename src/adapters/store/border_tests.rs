@@ -128,12 +128,16 @@ async fn an_export_and_its_import_are_clean_as_well() {
 async fn numbers_and_words_that_no_history_has_are_refused() {
     let bake =
         "INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, first_slot, config_hash, state,
-                progress, created_at, version) VALUES ('s', 's', 'i', 'l', 1, 'manual', 1, 'h',";
+                progress, created_at, version) VALUES ('s', 's', 'i', 's', 1, 'manual', 1, 'h',";
     for (sql, wanted) in [
         ("INSERT INTO lines VALUES ('l', 4294967295)".to_owned(), "\"last_version\" is 4294967295"),
         (format!("{bake} 'succeeded', '{{}}', 1, 9223372036854775807)"), "\"version\" is 9223372036854775807"),
         (format!("{bake} 'succeeded', '{{}}', 8210266876799999, 1)"), "\"created_at\" is 8210266876799999"),
         (format!("{bake} 'gone' || char(27), '{{}}', 1, 1)"), "is no state"),
+        (
+            format!("{} 'succeeded', '{{}}', 1, 1)", bake.replace("'i', 's', 1", "'i', 'x', 1")),
+            "its line \"x\" is not that of",
+        ),
         ("INSERT INTO pins VALUES ('i', -1, NULL, 'r', 'w')".to_owned(), "\"since\" is -1"),
         (format!("{} 'succeeded', '{{}}', 1, 1)", bake.replace("'manual'", "'cron'")), "\"cron\" is no trigger"),
         ("INSERT INTO settings VALUES ('h', '{')".to_owned(), "\"json\" is not a JSON object"),
@@ -160,7 +164,7 @@ async fn an_unfinished_bake_without_a_known_state_is_named_by_backup_restore_and
         format!(
             "INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, first_slot, config_hash, state,
                                 settings, progress, created_at)
-             VALUES ('s', 'golden', 'i', 'l', 1, 'manual', 1, 'c', '{state}', 'h', '{progress}', 1)"
+             VALUES ('s', 'golden', 'i', 's/i', 1, 'manual', 1, 'c', '{state}', 'h', '{progress}', 1)"
         )
     };
     let queued = r#"{"state":"queued","not_before":"2027-01-01T03:00:00Z"}"#;

@@ -13,6 +13,7 @@
 //! 1970. The document does not depend on time or place: equal histories have equal exports.
 
 use std::{
+    borrow::Cow,
     fmt,
     io::{self, BufReader, Read, Write},
     path::Path,
@@ -41,7 +42,7 @@ use super::{
     schema::{self, MIGRATIONS},
     tables::{self, Kind, Rows, Table},
 };
-use crate::domain::text::{LONGEST_TEXT, clean, escape_json};
+use crate::domain::text::{LONGEST_TEXT, clean, escape_json, quoted};
 
 /// Incremented when a change would make an older version misread a document.
 const FORMAT: u32 = 1;
@@ -245,7 +246,7 @@ pub async fn import(
         error => error.into(),
     })?;
     let kept = incoming.take_over("import", now)?;
-    Ok(Restored { history, kept })
+    Ok(Restored { history, kept, checksum: None })
 }
 
 async fn must_be_empty(state_dir: &Path) -> Result<(), TransferError> {
@@ -346,12 +347,12 @@ impl Inlet<'_> {
             return refuse(format!("it has no {missing:?}"));
         }
         if let Some(unknown) = row.keys().find(|key| !self.columns.contains(key)) {
-            return refuse(format!("{unknown:?} is not known"));
+            return refuse(format!("{} is not known", quoted(&clean(unknown, LONGEST_TEXT))));
         }
         if let Some((key, _)) =
             row.iter().find(|(_, value)| value.is_object() || value.is_array() || value.is_boolean())
         {
-            return refuse(format!("{key:?} is neither text nor a number nor null"));
+            return refuse(format!("{} is neither text nor a number nor null", quoted(key)));
         }
         for (column, value) in &mut row {
             let fault = match value {
@@ -367,6 +368,10 @@ impl Inlet<'_> {
             if let Some(fault) = fault {
                 return refuse(fault);
             }
+        }
+        let text = |name: &str| row.get(name).and_then(Value::as_str).map(Cow::Borrowed);
+        if let Some(fault) = border::line_fault(self.table, text) {
+            return refuse(fault);
         }
         self.batch.push(row);
         if self.batch.len() >= BATCH { self.flush() } else { Ok(()) }

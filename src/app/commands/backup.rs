@@ -15,7 +15,7 @@ use super::{
 use crate::{
     adapters::{
         control::who,
-        store::{self, BackupError, DATABASE_FILE, Rows, Sound, StoreError},
+        store::{self, BackupError, Checksum, DATABASE_FILE, Rows, Sound, StoreError},
     },
     app::cli::{BackupArgs, RestoreArgs},
     domain::{
@@ -30,19 +30,29 @@ pub async fn backup(context: &Context<'_>, args: &BackupArgs) -> Result {
     let reader = context.reader_of_any_version(&config).await?;
     keep_off(&args.file, &config.daemon.state_dir)?;
     let file = atomic::begin(&args.file, args.force, atomic::PRIVATE)?;
+    // Only of a backup that is replaced as well.
+    drop(atomic::begin(&store::checksum_file(&args.file), args.force, atomic::PRIVATE)?);
     let copied = reader.back_up(&file.part(), &progress).await;
     reader.close().await;
     let sound = copied?;
+    // A crash in between leaves a backup without a checksum, and never one with another's.
+    store::remove_checksum(&args.file)?;
     atomic::finish(file, &args.file)?;
+    let checksum = store::write_checksum(&args.file, atomic::PRIVATE)?;
+    store::verify_checksum(&args.file)?;
     if context.json {
         let report = json!({
             "file": args.file, "bytes": sound.bytes, "migration": sound.migration, "rows": sound.rows,
-            "seconds": begun.elapsed().as_secs_f64(),
+            "checksum": checksum, "seconds": begun.elapsed().as_secs_f64(),
         });
         return Ok(CommandOutput::done(format!("{}\n", json!({ "backup": report }))));
     }
     let (size, rows, took) = (bytes(sound.bytes), rows(&sound.rows), short(begun.elapsed()));
-    Ok(CommandOutput::done(format!("{}: {size}, {rows}; verified. It took {took}.\n", args.file.display())))
+    Ok(CommandOutput::done(format!(
+        "{}: {size}, {rows}; verified. It took {took}.\nIts checksum, which restore compares, is {}.\n",
+        args.file.display(),
+        checksum.display()
+    )))
 }
 
 pub async fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
@@ -52,7 +62,8 @@ pub async fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
     let state_dir = &config.daemon.state_dir;
     let restored = store::restore(state_dir, &args.file, &who, SystemClock.now(), &progress).await?;
     if context.json {
-        let report = restore_report(&restored.history, restored.kept.as_deref(), begun);
+        let mut report = restore_report(&restored.history, restored.kept.as_deref(), begun);
+        report["checksum"] = restored.checksum.map(Checksum::as_str).into();
         return Ok(CommandOutput::done(format!("{}\n", json!({ "restore": report }))));
     }
     let what = format!("The history in {} is that of {} again", state_dir.display(), args.file.display());
@@ -73,6 +84,9 @@ pub fn taken_over(what: &str, restored: &store::Restored, begun: Instant) -> Str
     let mut text = format!("{what}: {}. It took {took}.\n", rows(&restored.history.rows));
     if let Some(kept) = &restored.kept {
         text.push_str(&format!("The former history is kept as {}.\n", kept.display()));
+    }
+    if restored.checksum == Some(Checksum::Missing) {
+        text.push_str("It had no checksum (.sha256 beside it), so a changed byte in a text is not noticed.\n");
     }
     text.push_str(
         "The daemon compares it with the cloud when it starts, and adds what was baked since, before it starts any bake: \

@@ -77,7 +77,11 @@ const VERSION_BOUND: u32 = 1_000_000;
 impl Tagged {
     /// Reason why the tags cannot be valid: others can write them too. `last` is the last known version of the line.
     pub fn implausible(&self, last: Option<u32>, now: DateTime<Utc>) -> Option<String> {
-        let Self { slot, version, .. } = self;
+        let Self { schedule_id, line, slot, version } = self;
+        let own = line.as_str().strip_prefix(schedule_id.as_str());
+        if !own.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            return Some(format!("its line {line} is none of its schedule {schedule_id}"));
+        }
         if *slot > now {
             return Some(format!("its slot {} is later than now", rfc3339(*slot)));
         }
@@ -159,7 +163,15 @@ pub enum Difference {
         history: u32,
         /// The highest version on an image.
         cloud: u32,
+        /// Whether a schedule of the configuration has the line. One that comes back goes on above its versions.
+        #[serde(default = "yes")]
+        in_file: bool,
     },
+}
+
+/// What a daemon of an earlier version means.
+fn yes() -> bool {
+    true
 }
 
 impl Difference {
@@ -204,8 +216,12 @@ impl fmt::Display for Difference {
                 }
             }
             Self::Unknown { bake } => write!(f, "bake {bake} is unknown: its image is still being searched for"),
-            Self::VersionBehind { line, history, cloud } => {
-                write!(f, "line {line} has an image of version {cloud}, but the history has given out {history} so far")
+            Self::VersionBehind { line, history, cloud, in_file } => {
+                let absent = if *in_file { "" } else { ", which no schedule of the file has," };
+                write!(
+                    f,
+                    "line {line}{absent} has an image of version {cloud}, but the history has given out {history} so far"
+                )
             }
         }
     }
@@ -345,10 +361,12 @@ pub fn compare(history: RecordedHistory<'_>, images: &[RemoteImage]) -> Comparis
             _ => {}
         }
     }
+    let known: HashSet<LineId> = history.schedules.iter().flat_map(|schedule| schedule.lines()).collect();
     for (line, cloud) in highest_versions(history, images) {
         let last = history.versions.get(&line).copied().unwrap_or_default();
         if last < cloud {
-            let behind = Difference::VersionBehind { line: line.clone(), history: last, cloud };
+            let in_file = known.contains(&line);
+            let behind = Difference::VersionBehind { line: line.clone(), history: last, cloud, in_file };
             comparison.differences.push(behind);
             comparison.versions.push((line, cloud));
         }

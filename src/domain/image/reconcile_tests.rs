@@ -201,6 +201,16 @@ fn images_that_cannot_be_placed_are_reported_and_still_raise_versions() {
     let report = compared(&[], 7, &[removed.clone()]);
     assert!(report.rows.is_empty());
     assert_eq!(report.versions, [(LineId::from("old"), 9)]);
+    let text = report.differences.last().unwrap().to_string();
+    assert!(text.starts_with("line old, which no schedule of the file has, has an image of version 9"), "{text}");
+    // A line that is none of the schedule in the same tags is nobody's.
+    let mut nowhere = removed.clone();
+    for line in ["nowhere", "older", "golden/ecd-1", ""] {
+        nowhere.tags.insert(TAG_LINE.into(), line.into());
+        let report = compared(&[], 7, &[nowhere.clone()]);
+        assert_eq!((report.versions.len(), report.rows.len()), (0, 0), "{line}");
+        assert!(obstacles(&report)[0].unwrap().contains("is none of its schedule old"), "{line}");
+    }
     // The id of such a line contains the instance.
     removed.tags.insert(TAG_LINE.into(), "old/ecd-3".into());
     assert_eq!(compared(&[], 7, &[removed]).rows[0].instance_id.as_str(), "ecd-3");
