@@ -92,6 +92,39 @@ fn half_a_message_delays_no_other_client() {
 }
 
 #[test]
+fn a_client_that_sends_its_request_byte_by_byte_or_nothing_is_told_why_it_ends() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, FILE);
+    host.start();
+    let mut dripping = connect(&host);
+    let begun = Instant::now();
+    let dripped = std::thread::spawn({
+        let mut stream = dripping.try_clone().unwrap();
+        move || {
+            // Far more than the daemon waits for.
+            for _ in 0..600 {
+                if stream.write_all(b" ").is_err() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    });
+    let mut answer = String::new();
+    let _ = dripping.read_to_string(&mut answer);
+    assert!(answer.contains("no whole request came within 5 s"), "{answer:?}");
+    assert!(begun.elapsed() < Duration::from_secs(25), "it was waited for {:?}", begun.elapsed());
+    dripped.join().unwrap();
+    // Many idle connections of one user do not keep out that user's commands, and each is told why it ends.
+    let mut idle: Vec<UnixStream> = (0..400).map(|_| connect(&host)).collect();
+    assert_eq!(host.json(0, &["status"])["daemon"]["pid"], host.pid());
+    let mut answer = String::new();
+    let _ = idle[0].read_to_string(&mut answer);
+    assert!(answer.contains("too many connections of uid"), "{answer:?}");
+    drop(idle.drain(..));
+}
+
+#[test]
 fn two_operators_are_served_at_once() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, FILE);

@@ -66,7 +66,7 @@ pub use self::{
     backup_keys::BackupSettings,
     files::{FileStamps, conf_d, fingerprint, unread},
     free_names::{FreeNames, is_of_names},
-    lints::hook_that_cannot_start,
+    lints::hooks_that_cannot_start,
     problem::{Place, Problem, Problems, Severity, Spot},
     region_keys::is_region,
     schedule_keys::is_instance_id,
@@ -90,6 +90,7 @@ use crate::domain::{
     image::users::UserKind,
     plan::diff::{Diff, changes, table},
     schedule::Schedule,
+    text::quoted,
 };
 
 /// Prefix of the variables that set keys.
@@ -158,7 +159,7 @@ impl Config {
     pub fn no_schedule<'a>(&self, wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
         match self.schedules_of_instance(wanted).as_slice() {
             [] => no_schedule(wanted, known),
-            owners => format!("{wanted:?} is no schedule; it is an instance of {}", owners.join(", ")),
+            owners => format!("{} is no schedule; it is an instance of {}", quoted(wanted), owners.join(", ")),
         }
     }
 

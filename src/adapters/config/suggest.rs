@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::similar::nearest;
+use crate::domain::{similar::nearest, text::quoted};
 
 pub use crate::domain::similar::closest;
 
@@ -21,35 +21,35 @@ pub(super) fn suggestion(word: &str, known: &[&str]) -> String {
 pub fn no_schedule<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: BTreeSet<&str> = known.into_iter().collect();
     let hint = match nearest(wanted, known.iter().copied()) {
-        Some(near) => format!("did you mean {near:?}?"),
+        Some(near) => format!("did you mean {}?", quoted(near)),
         None if known.is_empty() => "there are none at all".to_owned(),
         None if known.len() <= FEW => format!("those there are: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
         None => "`imagebaked plan` shows them".to_owned(),
     };
-    format!("there is no schedule {wanted:?}; {hint}")
+    format!("there is no schedule {}; {hint}", quoted(wanted))
 }
 
 /// Message if `wanted` is none of the instances `known`, which `whose` has.
 pub fn no_instance<'a>(whose: &str, wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: BTreeSet<&str> = known.into_iter().collect();
     let hint = match nearest(wanted, known.iter().copied()) {
-        Some(near) => format!("; did you mean {near:?}?"),
+        Some(near) => format!("; did you mean {}?", quoted(near)),
         None if known.is_empty() || known.len() > FEW => String::new(),
         None => format!("; those there are: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
     };
-    format!("{whose} has no instance {wanted:?}{hint}")
+    format!("{whose} has no instance {}{hint}", quoted(wanted))
 }
 
 /// Message if `wanted` is the id of none of these images, each with its name.
 pub fn no_image<'a>(wanted: &str, known: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> String {
     if let Some((id, _)) = known.clone().find(|(_, name)| *name == wanted) {
-        return format!("{wanted:?} is the name of image {id}; images are named by their id");
+        return format!("{} is the name of image {id}; images are named by their id", quoted(wanted));
     }
     let ids: Vec<&str> = known.map(|(id, _)| id).collect();
     let near = nearest(wanted, ids);
-    let hint =
-        near.map_or_else(|| "`imagebaked images` lists them".to_owned(), |near| format!("did you mean {near:?}?"));
-    format!("no line has an image {wanted:?}; {hint}")
+    let hint = near
+        .map_or_else(|| "`imagebaked images` lists them".to_owned(), |near| format!("did you mean {}?", quoted(near)));
+    format!("no line has an image {}; {hint}", quoted(wanted))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tokio::net::UnixStream;
@@ -12,6 +13,14 @@ use super::{
     liveness::{Silence, silence},
     read, write,
 };
+
+/// Maximum time for the rest of an answer, once it has begun: it is at hand as a whole, also the longest.
+const WHOLE: Duration = Duration::from_secs(10);
+
+/// Waits for the beginning of an answer, or the end of the connection.
+async fn first_byte(stream: &UnixStream) -> Result<(), ControlError> {
+    stream.readable().await.map_err(ControlError::Broken)
+}
 
 /// Sends a request to the daemon behind `socket`.
 ///
@@ -26,8 +35,15 @@ pub async fn ask(socket: &Path, request: &Request) -> Result<Reply, ControlError
     })?;
     let pid = stream.peer_cred().ok().and_then(|peer| peer.pid());
     let exchange = async {
-        write(&mut stream, request).await?;
-        read::<serde_json::Value>(&mut stream, MAX_ANSWER).await
+        // A daemon that ended the connection has said why.
+        let written = write(&mut stream, request).await;
+        first_byte(&stream).await?;
+        let answer = tokio::time::timeout(WHOLE, read::<serde_json::Value>(&mut stream, MAX_ANSWER)).await;
+        match (answer, written) {
+            (Ok(Ok(answer)), _) => Ok(answer),
+            (_, Err(error)) | (Ok(Err(error)), Ok(())) => Err(error),
+            (Err(_), Ok(())) => Err(ControlError::Slow { socket: socket(), limit: WHOLE }),
+        }
     };
     let limit = request.time_limit();
     let silent = |silence| ControlError::Silent { socket: socket(), silence };

@@ -412,6 +412,17 @@ pub enum ControlError {
         /// Why.
         silence: liveness::Silence,
     },
+    /// The answer began and does not end.
+    #[error(
+        "the answer at {} began and was not whole within {} s; what listens there is no daemon, or is overloaded",
+        socket.display(), limit.as_secs()
+    )]
+    Slow {
+        /// The socket.
+        socket: PathBuf,
+        /// The time.
+        limit: Duration,
+    },
     /// The connection broke.
     #[error("the connection to the daemon broke")]
     Broken(#[source] io::Error),

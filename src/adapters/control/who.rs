@@ -40,6 +40,34 @@ fn group_in(gid: u32, groups: &str, passwd: &str) -> Group {
     Group { name, members }
 }
 
+/// All groups of a user of this host: the first one, and those that name the user.
+pub fn groups_of(uid: u32) -> Vec<u32> {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    groups_in(uid, &read(GROUP), &read(PASSWD))
+}
+
+fn groups_in(uid: u32, groups: &str, passwd: &str) -> Vec<u32> {
+    let user = passwd.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, number, first, ..] = fields.as_slice() else { return None };
+        let is_meant = number.parse() == Ok(uid) && !name.is_empty();
+        Some(((*name).to_owned(), first.parse::<u32>().ok()?)).filter(|_| is_meant)
+    });
+    let Some((name, first)) = user else { return Vec::new() };
+    let mut all = vec![first];
+    all.extend(groups.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [_, _, number, members, ..] = fields.as_slice() else { return None };
+        members.split(',').any(|member| member.trim() == name).then(|| number.parse::<u32>().ok())?
+    }));
+    all
+}
+
+/// Number of a group of this host.
+pub fn group_number_of(name: &str) -> Option<u32> {
+    number_in(name, &std::fs::read_to_string(GROUP).unwrap_or_default())
+}
+
 /// `uid 1000 (alice)`, or `uid 1000` where the host has no name for it.
 pub fn person(uid: u32) -> String {
     named(uid, &std::fs::read_to_string(PASSWD).unwrap_or_default())
@@ -87,6 +115,9 @@ mod tests {
         assert_eq!(of(50), Group { name: Some("staff".to_owned()), members: vec![1000, 1001] });
         assert_eq!(of(1001), Group { name: Some("bob".to_owned()), members: vec![1001] });
         assert_eq!(of(7), Group { name: None, members: Vec::new() });
+        assert_eq!(groups_in(1001, groups, passwd), [1001, 50]);
+        assert_eq!((groups_in(1000, groups, passwd), groups_in(7, groups, passwd)), (vec![50], Vec::new()));
+        assert_eq!(number_in("staff", groups), Some(50));
     }
 
     #[test]

@@ -115,6 +115,7 @@ impl Context<'_> {
             answer,
             Err(ControlError::Broken(_)
                 | ControlError::Silent { .. }
+                | ControlError::Slow { .. }
                 | ControlError::Garbled(_)
                 | ControlError::TooLong { .. })
         );

@@ -7,13 +7,21 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
-/// Maximum number of connections of one user that have not sent their request.
+/// Maximum number of connections of one user that have not sent their request; beyond it the oldest is ended.
 const READING_OF_USER: usize = 16;
+/// A connection that is younger has had no time for its request: such ones are ended beyond the next number only.
+const YOUNG: Duration = Duration::from_secs(1);
+/// Maximum number of connections of one user that have not sent their request, also of young ones.
+const MOST_READING: usize = 128;
 /// Maximum number of requests at once; more wait.
 const SERVED: usize = 64;
 /// Those of one user.
@@ -34,8 +42,8 @@ struct User {
     served: Arc<Semaphore>,
     /// Number of the next connection.
     next: u64,
-    /// Connections that have not sent their request, the oldest first.
-    reading: VecDeque<(u64, CancellationToken)>,
+    /// Connections that have not sent their request, the oldest first: number, beginning, end.
+    reading: VecDeque<(u64, Instant, CancellationToken)>,
 }
 
 impl Default for User {
@@ -71,12 +79,18 @@ impl Clients {
 
     /// A new connection of this user. Ends the user's oldest one without a request if there are too many.
     pub(super) fn connected(self: &Arc<Self>, uid: u32) -> Reading {
+        self.connected_at(uid, Instant::now())
+    }
+
+    fn connected_at(self: &Arc<Self>, uid: u32, now: Instant) -> Reading {
         let ended = CancellationToken::new();
         let number = self.with(uid, |user| {
             user.next += 1;
-            user.reading.push_back((user.next, ended.clone()));
-            if user.reading.len() > READING_OF_USER
-                && let Some((_, oldest)) = user.reading.pop_front()
+            user.reading.push_back((user.next, now, ended.clone()));
+            let is_old = user.reading.front().is_some_and(|(_, since, _)| now.duration_since(*since) >= YOUNG);
+            let many = user.reading.len();
+            if (many > MOST_READING || many > READING_OF_USER && is_old)
+                && let Some((_, _, oldest)) = user.reading.pop_front()
             {
                 oldest.cancel();
             }
@@ -109,7 +123,7 @@ impl Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.clients.with(self.uid, |user| user.reading.retain(|(number, _)| *number != self.number));
+        self.clients.with(self.uid, |user| user.reading.retain(|(number, ..)| *number != self.number));
     }
 }
 
@@ -125,13 +139,26 @@ mod tests {
         let others = clients.connected(2);
         let mut idle: Vec<Reading> = (0..READING_OF_USER).map(|_| clients.connected(1)).collect();
         assert!(idle.iter().all(|one| !one.ended.is_cancelled()));
-        let newest = clients.connected(1);
+        let newest = clients.connected_at(1, Instant::now() + YOUNG);
         assert!(idle[0].ended.is_cancelled() && !idle[1].ended.is_cancelled() && !newest.ended.is_cancelled());
         // One that ends by itself makes room.
         idle.truncate(READING_OF_USER - 1);
-        let next = clients.connected(1);
+        let next = clients.connected_at(1, Instant::now() + YOUNG);
         assert!(!idle[1].ended.is_cancelled() && !next.ended.is_cancelled());
         assert!(!others.ended.is_cancelled(), "each user has their own");
+    }
+
+    #[test]
+    fn a_flood_leaves_a_new_connection_the_time_for_its_request() {
+        let clients = Clients::new();
+        let flood: Vec<Reading> = (0..1_000).map(|_| clients.connected(1)).collect();
+        let command = clients.connected(1);
+        let later: Vec<Reading> = (0..MOST_READING - 1).map(|_| clients.connected(1)).collect();
+        assert!(!command.ended.is_cancelled(), "others come while its request is on its way");
+        let open = flood.iter().chain(&later).filter(|one| !one.ended.is_cancelled()).count();
+        assert_eq!(open, MOST_READING - 1);
+        let _next: Vec<Reading> = (0..MOST_READING).map(|_| clients.connected_at(1, Instant::now() + YOUNG)).collect();
+        assert!(command.ended.is_cancelled(), "it has sent nothing");
     }
 
     #[test]

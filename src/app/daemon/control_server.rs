@@ -35,6 +35,8 @@ use crate::{
 
 /// Timeout for reading a request, and for writing its response.
 const IO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout for writing why a connection ends.
+const REFUSAL: Duration = Duration::from_millis(200);
 /// Maximum wait of `Follow` without a change.
 const FOLLOW: Duration = Duration::from_secs(8);
 /// Latest year of a time in a request.
@@ -145,15 +147,20 @@ async fn serve_one(mut stream: UnixStream, shared: &DaemonContext, clients: &Arc
     let uid = stream.peer_cred().ok().map(|peer| peer.uid());
     let reading = clients.connected(uid.unwrap_or(u32::MAX));
     let request = control::read::<serde_json::Value>(&mut stream, MAX_REQUEST);
+    let who = uid.map_or_else(|| "unknown".to_owned(), who::person);
     let read = tokio::select! {
-        () = reading.ended.cancelled() => return Ok(()),
-        read = tokio::time::timeout(IO_TIMEOUT, request) => match read {
-            Ok(read) => read,
-            Err(_) => return Ok(()),
-        },
+        () = reading.ended.cancelled() => Err(format!(
+            "the daemon has too many connections of {who} that send nothing; end the programs that hold them, and try again"
+        )),
+        read = tokio::time::timeout(IO_TIMEOUT, request) => read.map_err(|_| {
+            format!("no whole request came within {} s", IO_TIMEOUT.as_secs())
+        }),
+    };
+    let read = match read {
+        Ok(read) => read,
+        Err(message) => return refuse(&mut stream, message).await,
     };
     let _served = reading.served().await;
-    let who = uid.map_or_else(|| "unknown".to_owned(), who::person);
     let reply = match read {
         Ok(envelope) if envelope.protocol == PROTOCOL => match request_in(envelope.body) {
             Ok(request) => {
@@ -178,6 +185,12 @@ async fn serve_one(mut stream: UnixStream, shared: &DaemonContext, clients: &Arc
         }
         written => written.unwrap_or(Ok(())),
     }
+}
+
+/// Says why a connection ends without an answer. Nobody waits for a client that does not read it.
+async fn refuse(stream: &mut UnixStream, message: String) -> Result<(), ControlError> {
+    let written = control::write(stream, Reply::Failed { message });
+    tokio::time::timeout(REFUSAL, written).await.unwrap_or(Ok(()))
 }
 
 /// The request in a message; its texts are cleaned before anything else has them.

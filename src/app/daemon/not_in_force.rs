@@ -1,9 +1,12 @@
 //! A request for a schedule that is in the edited file and not in force yet: the answer is how it comes into force.
 
 use super::{context::DaemonContext, reload::Files};
-use crate::adapters::{
-    config::{self, Config},
-    control::Request,
+use crate::{
+    adapters::{
+        config::{self, Config},
+        control::Request,
+    },
+    domain::text::quoted,
 };
 
 /// The schedules that a request names.
@@ -35,10 +38,11 @@ pub(super) async fn of(request: &Request, shared: &DaemonContext) -> Option<Stri
 }
 
 fn message(unknown: &str, files: Files) -> String {
+    let unknown = quoted(unknown);
     match files {
         Files::Refused { .. } => {
-            format!("{unknown:?} is in the file, but not in force: the file was refused; see `imagebaked check`")
+            format!("{unknown} is in the file, but not in force: the file was refused; see `imagebaked check`")
         }
-        _ => format!("{unknown:?} is in the file, but not in force yet: `imagebaked reload`"),
+        _ => format!("{unknown} is in the file, but not in force yet: `imagebaked reload`"),
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::{Acknowledgement, Problem, ProblemCode, ReportedProblem, Severity, Subject};
+use crate::domain::text::quoted;
 
 /// Problems by code and subject.
 type ByKey<T> = BTreeMap<(ProblemCode, Subject), T>;
@@ -125,7 +126,7 @@ pub enum NotMeant {
     #[error("no problem {} stands; `imagebaked status` lists those that do", .0.as_str())]
     NoneOfCode(ProblemCode),
     /// There is one of this code, but of another subject.
-    #[error("no problem {} of {subject:?} stands; it stands of: {}", code.as_str(), others.join(", "))]
+    #[error("no problem {} of {} stands; it stands of: {}", code.as_str(), quoted(subject), others.join(", "))]
     NoneOfSubject {
         /// The code.
         code: ProblemCode,
