@@ -407,6 +407,68 @@ fn files_that_are_open_to_everybody() {
 }
 
 #[test]
+fn a_configuration_behind_a_link_and_all_that_is_open_is_named() {
+    let cloud = cloud();
+    let host = configured(cloud.addr, FILE);
+    let (config, open) = (host.path("imagebaked.toml"), host.path("elsewhere"));
+    chmod(config.parent().unwrap(), 0o755);
+    fs::create_dir(&open).unwrap();
+    fs::rename(&config, open.join("real.toml")).unwrap();
+    std::os::unix::fs::symlink("elsewhere/real.toml", &config).unwrap();
+    chmod(&open, 0o755);
+    examined(&host, 0, &[]).is("configuration permissions", "ok", &[]);
+    chmod(&open, 0o777);
+    let folder = open.display().to_string();
+    examined(&host, 5, &[]).is("configuration permissions", "fail", &["everybody can replace files of", &folder]);
+    chmod(&open.join("real.toml"), 0o646);
+    examined(&host, 5, &[]).is("configuration permissions", "fail", &["can replace files", "can write", "; chmod"]);
+    chmod(&open.join("real.toml"), 0o644);
+    chmod(&open, 0o755);
+    if !rustix::process::geteuid().is_root() {
+        return println!("skipped: only root can give a folder away");
+    }
+    // The keys are root's alone, and the daemon is another user.
+    fs::create_dir_all(host.path("state")).unwrap();
+    std::os::unix::fs::chown(host.path("state"), Some(471_147), Some(471_147)).unwrap();
+    let keys = host.path("keys").display().to_string();
+    let report = examined(&host, 5, &[]);
+    report.is("credential files", "fail", &["uid 471147", "cannot read", "may not enter", &keys]);
+    chmod(&host.path("keys"), 0o755);
+    examined(&host, 5, &[]).is("credential files", "fail", &["access_key_secret", "cannot read", "LoadCredential"]);
+}
+
+#[test]
+fn what_answers_in_place_of_the_cloud_is_named_and_no_success() {
+    let cloud = cloud();
+    let host = configured(cloud.addr, FILE);
+    for action in ["ListImage", "ListWuyingServer", "DescribeDesktops", "GetCallerIdentity"] {
+        cloud.add_faults(&format!(r#"{{"fault":[{{"action":"{action}","times":0,"body":"html"}}]}}"#));
+    }
+    let report = examined(&host, 5, &[]);
+    let name = "appstreaming:ListImage and 2 more permissions";
+    let address = cloud.addr.to_string();
+    report.is(name, "fail", &["no answer of the cloud", &address, "no JSON object (text/html: Bad gateway)", "proxy"]);
+    report.is("appstreaming:CreateImageByInstance", "skip", &["what answers is not the cloud"]);
+    assert!(cloud.calls("CreateImageByInstance", None).is_empty());
+}
+
+#[test]
+fn one_name_that_cannot_be_read_costs_no_list() {
+    let cloud = cloud();
+    let host = configured(cloud.addr, FILE);
+    cloud.add_faults(r#"{"fault":[{"action":"ListWuyingServer","times":0,"list":"damaged_names"}]}"#);
+    let report = examined(&host, 0, &[]);
+    report.is("instance ws-2", "ok", &["Running", "farm", "\u{fffd}"]);
+    report.is("answers of the cloud", "warn", &["ListWuyingServer", "no valid text"]);
+    // A damaged id makes its own row unreadable, and no other instance is called missing for it.
+    cloud.clear_faults();
+    cloud.add_faults(r#"{"fault":[{"action":"ListWuyingServer","times":0,"list":"damaged_ids"}]}"#);
+    let report = examined(&host, 0, &[]);
+    report.is("instance ws-1", "warn", &["not known", "unreadable", "its id is damaged"]);
+    report.is("instance ecd-1", "ok", &["Running"]);
+}
+
+#[test]
 fn a_broken_configuration_is_no_reason_to_stop() {
     let cloud = cloud();
     let host = configured(cloud.addr, &FILE.replace("0 3 *", "0 99 *"));

@@ -1,6 +1,6 @@
 //! Hooks that cannot start on this host.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use super::{
     Linter,
@@ -11,12 +11,13 @@ use crate::{
     domain::{hooks::HookCommand, schedule::Schedule},
 };
 
-/// The first hook of a configuration that cannot start on this host: what is wrong with it, and what to do.
-pub fn hook_that_cannot_start(config: &Config) -> Option<(String, String)> {
+/// The hooks of a configuration that cannot start on this host, each program once: what is wrong with it, and what to do.
+pub fn hooks_that_cannot_start(config: &Config) -> Vec<(String, String)> {
     let mut files = HookFiles::default();
-    let mut programs = config.schedules.iter().flat_map(|schedule| schedule.settings.hooks.commands());
-    let fault = programs.find_map(|command| files.fault(Path::new(command.program())))?;
-    Some((fault.message, fault.hint))
+    let commands = config.schedules.iter().flat_map(|schedule| schedule.settings.hooks.commands());
+    let programs: BTreeSet<&Path> = commands.map(|command| Path::new(command.program())).collect();
+    let faults = programs.into_iter().filter_map(|program| files.fault(program));
+    faults.map(|fault| (fault.message, fault.hint)).collect()
 }
 
 impl Linter<'_> {

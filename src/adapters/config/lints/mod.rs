@@ -18,7 +18,7 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use self::hook_files::HookFiles;
-pub use self::hooks::hook_that_cannot_start;
+pub use self::hooks::hooks_that_cannot_start;
 use super::{
     Config, SourceMap,
     reader::{Diagnostics, Mark, Source, Span},

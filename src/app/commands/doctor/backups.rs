@@ -4,19 +4,25 @@ use std::{
     collections::BTreeMap,
     fs::{self, Metadata},
     os::unix::fs::MetadataExt as _,
-    path::Path,
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::fs::StatVfsMountFlags;
 
 use super::{
-    ownership::{Seen, changeable, not_checked},
+    ownership::{Findings, Seen, changeable, not_checked},
     report::Check,
     service::{self, UNIT},
 };
-use crate::adapters::config::{BackupSettings, Config};
+use crate::adapters::{
+    config::{BackupSettings, Config},
+    store::{BackupError, Checksum, checksum_file, verify_checksum},
+};
 
 const NAME: &str = "backup folder";
+/// Maximum time for reading a backup.
+const READ_THROUGH: Duration = Duration::from_secs(20);
 
 /// By the owner of the state directory, who is the user of the service, and by the restrictions of its unit. `None` if no
 /// backups are scheduled.
@@ -53,27 +59,60 @@ async fn examine(dir: &Path, config: &Config, environment: &BTreeMap<String, Str
             return Check::fail(NAME, found, advice);
         }
     }
-    if let Some(check) = of_others(dir, state.uid()) {
-        return check;
-    }
-    Check::ok(NAME, format!("the service can write {}, and no others can", dir.display()))
+    let mut findings = Findings::default();
+    add_open_backups(&mut findings, dir, state.uid());
+    let newest = newest(dir);
+    let (added, checked) = match newest {
+        None => (None, String::new()),
+        Some(newest) => verified(newest).await,
+    };
+    findings.add(added);
+    findings.or(Check::ok(NAME, format!("the service can write {}, and no others can{checked}", dir.display())))
 }
 
 /// A backup that others can change brings back what they want.
-fn of_others(dir: &Path, daemon: u32) -> Option<Check> {
-    let metadata = fs::metadata(dir).ok()?;
-    if let Some(check) = changeable(NAME, dir, &metadata, Some(daemon)) {
-        return Some(check);
+fn add_open_backups(findings: &mut Findings, dir: &Path, daemon: u32) {
+    let Some(metadata) = findings.see(dir) else { return };
+    findings.add_ways_to_change(NAME, dir, &metadata, Some(daemon));
+    for path in backups(dir).into_iter().flat_map(|path| [checksum_file(&path), path]) {
+        if let Seen::There(metadata) = Seen::of_name(&path)
+            && metadata.is_file()
+        {
+            findings.add(changeable(NAME, &path, &metadata, Some(daemon)));
+        }
     }
-    let Ok(entries) = fs::read_dir(dir) else { return Some(not_checked(NAME, dir)) };
-    let backups = entries.filter_map(|entry| Some(entry.ok()?.path()));
+}
+
+/// By name, which has the time.
+fn backups(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
     let mut backups: Vec<_> =
-        backups.filter(|path| path.extension().is_some_and(|extension| extension == "db")).collect();
+        entries.filter(|path| path.extension().is_some_and(|extension| extension == "db")).collect();
     backups.sort();
-    backups.iter().find_map(|path| match Seen::of_name(path) {
-        Seen::There(metadata) if metadata.is_file() => changeable(NAME, path, &metadata, Some(daemon)),
-        _ => None,
-    })
+    backups
+}
+
+fn newest(dir: &Path) -> Option<PathBuf> {
+    backups(dir).pop()
+}
+
+/// What is wrong with a backup by its checksum, or the end of a sentence about it.
+async fn verified(backup: PathBuf) -> (Option<Check>, String) {
+    let shown = backup.display().to_string();
+    let verified = tokio::task::spawn_blocking(move || verify_checksum(&backup));
+    match tokio::time::timeout(READ_THROUGH, verified).await {
+        Ok(Ok(Ok(Checksum::Right))) => (None, "; the newest one has the right checksum".to_owned()),
+        Ok(Ok(Ok(Checksum::Missing))) => (None, "; the newest one has no checksum".to_owned()),
+        Ok(Ok(Err(error @ BackupError::Damaged { .. }))) => {
+            let advice = "imagebaked backup FILE makes a new one; see whether the disk is broken";
+            (Some(Check::fail(NAME, error.to_string(), advice)), String::new())
+        }
+        Ok(Ok(Err(_))) => (None, "; whether the newest one has the right checksum, this user may not see".to_owned()),
+        Ok(Err(_)) | Err(_) => {
+            let found = format!("{shown} is not read through within {} s", READ_THROUGH.as_secs());
+            (Some(Check::warn(NAME, found, "see whether the disk is slow or broken")), String::new())
+        }
+    }
 }
 
 /// Whether one of the paths, separated by spaces, has the folder in it.

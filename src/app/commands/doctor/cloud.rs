@@ -11,9 +11,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 
 use super::{
-    host, network,
-    permissions::{ListCall, Needs, Probe},
-    report::{Check, DoctorReport},
+    daemon_user::DaemonUser,
+    key_files, network,
+    permissions::{ListCall, NOT_THE_CLOUD, Needs, Probe},
+    report::{Check, CheckStatus, DoctorReport},
 };
 use crate::{
     adapters::{
@@ -32,7 +33,7 @@ use crate::{
             output::{relative, short},
             sessions::SessionChoice,
         },
-        daemon,
+        daemon as service,
     },
     domain::{
         api::{
@@ -65,18 +66,19 @@ const PASSING: [&str; 4] = ["starting", "stopping", "pending", "rebuilding"];
 pub(super) async fn examine(
     context: &Context<'_>,
     config: &Config,
+    daemon: Option<&DaemonUser>,
     whole: bool,
     probe: bool,
     now: DateTime<Utc>,
     report: &mut DoctorReport,
 ) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let cloud = match daemon::client(config, &context.environment, &clock) {
+    let cloud = match service::client(config, &context.environment, &clock) {
         Ok(cloud) => cloud,
         Err(error) => return network::unusable(&error, report),
     };
     cloud.allow_at_once(AT_ONCE);
-    network::examine(context, config, &cloud, report);
+    network::examine(context, daemon, &cloud, report);
     let needs = Needs::of(config);
     let reachable = hosts(&cloud, &needs, report).await;
     let reaches =
@@ -97,6 +99,12 @@ pub(super) async fn examine(
     while let Some(checks) = parts.next().await {
         report.add_all(checks);
     }
+    drop(parts);
+    report.add_all(cloud.damaged_answers().map(|damaged| {
+        let advice =
+            "correct the names in the console; where an id is damaged, nothing is deleted until it is right again";
+        Check::warn("answers of the cloud", damaged, advice)
+    }));
 }
 
 /// Calls every needed host, which also returns the time there; returns the hosts that responded.
@@ -224,7 +232,7 @@ async fn credentials(
 
 /// How this command gets the key pair of the service.
 fn provide(context: &Context<'_>, config: &Config, api_error: &ApiError) -> String {
-    let folder = host::unit_credentials(context.config_path);
+    let folder = key_files::unit_credentials(context.config_path);
     let in_unit =
         !api_error.is_outage() && folder.join("access_key_id").exists() && config.cloud.credentials_dir.is_none();
     if in_unit {
@@ -248,11 +256,15 @@ async fn permissions(cloud: &CloudClient, needs: &Needs, probe: bool) -> Vec<Che
         found_any |= found;
         checks.push(check);
     }
+    let is_foreign =
+        checks.iter().any(|check| check.result == CheckStatus::Fail && check.found.starts_with(NOT_THE_CLOUD));
     checks.extend(left_out);
 
     let (probes, left_out) = Probe::all(needs);
-    if !probe || found_any {
-        let why = if probe {
+    if !probe || found_any || is_foreign {
+        let why = if is_foreign {
+            "not tried: what answers is not the cloud"
+        } else if probe {
             "not tried: the cloud lists something of an id that should exist nowhere"
         } else {
             "not tried, because of --no-probe"
@@ -263,7 +275,25 @@ async fn permissions(cloud: &CloudClient, needs: &Needs, probe: bool) -> Vec<Che
         checks.extend(probes.collect::<Vec<_>>().await);
     }
     checks.extend(left_out);
-    checks
+    folded(checks)
+}
+
+/// Checks that failed by the same words are one: a proxy answers all calls alike.
+fn folded(checks: Vec<Check>) -> Vec<Check> {
+    let mut folded: Vec<(Check, usize)> = Vec::new();
+    for check in checks {
+        let is_bad = matches!(check.result, CheckStatus::Fail | CheckStatus::Warn);
+        let alike = |known: &&mut (Check, usize)| (known.0.result, &known.0.found) == (check.result, &check.found);
+        match folded.iter_mut().find(alike).filter(|_| is_bad) {
+            Some((_, more)) => *more += 1,
+            None => folded.push((check, 0)),
+        }
+    }
+    let named = |(check, more): (Check, usize)| match more {
+        0 => check,
+        _ => Check { name: format!("{} and {more} more permissions", check.name), ..check },
+    };
+    folded.into_iter().map(named).collect()
 }
 
 /// Instances of one kind and region, each with its schedules.
@@ -303,9 +333,15 @@ async fn instances(cloud: &CloudClient, config: &Config) -> Vec<Check> {
     let mut lines = Vec::new();
     while let Some((kind, region, group, looked_up)) = looked_up.next().await {
         match looked_up {
-            Ok(machines) => {
+            Ok((machines, unreadable)) => {
                 for (id, schedules) in &group {
-                    let check = instance(id, kind, region, schedules, machines.get(id));
+                    let check = match (machines.get(id), unreadable.first()) {
+                        (None, Some(why)) => {
+                            let found = format!("not known: a row of the cloud's list is unreadable ({why})");
+                            Check::warn(format!("instance {id}"), found, "check it in the console: its bakes may fail")
+                        }
+                        (machine, _) => instance(id, kind, region, schedules, machine),
+                    };
                     if check.advice.is_none() {
                         let state = machines.get(id).map(|machine| machine.status.as_str().to_owned());
                         *good.entry(state.unwrap_or_default()).or_default() += 1;
@@ -334,25 +370,26 @@ async fn instances(cloud: &CloudClient, config: &Config) -> Vec<Check> {
     checks
 }
 
-/// Existing instances of the group; those of the wrong kind are searched for in the other kind.
+/// Existing instances of the group, and why rows are unreadable; those of the wrong kind are searched for in the other kind.
 async fn look_up(
     cloud: &CloudClient,
     kind: InstanceType,
     region: &str,
     group: &Group<'_>,
-) -> Result<BTreeMap<InstanceId, Machine>, ApiError> {
+) -> Result<(BTreeMap<InstanceId, Machine>, Vec<String>), ApiError> {
     let ids: Vec<InstanceId> = group.keys().cloned().collect();
-    let machines = find(cloud, kind, region, &ids).await?;
-    let mut found: BTreeMap<_, _> = machines.into_iter().map(|machine| (machine.id.clone(), machine)).collect();
+    let listed = find(cloud, kind, region, &ids).await?;
+    let mut found: BTreeMap<_, _> = listed.rows.into_iter().map(|machine| (machine.id.clone(), machine)).collect();
     let other = match kind {
         InstanceType::CloudDesktop => InstanceType::WuyingServer,
         InstanceType::WuyingServer => InstanceType::CloudDesktop,
     };
     let lost: Vec<InstanceId> = ids.into_iter().filter(|id| !found.contains_key(id)).collect();
     // Only for a better message: without the permission they count as missing.
-    let elsewhere = find(cloud, other, region, &lost).await.unwrap_or_default();
-    found.extend(elsewhere.into_iter().map(|machine| (machine.id.clone(), machine)));
-    Ok(found)
+    if let Ok(elsewhere) = find(cloud, other, region, &lost).await {
+        found.extend(elsewhere.rows.into_iter().map(|machine| (machine.id.clone(), machine)));
+    }
+    Ok((found, listed.unreadable))
 }
 
 fn instance(

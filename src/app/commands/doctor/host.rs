@@ -11,24 +11,21 @@ use chrono::{DateTime, Utc};
 use rustix::fs::StatVfsMountFlags;
 
 use super::{
-    ownership::{
-        Hidden, OTHERS_WRITE, Seen, changeable, foreign_owner, lets_others_replace, not_checked, open_folder,
-        open_group,
-    },
-    report::Check,
+    daemon_user::{Access, DaemonUser},
+    ownership::{Findings, OTHERS_WRITE, Seen, not_checked, open_group},
+    report::{Check, CheckStatus},
 };
 use crate::{
     adapters::{
-        config::{Config, Problems, Severity, conf_d, hook_that_cannot_start},
+        config::{Config, Problems, Severity, conf_d, hooks_that_cannot_start},
         control::who,
         store::DATABASE_FILE,
     },
-    app::commands::{context::Context, output::schedules},
-    domain::{api::credential_source::CredentialSource, calendar::zone::Release, suggestion::ConfigOption},
+    app::commands::output::schedules,
+    domain::{calendar::zone::Release, suggestion::ConfigOption},
 };
 
-/// Mode bits: others may read, others may enter a folder.
-const OTHERS_READ: u32 = 0o004;
+/// Mode bit: others may enter a folder.
 const OTHERS_ENTER: u32 = 0o001;
 
 /// Codes of files of the configuration that are there and cannot be read.
@@ -79,59 +76,59 @@ pub(super) fn unread_file(problems: &Problems) -> Option<Check> {
 }
 
 /// Write access to the configuration allows stopping any instance; the daemon must be able to read it.
-pub(super) fn config_permissions(config: &Config) -> Check {
+pub(super) fn config_permissions(config: &Config, daemon: Option<&DaemonUser>) -> Check {
     let name = "configuration permissions";
     if config.files.is_empty() {
         return Check::skip(name, "no file could be read; what follows is by the defaults");
     }
-    let mut hidden = Hidden::default();
-    // The state directory belongs to the daemon's user.
-    let daemon = hidden.see(&config.daemon.state_dir).map(|state| (state.uid(), state.gid()));
-    let user = daemon.map(|(uid, _)| uid);
+    let mut findings = Findings::default();
+    // Where it is hidden, nothing is known of the daemon's user.
+    findings.see(&config.daemon.state_dir);
+    let user = daemon.map(|daemon| daemon.uid);
     // Also one without files: whoever can add one configures the daemon.
     if let Some(more) = config.files.first().map(|file| conf_d(file))
-        && let Some(metadata) = hidden.see(&more).filter(Metadata::is_dir)
-        && let Some(check) = changeable(name, &more, &metadata, user)
+        && let Some(metadata) = findings.see(&more).filter(Metadata::is_dir)
     {
-        return check;
+        findings.add_ways_to_change(name, &more, &metadata, user);
     }
     for file in &config.files {
-        let Some(metadata) = hidden.see(file) else { continue };
-        let folder = match file.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        let of_folder = hidden.see(folder).and_then(|metadata| changeable(name, folder, &metadata, user));
-        if let Some(check) = changeable(name, file, &metadata, user).or(of_folder) {
-            return check;
-        }
-        if let Some((uid, gid)) = daemon
-            && !readable_by(&metadata, uid, gid)
+        let Some(metadata) = findings.see(file) else { continue };
+        findings.add_ways_to_change(name, file, &metadata, user);
+        if let Some(daemon) = daemon
+            && let Some(closed) = daemon.obstacle(file, Access::Read)
         {
-            let found = format!(
-                "the daemon cannot read {}: it runs as user {uid}, which owns {}, unless another group lets it",
-                file.display(),
-                config.daemon.state_dir.display()
-            );
-            return Check::warn(name, found, format!("chmod 0644 {}", file.display()));
-        }
-        if metadata.mode() & 0o444 == 0 {
+            let found =
+                format!("the daemon ({}) cannot read {}{}", daemon.label(), file.display(), because(&closed, file));
+            findings.add([Check::warn(name, found, opened(&closed))]);
+        } else if metadata.mode() & 0o444 == 0 {
             let found = format!("nobody but root can read {}", file.display());
-            return Check::warn(name, found, format!("chmod 0644 {}", file.display()));
+            findings.add([Check::warn(name, found, format!("chmod 0644 {}", file.display()))]);
         }
     }
-    hidden.or(Check::ok(name, "the daemon can read it, and no others can write it"))
+    findings.or(Check::ok(name, "the daemon can read it, and no others can write it"))
+}
+
+/// Names the folder that keeps a user from a file.
+fn because(closed: &Path, file: &Path) -> String {
+    if closed == file || !closed.is_dir() { String::new() } else { format!(": it may not enter {}", closed.display()) }
+}
+
+/// How to let others read a file, or enter a folder.
+fn opened(closed: &Path) -> String {
+    if closed.is_dir() { format!("chmod a+x {}", closed.display()) } else { format!("chmod 0644 {}", closed.display()) }
 }
 
 /// A control socket that everybody can use, or replace: whoever can write to it stops instances. Nothing otherwise.
-pub(super) fn control_socket(config: &Config) -> Option<Check> {
+pub(super) fn control_socket(config: &Config, daemon: Option<u32>) -> Option<Check> {
     let (name, socket) = ("control socket", &config.daemon.control_socket);
-    let mode = fs::symlink_metadata(socket).ok()?.mode();
-    if mode & OTHERS_WRITE != 0 && is_reachable(socket) {
+    let metadata = fs::symlink_metadata(socket).ok()?;
+    let mut findings = Findings::default();
+    if metadata.mode() & OTHERS_WRITE != 0 && is_reachable(socket) {
         let found = format!("everybody can send commands to {}", socket.display());
-        return Some(Check::fail(name, found, format!("chmod o-w {}", socket.display())));
+        findings.add([Check::fail(name, found, format!("chmod o-w {}", socket.display()))]);
     }
-    open_folder(name, socket.parent()?)
+    findings.add_ways_to_replace(name, socket, daemon);
+    Some(findings.or(Check::ok(name, ""))).filter(|check| matches!(check.result, CheckStatus::Warn | CheckStatus::Fail))
 }
 
 /// The history belongs to the daemon's user, and nobody else can replace its files. `daemon` is the user of the running
@@ -143,27 +140,26 @@ pub(super) fn state_permissions(state_dir: &Path, daemon: Option<u32>) -> Check 
         Seen::Missing => return Check::skip(name, format!("{} is not there yet", state_dir.display())),
         Seen::Hidden => return not_checked(name, state_dir),
     };
+    let owner = metadata.uid();
+    let mut findings = Findings::default();
     if metadata.mode() & OTHERS_WRITE != 0 {
         let found = format!("everybody can replace the files in {}", state_dir.display());
-        return Check::fail(name, found, format!("chmod o-w {}", state_dir.display()));
+        findings.add([Check::fail(name, found, format!("chmod o-w {}", state_dir.display()))]);
     }
-    let owner = metadata.uid();
     if let Some(daemon) = daemon.filter(|daemon| *daemon != owner && *daemon != 0) {
         let (found, user) = (who::person(owner), who::person(daemon));
         let found = format!("{} belongs to {found}, and the daemon runs as {user}", state_dir.display());
-        return Check::warn(name, found, format!("chown -R {daemon}: {}", state_dir.display()));
+        findings.add([Check::warn(name, found, format!("chown -R {daemon}: {}", state_dir.display()))]);
     }
-    if let Some(check) = open_group(name, state_dir, &metadata, Some(owner)) {
-        return check;
-    }
-    let Ok(entries) = fs::read_dir(state_dir) else { return not_checked(name, state_dir) };
+    findings.add(open_group(name, state_dir, &metadata, Some(owner)));
+    findings.add_ways_to_replace(name, state_dir, Some(owner));
+    let Ok(entries) = fs::read_dir(state_dir) else { return findings.or(not_checked(name, state_dir)) };
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.sort();
-    if let Some(check) = files.iter().find_map(|file| state_file(name, state_dir, file, owner)) {
-        return check;
-    }
+    findings.add(files.iter().filter_map(|file| state_file(name, state_dir, file, owner)));
     let link = fs::read_link(state_dir).map(|target| format!(", a link to {},", target.display())).unwrap_or_default();
-    Check::ok(name, format!("{}{link} and its files belong to {}", state_dir.display(), who::person(owner)))
+    findings
+        .or(Check::ok(name, format!("{}{link} and its files belong to {}", state_dir.display(), who::person(owner))))
 }
 
 /// What is wrong with a file of the history: the database, what belongs to it, and its copies.
@@ -198,156 +194,54 @@ fn state_file(name: &str, state_dir: &Path, file: &Path, owner: u32) -> Option<C
 }
 
 /// Hooks that the service can start, and that others cannot change.
-pub(super) fn hooks(config: &Config) -> Check {
+pub(super) fn hooks(config: &Config, daemon: Option<&DaemonUser>) -> Check {
     let name = "hooks";
-    match hook_that_cannot_start(config) {
-        Some((found, advice)) => Check::fail(name, found, advice),
-        None => hook_permissions(name, config),
-    }
+    let mut findings = Findings::default();
+    findings.add(hooks_that_cannot_start(config).into_iter().map(|(found, advice)| Check::fail(name, found, advice)));
+    hook_permissions(name, config, daemon, findings)
 }
 
 /// Hooks run with the rights of the daemon: others must not be able to change their programs and scripts.
-fn hook_permissions(name: &'static str, config: &Config) -> Check {
-    let mut hidden = Hidden::default();
-    let daemon = fs::metadata(&config.daemon.state_dir).ok().map(|state| state.uid());
-    let commands = config.schedules.iter().flat_map(|schedule| schedule.settings.hooks.commands());
+fn hook_permissions(name: &'static str, config: &Config, daemon: Option<&DaemonUser>, mut findings: Findings) -> Check {
+    let user = daemon.map(|daemon| daemon.uid);
+    let hooks = || config.schedules.iter().flat_map(|schedule| schedule.settings.hooks.commands());
+    let programs: BTreeSet<&Path> = hooks().map(|command| Path::new(command.program())).collect();
     let files: BTreeSet<&Path> =
-        commands.flat_map(|command| &command.0).map(Path::new).filter(|path| path.is_absolute()).collect();
+        hooks().flat_map(|command| &command.0).map(Path::new).filter(|path| path.is_absolute()).collect();
     let mut seen = 0;
     for file in files {
         // An argument need not be a file.
-        let Some(metadata) = hidden.see(file) else { continue };
+        let Some(metadata) = findings.see(file) else { continue };
         if !metadata.is_file() {
             continue;
         }
         seen += 1;
         if metadata.mode() & OTHERS_WRITE != 0 {
             let found = format!("everybody can change {}, which the daemon runs", file.display());
-            return Check::fail(name, found, format!("chmod o-w {}", file.display()));
+            findings.add([Check::fail(name, found, format!("chmod o-w {}", file.display()))]);
+            findings.add_ways_to_replace(name, file, user);
+        } else {
+            // Whoever can rename a folder above it can put another program in its place, also where a link leads.
+            findings.add_ways_to_change(name, file, &metadata, user);
         }
-        if let Some(check) = changeable(name, file, &metadata, daemon) {
-            return check;
-        }
-        // Whoever can rename a folder above it can put another program in its place, also where a link leads.
-        let target = fs::canonicalize(file).ok();
-        let above = file.ancestors().skip(1).chain(target.iter().flat_map(|target| target.ancestors().skip(1)));
-        for folder in above {
-            let Some(metadata) = hidden.see(folder) else { continue };
-            if lets_others_replace(&metadata) {
-                let found = format!("everybody can replace {}, which the daemon runs", file.display());
-                return Check::fail(name, found, format!("chmod o-w {}", folder.display()));
-            }
-            let of_others = foreign_owner(name, folder, &metadata, daemon);
-            if let Some(check) = of_others.or_else(|| open_group(name, folder, &metadata, daemon)) {
-                return check;
-            }
+        if let Some(daemon) = daemon.filter(|daemon| daemon.is_certain() && programs.contains(file))
+            && let Some(closed) = daemon.obstacle(file, Access::Execute)
+        {
+            let found =
+                format!("the daemon ({}) may not start {}{}", daemon.label(), file.display(), because(&closed, file));
+            findings.add([Check::fail(name, found, format!("chmod a+x {}", closed.display()))]);
         }
     }
     if seen == 0 {
-        return hidden.or(Check::skip(name, "no schedule runs a program of this host"));
+        return findings.or(Check::skip(name, "no schedule runs a program of this host"));
     }
-    hidden.or(Check::ok(name, format!("{seen} programs and scripts, which others cannot change")))
-}
-
-pub(super) fn readable_by(file: &Metadata, uid: u32, gid: u32) -> bool {
-    let bit = if file.uid() == uid {
-        0o400
-    } else if file.gid() == gid {
-        0o040
-    } else {
-        OTHERS_READ
-    };
-    uid == 0 || file.mode() & bit != 0
+    findings.or(Check::ok(name, format!("{seen} programs and scripts, which others cannot change")))
 }
 
 /// Whether every parent folder can be traversed.
-fn is_reachable(file: &Path) -> bool {
+pub(super) fn is_reachable(file: &Path) -> bool {
     let full = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     full.ancestors().skip(1).all(|folder| fs::metadata(folder).is_ok_and(|it| it.mode() & OTHERS_ENTER != 0))
-}
-
-/// Folder beside the configuration from which the service's unit takes the key pair.
-pub(super) fn unit_credentials(config_path: &Path) -> PathBuf {
-    config_path.parent().unwrap_or(Path::new("")).join("credentials")
-}
-
-/// Files that may contain a key pair, whether or not this command reads them.
-pub(super) fn credential_permissions(context: &Context<'_>, config: &Config) -> Check {
-    let name = "credential files";
-    let choice = &config.cloud.credentials;
-    let may_read = |one: CredentialSource| *choice == CredentialSource::Default || *choice == one;
-    let variable = |name: &str| context.environment.get(name).filter(|text| !text.is_empty()).map(PathBuf::from);
-    let mut files: Vec<PathBuf> = Vec::new();
-    if may_read(CredentialSource::Files) {
-        let folders = [
-            config.cloud.credentials_dir.clone().or_else(|| variable("CREDENTIALS_DIRECTORY")),
-            Some(unit_credentials(context.config_path)),
-        ];
-        let parts = ["access_key_id", "access_key_secret", "security_token"];
-        files.extend(folders.into_iter().flatten().flat_map(|folder| parts.map(|part| folder.join(part))));
-    }
-    let below_home = |file: &str| variable("HOME").map(|home| home.join(file));
-    if may_read(CredentialSource::Default) || matches!(choice, CredentialSource::Profile(_)) {
-        files.extend(variable("ALIBABA_CLOUD_CONFIG_FILE").or_else(|| below_home(".aliyun/config.json")));
-    }
-    if may_read(CredentialSource::Ini) {
-        files.extend(variable("ALIBABA_CLOUD_CREDENTIALS_FILE"));
-        files.extend(below_home(".alibabacloud/credentials"));
-        files.extend(below_home(".alibabacloud/credentials.ini"));
-    }
-    let token = variable("ALIBABA_CLOUD_OIDC_TOKEN_FILE").filter(|_| may_read(CredentialSource::Oidc));
-    files.extend(token.clone());
-    if files.is_empty() {
-        return Check::skip(name, format!("none are read: credentials = \"{choice}\""));
-    }
-    files.dedup();
-    for id in files.iter().filter(|file| file.ends_with("access_key_id")) {
-        let secret = id.with_file_name("access_key_secret");
-        let (present, missing) = match (id.exists(), secret.exists()) {
-            (true, false) => (id, &secret),
-            (false, true) => (&secret, id),
-            _ => continue,
-        };
-        let found = format!("{} is there, but {} is missing", present.display(), missing.display());
-        return Check::fail(name, found, format!("install -m 0400 FILE {}", missing.display()));
-    }
-    let mut closed = Vec::new();
-    let mut hidden = Hidden::default();
-    let daemon = fs::metadata(&config.daemon.state_dir).ok().map(|state| state.uid());
-    for file in files {
-        let Some(metadata) = hidden.see(&file) else { continue };
-        // An empty one, such as the null device, switches a source off.
-        if !metadata.is_file() && file != Path::new("/dev/null") {
-            let found = format!("{} is no regular file, and is not read", file.display());
-            return Check::fail(name, found, "put the key into a file");
-        }
-        let open =
-            [(OTHERS_WRITE, "write"), (OTHERS_READ, "read")].into_iter().find(|(bit, _)| metadata.mode() & bit != 0);
-        if let Some((_, what)) = open
-            && is_reachable(&file)
-        {
-            if Some(&file) == token.as_ref() && what == "read" {
-                // A cluster mounts it like this, and replaces it within hours.
-                continue;
-            }
-            let advice =
-                format!("chmod 0400 {}, and give the account a new key pair: this one may be known", file.display());
-            return Check::fail(name, format!("everybody can {what} {}", file.display()), advice);
-        }
-        if let Some(check) = file.parent().and_then(|folder| open_folder(name, folder)) {
-            return check;
-        }
-        let of_others = foreign_owner(name, &file, &metadata, daemon);
-        if let Some(check) = of_others.or_else(|| open_group(name, &file, &metadata, daemon)) {
-            return check;
-        }
-        closed.push(file.display().to_string());
-    }
-    if closed.is_empty() {
-        hidden.or(Check::skip(name, "there are none"))
-    } else {
-        hidden.or(Check::ok(name, format!("not open to others: {}", closed.join(", "))))
-    }
 }
 
 pub(super) fn disk(state_dir: &Path) -> Check {
@@ -423,7 +317,7 @@ mod tests {
         );
         fs::write(&file, text).unwrap();
         let (config, _) = crate::adapters::config::load_lenient(&file, &std::collections::BTreeMap::new());
-        hooks(&config.unwrap())
+        hooks(&config.unwrap(), None)
     }
 
     #[test]
@@ -446,15 +340,15 @@ mod tests {
         let (config, _) = crate::adapters::config::load_lenient(&file, &std::collections::BTreeMap::new());
         let config = config.unwrap();
         mode(&socket, 0o660);
-        assert!(control_socket(&config).is_none());
+        assert!(control_socket(&config, None).is_none());
         mode(&socket, 0o666);
-        assert!(control_socket(&config).unwrap().found.contains("everybody can send commands"));
+        assert!(control_socket(&config, None).unwrap().found.contains("everybody can send commands"));
         mode(&socket, 0o660);
         mode(&run, 0o777);
-        assert!(control_socket(&config).unwrap().found.contains("everybody can replace files"));
-        assert_eq!(config_permissions(&config).result, CheckStatus::Ok);
+        assert!(control_socket(&config, None).unwrap().found.contains("everybody can replace files"));
+        assert_eq!(config_permissions(&config, None).result, CheckStatus::Ok);
         mode(&more, 0o777);
-        assert!(config_permissions(&config).found.contains("conf.d"), "without a file in it");
+        assert!(config_permissions(&config, None).found.contains("conf.d"), "without a file in it");
         drop(listener);
     }
 

@@ -4,7 +4,10 @@
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use serde_json::json;
 
-use self::report::{Check, CheckStatus, DoctorReport};
+use self::{
+    daemon_user::DaemonUser,
+    report::{Check, CheckStatus, DoctorReport},
+};
 use super::{
     context::Context,
     outcome::{CommandOutput, Exit, Failure, Result},
@@ -20,12 +23,15 @@ use crate::{
 
 mod backups;
 mod cloud;
+mod daemon_user;
 mod host;
+mod key_files;
 mod network;
 mod ownership;
 mod permissions;
 mod report;
 mod service;
+mod way;
 
 pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     let (config, problems) = config::load_lenient(context.config_path, &context.environment);
@@ -38,14 +44,16 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
         return without_configuration(context, report).await;
     }
     report.add(host::configuration(context.config_path, &config, &problems));
-    report.add(host::config_permissions(&config));
-    report.add(host::credential_permissions(context, &config));
     let config = context.with_running(config).await;
     let answer = service::ask_status(&config).await;
-    let daemon = service::uid_of_daemon(&answer, &context.environment).await;
-    report.add(host::state_permissions(&config.daemon.state_dir, daemon));
-    report.add_all(host::control_socket(&config));
-    report.add(host::hooks(&config));
+    let daemon = DaemonUser::find(&answer, &context.environment, &config.daemon.state_dir).await;
+    let user = daemon.as_ref().map(|daemon| daemon.uid);
+    report.add(host::config_permissions(&config, daemon.as_ref()));
+    report.add(key_files::permissions(context, &config, daemon.as_ref()));
+    let certain = daemon.as_ref().filter(|daemon| daemon.is_certain()).map(|daemon| daemon.uid);
+    report.add(host::state_permissions(&config.daemon.state_dir, certain));
+    report.add_all(host::control_socket(&config, user));
+    report.add(host::hooks(&config, daemon.as_ref()));
     report.add(host::disk(&config.daemon.state_dir));
     report.add(host::time_zones(&zone::release(), SystemClock.now()));
     let whole = !problems.has_errors();
@@ -57,7 +65,8 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     parts.push_back(Box::pin(async { Vec::from_iter(backups::folder(&config, &context.environment).await) }));
     parts.push_back(Box::pin(async {
         let mut of_cloud = DoctorReport::new(false, false);
-        cloud::examine(context, &config, whole, !args.no_probe, SystemClock.now(), &mut of_cloud).await;
+        cloud::examine(context, &config, daemon.as_ref(), whole, !args.no_probe, SystemClock.now(), &mut of_cloud)
+            .await;
         of_cloud.checks
     }));
     while let Some(checks) = parts.next().await {

@@ -1,16 +1,11 @@
 //! Checks of what the environment names for calls: the proxy and the trusted authorities.
 
-use std::{fs, os::unix::fs::MetadataExt as _};
-
 use super::{
-    host::readable_by,
+    daemon_user::{Access, DaemonUser},
     report::{Check, DoctorReport},
 };
 use crate::{
-    adapters::{
-        cloud::{Authorities, CloudClient, CloudError},
-        config::Config,
-    },
+    adapters::cloud::{Authorities, CloudClient, CloudError},
     app::commands::context::Context,
     domain::error::chain,
 };
@@ -32,7 +27,12 @@ pub(super) fn unusable(error: &CloudError, report: &mut DoctorReport) {
 }
 
 /// Adds the proxy and the authorities that are in use. Without them there is nothing to report.
-pub(super) fn examine(context: &Context<'_>, config: &Config, cloud: &CloudClient, report: &mut DoctorReport) {
+pub(super) fn examine(
+    context: &Context<'_>,
+    daemon: Option<&DaemonUser>,
+    cloud: &CloudClient,
+    report: &mut DoctorReport,
+) {
     report.add_all(cloud.proxy().map(|proxy| {
         let found = format!("encrypted calls go through {proxy}");
         let void = cloud.void_exceptions();
@@ -44,22 +44,21 @@ pub(super) fn examine(context: &Context<'_>, config: &Config, cloud: &CloudClien
     }));
     // They could be read a moment ago.
     if let Ok(Some(authorities)) = Authorities::read(|name| context.environment.get(name).cloned()) {
-        report.add(certificates(config, &authorities));
+        report.add(certificates(daemon, &authorities));
     }
 }
 
-fn certificates(config: &Config, authorities: &Authorities) -> Check {
+fn certificates(daemon: Option<&DaemonUser>, authorities: &Authorities) -> Check {
     let name = "certificates";
     let count = authorities.count();
     let plural = if count == 1 { "authority is" } else { "authorities are" };
     let found = format!("{count} {plural} trusted, from {}", authorities.source());
-    // The state directory belongs to the daemon's user.
-    if let Some(file) = authorities.file()
-        && let (Ok(metadata), Ok(state)) = (fs::metadata(file), fs::metadata(&config.daemon.state_dir))
-        && !readable_by(&metadata, state.uid(), state.gid())
+    if let (Some(file), Some(daemon)) = (authorities.file(), daemon)
+        && let Some(closed) = daemon.obstacle(file, Access::Read)
     {
-        let found = format!("the service (user {}) cannot read {}", state.uid(), file.display());
-        return Check::warn(name, found, format!("chmod 0644 {}", file.display()));
+        let found = format!("the daemon ({}) cannot read {}", daemon.label(), file.display());
+        let mode = if closed.is_dir() { "a+x" } else { "0644" };
+        return Check::warn(name, found, format!("chmod {mode} {}", closed.display()));
     }
     Check::ok(name, found)
 }

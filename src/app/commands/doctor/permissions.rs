@@ -362,6 +362,7 @@ fn judged(name: &str, weight: CheckStatus, refused: Option<&ApiError>) -> Check 
             let advice = format!("grant {action} on resource * to the RAM user or role");
             Check::new(name, weight, found, Some(advice))
         }
+        Right::Foreign => Check::fail(name, format!("{NOT_THE_CLOUD} {error}"), &*error.advice),
         Right::Untold if error.class == ErrorClass::Credential => Check::fail(name, error.to_string(), &*error.advice),
         Right::Untold => Check::warn(name, format!("not known: {error}"), "try again later"),
     }
@@ -371,8 +372,13 @@ fn judged(name: &str, weight: CheckStatus, refused: Option<&ApiError>) -> Check 
 enum Right {
     Given,
     Denied,
+    /// What answered is not the cloud.
+    Foreign,
     Untold,
 }
+
+/// Beginning of what is found where a proxy answers in place of the cloud: no bake works.
+pub(super) const NOT_THE_CLOUD: &str = "no answer of the cloud:";
 
 fn right_of(error: &ApiError) -> Right {
     const DENIALS: [&str; 4] = ["Forbidden", "NoPermission", "AccessDenied", "Unauthorized"];
@@ -382,10 +388,14 @@ fn right_of(error: &ApiError) -> Right {
     // Codes about the object of the call.
     const OF_THE_THING: [&str; 6] =
         ["Missing", "Invalid", "Incorrect", "ImageDistribute.", "ImageDelete", "ExceedBuilderQuota"];
+    // A proxy's or gateway's, under whatever status.
+    const FOREIGN: [&str; 2] = ["AnswerNotJson", "AnswerNotFromApi"];
     let code = error.code.as_deref().unwrap_or_default();
     let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| code.starts_with(beginning));
     let nameless = code == "HttpStatus" && matches!(error.http_status, Some(401 | 403));
-    if begins(&DENIALS) || nameless {
+    if begins(&FOREIGN) {
+        Right::Foreign
+    } else if begins(&DENIALS) || nameless {
         Right::Denied
     } else if error.class == ErrorClass::Credential || begins(&BEFORE) {
         Right::Untold
@@ -417,6 +427,8 @@ mod tests {
             ("NoPermission", 400, Right::Denied),
             ("HttpStatus", 403, Right::Denied),
             ("HttpStatus", 502, Right::Untold),
+            ("AnswerNotJson", 200, Right::Foreign),
+            ("AnswerNotFromApi", 403, Right::Foreign),
             ("InvalidAccessKeyId.NotFound", 404, Right::Untold),
             ("InvalidSecurityToken.Expired", 403, Right::Untold),
             ("InvalidTimeStamp.Expired", 400, Right::Untold),

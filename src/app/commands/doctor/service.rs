@@ -15,7 +15,7 @@ use super::{ownership::not_checked, report::Check};
 use crate::{
     adapters::{
         config::Config,
-        control::{ControlError, Reply, Request, client, liveness::Silence, who},
+        control::{ControlError, Reply, Request, client, liveness::Silence},
         files::open_regular,
         store::{DATABASE_FILE, Reader, StoreError},
     },
@@ -139,20 +139,6 @@ pub(super) fn daemon(config: &Config, answer: Result<Reply, ControlError>, broke
         return Check::warn(name, found, "imagebaked reload; [cloud] and [daemon] may ask for a restart");
     }
     Check::ok(name, format!("{found}, health OK"))
-}
-
-/// The user of the running daemon, otherwise that of its unit, by its number; `None` if neither is known.
-pub(super) async fn uid_of_daemon(
-    answer: &Result<Reply, ControlError>,
-    environment: &BTreeMap<String, String>,
-) -> Option<u32> {
-    if let Ok(Reply::Status(status)) = answer {
-        // Not the owner of its folder in /proc, which is root for a process without core files.
-        let process = std::fs::read_to_string(format!("/proc/{}/status", status.daemon.pid)).ok()?;
-        return process.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().next()?.parse().ok());
-    }
-    let user = property(environment, "User").await.ok()?;
-    user.parse().ok().or_else(|| who::number_of(&user))
 }
 
 /// Whether systemd starts the daemon, now and at boot.
