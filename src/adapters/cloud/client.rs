@@ -276,6 +276,11 @@ impl CloudClient {
         at_hand.is_some_and(|credentials| credentials.arn.is_none() && self.owner.take(&credentials.key.id))
     }
 
+    /// Has an unknown owner of the key asked for again: the cloud accepts the key, or answers, after it did not.
+    pub fn ask_owner_again(&self) {
+        self.owner.ask_again();
+    }
+
     /// Asks the token service whose the key at hand is, for those who read `status`: once for each key, outside of the rate
     /// limit. No bake waits for it, and a failure means nothing.
     pub async fn learn_owner(&self) {

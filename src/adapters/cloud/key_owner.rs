@@ -53,6 +53,11 @@ impl KeyOwner {
         is_due
     }
 
+    /// What refused the question, or left it without an answer, is over: an owner that is not known is asked for again.
+    pub(super) fn ask_again(&self) {
+        self.known().asked = None;
+    }
+
     /// Records the answer. One for a key that was replaced meanwhile is left out.
     pub(super) fn answered(&self, key_id: &str, arn: String) {
         let mut known = self.known();
@@ -82,7 +87,11 @@ mod tests {
         assert!(!owner.take("a"));
         clock.advance(TimeDelta::minutes(1));
         assert!(owner.take("a"), "nobody answered");
+        assert!(!owner.take("a"));
+        owner.ask_again();
+        assert!(owner.take("a"), "the cloud accepts the key again");
         owner.answered("a", "acs:ram::1:user/a".to_owned());
+        owner.ask_again();
         clock.advance(TimeDelta::days(9));
         assert!(!owner.take("a"));
         assert_eq!((owner.arn("a").as_deref(), owner.arn("b")), (Some("acs:ram::1:user/a"), None));

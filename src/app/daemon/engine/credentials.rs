@@ -43,6 +43,7 @@ impl Engine {
                 if let Some(suspension) = self.suspension.take() {
                     let what = if suspension.is_clock { "clock" } else { "credentials" };
                     tracing::info!(since = %suspension.since, "{what} accepted again: no schedule is suspended");
+                    self.cloud.ask_owner_again();
                 }
             }
         }

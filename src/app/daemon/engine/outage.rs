@@ -41,6 +41,7 @@ impl Engine {
         }
         let woken = self.store.wake_outage_waits(self.bake_time(now), SPREAD).await?;
         self.outages_handled = Some(ended);
+        self.cloud.ask_owner_again();
         if woken > 0 {
             tracing::info!(bakes = woken, "{woken} bakes that waited for an answer of the cloud try now");
         }
