@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Ok(false) => {}
         Err(error) => return report_usage(&error),
     }
-    let parsed = cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = cli::command_here().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {

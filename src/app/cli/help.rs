@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use clap::{Command, CommandFactory as _};
+use clap::{Command, CommandFactory as _, builder::Resettable};
 
-use super::{Cli, examples::examples};
+use super::{CONFIG_VARIABLE, Cli, examples::examples};
 
 /// The commands in the order of the day.
 pub const GROUPS: &[(&str, &[&str])] = &[
@@ -42,6 +42,13 @@ pub fn command() -> Command {
         }
     }
     command
+}
+
+/// The same in this environment: a variable that is set to nothing names no configuration.
+pub fn command_here() -> Command {
+    let is_empty = std::env::var_os(CONFIG_VARIABLE).is_some_and(|path| path.is_empty());
+    let command = command();
+    if is_empty { command.mut_arg("config", |arg| arg.env(Resettable::Reset)) } else { command }
 }
 
 fn with_examples(command: Command) -> Command {

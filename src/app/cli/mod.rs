@@ -23,7 +23,7 @@ pub use bakes::{BakeArgs, CancelArgs, HistoryArgs, RetryArgs, RetryStage, ShowAr
 pub use channels::{ChannelsArgs, PromoteArgs, RollbackArgs, VetoArgs};
 pub use daemon::{PauseArgs, ResumeArgs, RunArgs, StatusArgs};
 pub use events::{AckArgs, EventsArgs, UnackArgs};
-pub use help::{GROUPS, command};
+pub use help::{GROUPS, command, command_here};
 pub use images::{AdoptArgs, ImageArgs, ImagesArgs, PinArgs, PruneArgs, ReconcileArgs};
 pub use records::{AuditArgs, BackupArgs, ExportArgs, ImportArgs, RestoreArgs};
 pub use schedule_args::{OneSchedule, OnlySchedule, ScheduleAndMore, Schedules};

@@ -57,7 +57,7 @@ pub(super) fn run(args: &CompletionsArgs) -> Result {
 pub fn answer(words: Vec<OsString>, folder: Option<&Path>) -> std::result::Result<bool, clap::Error> {
     // The script gives the command line that is completed after `--`.
     let start = words.iter().position(|word| word == "--").map_or(0, |at| at + 1);
-    let exported = || std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from);
+    let exported = || std::env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
     let file = cli::typed_config(&words[start..]).or_else(exported).unwrap_or_else(|| CONFIG.into());
     CompleteEnv::with_factory(|| with_candidates(&file)).var(VARIABLE).try_complete(words, folder)
 }
