@@ -124,7 +124,7 @@ fn one_region_fails_for_good_and_is_tried_again_by_hand() {
     host.expect(0, &["status"]);
 }
 
-/// He corrects the file, reloads, and tries again; what he removed is no problem any more.
+/// He corrects the file, reloads, and tries again. The edit alone ends no problem: the new region is to be seen first.
 #[test]
 fn a_mistyped_region_is_corrected_in_the_file_and_tried_again() {
     let cloud = Cloud::start();
@@ -145,12 +145,9 @@ fn a_mistyped_region_is_corrected_in_the_file_and_tried_again() {
 
     host.configure(cloud.addr, TWO_REGIONS);
     host.expect(0, &["reload"]);
-    eventually("the problem has ended", || {
-        let events = host.json(0, &["events", "--limit", "0"]);
-        let events = events["events"].as_array().unwrap().clone();
-        events.iter().any(|event| event["type"] == "problem_ended" && event["subject"]["id"] == "1").then_some(())
-    });
-    host.expect(0, &["status"]);
+    let report = reasons(&host, 5);
+    assert!(report.contains("`regions` was edited since; cn-hangzhou not tried yet"), "{report}");
+    assert!(report.contains("imagebaked retry 1 --stage distribute"), "{report}");
     let reply = host.json(0, &["retry", "1", "--stage", "distribute"]);
     let reply = reply["done"].as_str().unwrap();
     assert!(reply.contains("is copied to cn-hangzhou, new in `regions` of golden"), "{reply}");
@@ -158,6 +155,12 @@ fn a_mistyped_region_is_corrected_in_the_file_and_tried_again() {
     let after = ended(&host, &bake);
     assert_eq!(states(&after), [("cn-beijing", "done"), ("cn-hangzhou", "done"), ("cn-hangzou", "failed")]);
     assert_eq!(regions(&cloud, &bake), ["cn-beijing", "cn-hangzhou"]);
+    eventually("the problem has ended", || {
+        let events = host.json(0, &["events", "--limit", "0"]);
+        let events = events["events"].as_array().unwrap().clone();
+        events.iter().any(|event| event["type"] == "problem_ended" && event["subject"]["id"] == "1").then_some(())
+    });
+    host.expect(0, &["status"]);
     let (_, err) = host.expect(1, &["retry", "1", "--stage", "distribute"]);
     assert!(err.contains("is not copied to cn-hangzou any more") && err.contains("reload"), "{err}");
 }

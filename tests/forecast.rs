@@ -16,6 +16,7 @@ use imagebaked::{
             BakeSettings, State, Trigger,
             state::{BakeWork, End},
         },
+        calendar::zone::Zone,
         clock::{Clock as _, SystemClock},
         ids::{BakeId, LineId},
         pause::Pause,
@@ -183,7 +184,11 @@ fn timeless(text: &str) -> String {
             // Two spaces end the column. Its text has only single spaces.
             format!("{}{}", &line[..at], rest.split_once("  ").unwrap().1.trim_start())
         }
-        _ => line.to_owned(),
+        // When the history was last written.
+        _ => match line.split_once(" since ").zip(line.split_once(": none answers")) {
+            Some(((before, _), (_, after))) => format!("{before}: none answers{after}"),
+            None => line.to_owned(),
+        },
     };
     // Versions count the slots until then, and their digits set the width of the column.
     let unversioned = |line: String| {
@@ -295,7 +300,7 @@ async fn who_is_paused_by_a_person_is_not_in_the_queue() {
         reason: "holidays".into(),
         who: "uid 0".into(),
     };
-    store.pause(&pause).await.unwrap();
+    store.pause(&pause, Zone::UTC).await.unwrap();
     store.close().await;
     let plan = host.json(0, &["plan", "--from", "2040-03-04T12:00:00Z", "--until", "2040-03-06T12:00:00Z"]);
     let [paused, resumed] = slots(&plan, "win11-golden")[..] else { panic!("{plan}") };

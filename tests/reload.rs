@@ -152,8 +152,17 @@ fn without_watch_edits_are_reported_and_not_taken() {
     let (text, _) = host.expect(0, &["status"]);
     assert!(text.contains("edited since, not reloaded: `imagebaked reload`"), "{text}");
     assert_eq!(in_force(&host), before);
+    // What is shown by the file is not what the daemon does.
+    let by_file = |is_in_force: bool| {
+        for args in [&["plan", "tonight"][..], &["why", "golden"], &["images"]] {
+            let (_, err) = host.expect(0, args);
+            assert_eq!(err.contains("the file is not in force (`imagebaked reload`)"), !is_in_force, "{args:?}: {err}");
+        }
+    };
+    by_file(false);
     host.configure(cloud.addr, FILE);
     assert_eq!(status(&host)["daemon"]["config_on_disk"], "in_force", "put back");
+    by_file(true);
 }
 
 #[test]

@@ -65,3 +65,17 @@ fn tables_fit_the_terminal_and_colours_go_to_terminals_only() {
     assert_eq!(words(&filtered), words(&piped));
     assert_eq!(filtered.lines().count(), piped.lines().count(), "{filtered}");
 }
+
+#[test]
+fn a_plan_ends_with_the_screen_whatever_the_configuration_warns_of() {
+    let schedule = |n: u32| {
+        format!(
+            "[[schedule]]\nname = \"s{n}\"\ninstance_id = \"ecd-{n}\"\ncron = \"*/5 * * * *\"\nregions = [\"cn-hangzou\"]\n"
+        )
+    };
+    let cloud = Cloud::start();
+    let host = Host::new(cloud.addr, &(1..=9).map(schedule).collect::<String>());
+    let Some(text) = typed(&host, "imagebaked plan tonight", &[]) else { return };
+    assert!(text.contains("warning: the configuration has"), "{text}");
+    assert!(text.lines().count() <= 25, "{} lines: {text}", text.lines().count());
+}

@@ -22,6 +22,7 @@ pub mod late;
 pub mod lines;
 pub mod outage;
 pub mod quota;
+pub mod same_error;
 pub mod schedules;
 pub mod standing;
 

@@ -141,7 +141,11 @@ impl BakeRow {
         Record {
             bake: BakeId(self.id),
             state: self.state.clone(),
-            reason: self.reason.clone(),
+            reason: match self.word() {
+                "vetoed" => Some("its image is vetoed".to_owned()),
+                _ => self.reason.clone(),
+            },
+            is_current: true,
             manual: self.trigger == Trigger::Manual.as_str(),
             first: DateTime::from_timestamp_millis(self.first_slot).unwrap_or_default(),
             last: self.slot(),

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{ids::ScheduleId, time::show_utc};
+use super::{calendar::zone::Zone, ids::ScheduleId, time::show};
 
 /// The name under which the daemon pauses a schedule by itself.
 pub const ITSELF: &str = "imagebaked";
@@ -35,14 +35,14 @@ impl Pause {
         self.until.is_none_or(|until| now < until)
     }
 
-    /// As the skipped rows have it, after the word `paused`.
-    pub fn words(&self) -> String {
-        format!("by {}{}: {}", self.who, self.bound(), self.reason)
+    /// As the skipped rows have it, after the word `paused`, with the time in the zone of the schedule.
+    pub fn words(&self, zone: Zone) -> String {
+        format!("by {}{}: {}", self.who, self.bound(zone), self.reason)
     }
 
     /// ` until …`, where it ends by itself.
-    pub fn bound(&self) -> String {
-        self.until.map(|until| format!(" until {}", show_utc(until))).unwrap_or_default()
+    pub fn bound(&self, zone: Zone) -> String {
+        self.until.map(|until| format!(" until {}", show(until, zone))).unwrap_or_default()
     }
 }
 

@@ -59,9 +59,13 @@ impl Row {
 
     /// What the first open bake waits for, or until when the schedule is paused.
     pub fn waits_for(&self) -> Option<String> {
+        self.open.as_ref().map(ToString::to_string).or_else(|| self.paused())
+    }
+
+    /// How it is paused.
+    pub fn paused(&self) -> Option<String> {
         let zone = self.entry.schedule.timing.zone();
-        let of_bake = self.open.as_ref().map(ToString::to_string);
-        of_bake.or_else(|| self.pause.as_ref().map(|pause| pause.describe(zone)))
+        self.pause.as_ref().map(|pause| pause.describe(zone))
     }
 }
 

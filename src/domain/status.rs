@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     api::mode::Mode,
+    calendar::zone::Zone,
     clock::show::rfc3339_seconds,
     health::{Health, ProblemCode, Severity},
     pause::Pause,
@@ -115,6 +116,16 @@ pub struct Daemon {
     /// Time zone rules; `None` from a daemon that does not report them.
     #[serde(default)]
     pub zones: Option<Zones>,
+    /// The zone of times that belong to no schedule: that of most schedules.
+    #[serde(default)]
+    pub zone: String,
+}
+
+impl Daemon {
+    /// The zone of times that belong to no schedule.
+    pub fn zone(&self) -> Zone {
+        Zone::find(&self.zone).unwrap_or(Zone::UTC)
+    }
 }
 
 /// Source of the time zone rules.
@@ -261,6 +272,9 @@ pub struct ScheduleRow {
     pub next_local: Option<String>,
     /// What its first open bake waits for, or until when it is paused.
     pub waits_for: Option<String>,
+    /// How it is paused, whatever its open bake does.
+    #[serde(default)]
+    pub paused: Option<String>,
 }
 
 /// What a person sees first of a schedule, on the page and in a terminal.

@@ -12,6 +12,11 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+/// `1 bake`, `2 bakes`.
+pub fn counted(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
 /// Maximum length of a name, an id, a tag or a reason, in characters. The longest of the cloud's own is 256.
 pub const LONGEST_TEXT: usize = 1_000;
 

@@ -73,7 +73,7 @@ pub use self::{
     settings::{CloudSettings, DaemonSettings},
     source_map::{SourceMap, WarningTarget},
     suggest::{closest, no_image, no_instance, no_schedule},
-    written::quoted,
+    written::toml_string,
 };
 use self::{
     hash::hash,

@@ -9,10 +9,11 @@ use std::{
 use tokio::net::UnixStream;
 
 use super::{
-    ControlError, Envelope, MAX_ANSWER, PROTOCOL, Reply, Request, canonical,
+    ControlError, Envelope, MAX_ANSWER, PROTOCOL, Reply, Request, Standstill, canonical,
     liveness::{Silence, silence},
     read, write,
 };
+use crate::domain::status::OnDisk;
 
 /// Maximum time for the rest of an answer, once it has begun: it is at hand as a whole, also the longest.
 const WHOLE: Duration = Duration::from_secs(10);
@@ -75,6 +76,10 @@ pub struct Located {
     pub socket: PathBuf,
     /// The folder of its history.
     pub state_dir: PathBuf,
+    /// Why none of its bakes makes progress.
+    pub standstill: Option<Standstill>,
+    /// Whether the files are the configuration in force.
+    pub on_disk: OnDisk,
 }
 
 /// The daemon that answers at `socket`; `None` from one of another configuration than `of`, if that is given, and from one
@@ -84,11 +89,13 @@ pub struct Located {
 ///
 /// `ControlError` if no daemon answers.
 pub async fn locate(socket: &Path, of: Option<&Path>) -> Result<Option<Located>, ControlError> {
-    let Reply::Located { config_path, control_socket, state_dir } = ask(socket, &Request::Locate).await? else {
+    let Reply::Located { config_path, control_socket, state_dir, standstill, on_disk } =
+        ask(socket, &Request::Locate).await?
+    else {
         return Ok(None);
     };
     let is_wanted = of.is_none_or(|of| canonical(of) == config_path);
     // The daemon may know its own socket by a path that is another one here.
     let socket = if control_socket.exists() { control_socket } else { socket.to_owned() };
-    Ok(is_wanted.then_some(Located { socket, state_dir }))
+    Ok(is_wanted.then_some(Located { socket, state_dir, standstill, on_disk }))
 }

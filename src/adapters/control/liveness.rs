@@ -43,6 +43,15 @@ impl Silence {
         }
     }
 
+    /// In a few words, without the command.
+    pub fn brief(self) -> String {
+        match self {
+            Self::Stopped { pid } => format!("the daemon, pid {pid}, was stopped by a signal"),
+            Self::Idle { pid } => format!("the daemon, pid {pid}, hangs"),
+            Self::Late { after } => format!("the daemon did not answer within {after} s"),
+        }
+    }
+
     /// The end of a sentence that begins with the daemon.
     pub(super) fn label(self) -> String {
         let command = self.command();

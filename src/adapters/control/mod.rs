@@ -23,7 +23,7 @@ use crate::domain::{
         report::{Adopted, RetentionReport},
     },
     plan::diff::Diff,
-    status::Status,
+    status::{OnDisk, Status},
 };
 
 pub mod client;
@@ -289,6 +289,15 @@ impl Request {
     }
 }
 
+/// Why a daemon that answers makes no progress with any bake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standstill {
+    /// In a few words.
+    pub why: String,
+    /// The command that helps, or shows more.
+    pub command: String,
+}
+
 /// Reply of the daemon.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
@@ -303,6 +312,12 @@ pub enum Reply {
         control_socket: PathBuf,
         /// The folder of its history.
         state_dir: PathBuf,
+        /// Why no bake of the history makes progress, though the daemon answers.
+        #[serde(default)]
+        standstill: Option<Standstill>,
+        /// Whether the files are the configuration in force.
+        #[serde(default)]
+        on_disk: OnDisk,
     },
     /// To `NextPass`.
     NextPass {
@@ -448,6 +463,15 @@ pub enum ControlError {
 }
 
 impl ControlError {
+    /// Why no daemon is at work, in a few words; `None` where this error does not show that.
+    pub fn absence(&self) -> Option<String> {
+        match self {
+            Self::Unreachable { .. } => Some("none answers".to_owned()),
+            Self::Silent { silence, .. } => Some(silence.brief()),
+            _ => None,
+        }
+    }
+
     /// The command that helps, or shows more.
     pub fn command(&self) -> String {
         match self {

@@ -11,7 +11,6 @@ use crate::{
         health::{Subject, SubjectKind},
         ids::{ImageId, LineId},
         image::{LineImage, brake::MarkKind},
-        time::show_utc,
     },
 };
 
@@ -248,7 +247,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let until =
-            if delete_after > now { format!(", deleted after {}", show_utc(delete_after)) } else { String::new() };
+            if delete_after > now { format!(", deleted after {}", self.shown(delete_after)) } else { String::new() };
         let line = Doomed::from(image).line(now, who, Action::Mark, &format!(": {rule}{until}"));
         self.change(
             sqlx::query(MARK_IMAGE)

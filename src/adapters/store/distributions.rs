@@ -90,7 +90,10 @@ ORDER BY region";
 /// Bakes whose image could not be copied everywhere and is still there.
 pub(super) const FAILED_COPIES: &str = "
 SELECT b.id, b.schedule, b.schedule_id, b.line_id,
-       json_group_array(json_object('region', d.region, 'reason', coalesce(d.reason, ''), 'at', coalesce(d.finished_at, 0))) AS copies
+       json_group_array(json_object('region', d.region, 'reason', coalesce(d.reason, ''), 'at', coalesce(d.finished_at, 0))) AS copies,
+       (SELECT json_group_array(json_object('region', e.region, 'state', e.state))
+        FROM images n CROSS JOIN distributions e ON e.image_id = n.image_id
+        WHERE n.line_id = i.line_id AND n.version >= i.version AND e.state <> 'failed') AS others
 FROM distributions d INDEXED BY distributions_failed CROSS JOIN bakes b ON b.id = d.bake_id
      CROSS JOIN images i ON i.image_id = d.image_id
 WHERE d.state = 'failed' AND i.deletion_state <> 'deleted' AND i.missing_since IS NULL
@@ -175,6 +178,17 @@ pub struct FailedCopies {
     pub line: LineId,
     /// The copies, at least one.
     pub copies: Vec<FailedCopy>,
+    /// The copies of this image, and of newer ones of the line, that did not fail.
+    pub others: Vec<OtherCopy>,
+}
+
+/// A copy that did not fail.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct OtherCopy {
+    /// Where to.
+    pub region: String,
+    /// How far.
+    pub state: String,
 }
 
 /// A copy that failed.
@@ -224,7 +238,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn failed_copies(&self, limit: u32) -> Result<Vec<FailedCopies>, StoreError> {
-        type Columns = (i64, String, String, String, String);
+        type Columns = (i64, String, String, String, String, String);
         let rows: Vec<Columns> = sqlx::query_as(FAILED_COPIES)
             .bind(limit)
             .fetch_all(&self.pool)
@@ -232,12 +246,13 @@ impl Reader {
             .map_err(failed("read which copies failed"))?;
         Ok(rows
             .into_iter()
-            .map(|(bake, schedule, schedule_id, line, copies)| FailedCopies {
+            .map(|(bake, schedule, schedule_id, line, copies, others)| FailedCopies {
                 bake: BakeId(bake),
                 schedule,
                 schedule_id,
                 line: line.into(),
                 copies: serde_json::from_str(&copies).unwrap_or_default(),
+                others: serde_json::from_str(&others).unwrap_or_default(),
             })
             .collect())
     }

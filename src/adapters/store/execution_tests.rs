@@ -152,7 +152,7 @@ fn target(schedule: &str) -> StoredTarget {
         instance_id: instance_of(schedule),
         schedule: schedule.into(),
         line: schedule.into(),
-        timing: "{}".to_owned(),
+        timing: r#"{"timezone":"Asia/Shanghai"}"#.to_owned(),
         processed_until: start(),
         known_since: day(-9),
         removed_at: None,
@@ -243,9 +243,11 @@ async fn targets_and_slots(store: &Store) {
         known_since: day(-9),
     };
     store.record_slots(&[new_row("golden", day(3))], &[progress], "c", start()).await.unwrap();
-    assert_eq!(store.targets().await.unwrap().len(), 2);
+    assert_eq!(store.reader().targets().await.unwrap().len(), 2);
     assert_eq!(store.reader().seen("golden").await.unwrap().len(), 1);
     assert_eq!(store.reader().schedule_words().await.unwrap().len(), 2);
+    let zones = store.reader().schedule_zones().await.unwrap();
+    assert!(zones.len() == 2 && zones.iter().all(|(_, zone)| zone.name() == "Asia/Shanghai"), "{zones:?}");
     assert!(!store.slots_ahead(start()).await.unwrap().is_empty());
     let span = Span { schedule_id: "golden".into(), instance_id: instance_of("golden"), after: start(), until: day(9) };
     assert!(!store.slots_with_rows(std::slice::from_ref(&span), &[]).await.unwrap().is_empty());
@@ -383,8 +385,8 @@ async fn pauses_and_failures(store: &Store) {
         reason: "tests".to_owned(),
         who: who.to_owned(),
     };
-    store.pause(&pause("uid 0")).await.unwrap();
-    store.pause(&pause(ITSELF)).await.unwrap();
+    store.pause(&pause("uid 0"), Zone::UTC).await.unwrap();
+    store.pause(&pause(ITSELF), Zone::UTC).await.unwrap();
     assert_eq!(store.reader().pauses().await.unwrap().len(), 1);
     succeed(store, "golden", 4, 4).await;
     assert_eq!(store.recovered_schedules().await.unwrap().len(), 1);

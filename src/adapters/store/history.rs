@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use chrono::{DateTime, Utc};
@@ -18,7 +18,10 @@ use super::{
     migrating::{make_first, migrate, options},
     writer::{Names, Writer},
 };
-use crate::adapters::files::{FileId, Folder};
+use crate::{
+    adapters::files::{FileId, Folder},
+    domain::{calendar::zone::Zone, time::show},
+};
 
 /// The history is up to date with the cloud.
 pub(super) const SETTLE: &str = "UPDATE lineage SET unsettled = 'continued'";
@@ -32,6 +35,8 @@ pub struct Store {
     lineage: Lineage,
     // Unreadable rows are found by every query, and reported once.
     pub(super) unreadable: Mutex<HashSet<i64>>,
+    // Read and written briefly: never locked across an await.
+    zone: Mutex<Zone>,
     // Held until the end: the lock makes this the only writer.
     _lock: Arc<LockFile>,
 }
@@ -78,7 +83,25 @@ impl Store {
         }
         writer.hold_against(marks, Names::of(&path, before, lock.file()).map_err(unusable)?, binding);
         let reader = Reader::connect_for_life(&path).await?;
-        Ok(Self { folder, writer, reader, lineage, unreadable: Mutex::default(), _lock: lock })
+        Ok(Self {
+            folder,
+            writer,
+            reader,
+            lineage,
+            unreadable: Mutex::default(),
+            zone: Mutex::new(Zone::UTC),
+            _lock: lock,
+        })
+    }
+
+    /// Sets the zone of times in texts that belong to no schedule; UTC before.
+    pub fn set_zone(&self, zone: Zone) {
+        *self.zone.lock().unwrap_or_else(PoisonError::into_inner) = zone;
+    }
+
+    /// An instant in that zone.
+    pub(super) fn shown(&self, at: DateTime<Utc>) -> String {
+        show(at, *self.zone.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Relation of this history to the one that was here before.

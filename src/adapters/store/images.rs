@@ -20,7 +20,6 @@ use crate::{
         health::{Subject, SubjectKind},
         ids::{BakeId, ImageId, InstanceId, LineId, ScheduleId},
         image::{DeletionState, LineImage, ObservedState, Pin, brake::MarkKind, report::Adopted},
-        time::show_utc,
     },
 };
 
@@ -362,7 +361,7 @@ impl Store {
             .await
             .map_err(failed("pin an image"))?;
         sqlx::query(UNMARK_IMAGE).bind(image_id.as_str()).execute(&mut *tx).await.map_err(failed("unmark an image"))?;
-        let until = pin.until.map_or_else(String::new, |until| format!(" until {}", show_utc(until)));
+        let until = pin.until.map_or_else(String::new, |until| format!(" until {}", self.shown(until)));
         let subject = Subject::new(SubjectKind::Image, image_id.as_str());
         let detail = format!("{image_id}{until}: {}", pin.reason);
         audit(&mut tx, &AuditLine { at: now, who: &pin.who, action, subject, detail }).await?;

@@ -64,7 +64,7 @@ pub use self::checks::{CheckResult, DueCheck, ImageCheck};
 pub use self::checksum::{Checksum, checksum_file, remove_checksum, verify_checksum, write_checksum};
 pub use self::clock_steps::RowAhead;
 pub use self::deletions::{DeleteOutcome, Doomed, SentDeletion};
-pub use self::distributions::{Copy, CopyStep, FailedCopies, FailedCopy, ListedReplica, ReplicaObservation};
+pub use self::distributions::{Copy, CopyStep, FailedCopies, FailedCopy, ListedReplica, OtherCopy, ReplicaObservation};
 pub use self::error::StoreError;
 pub(in crate::adapters::store) use self::error::failed;
 pub use self::history::Store;

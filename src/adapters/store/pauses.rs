@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{Store, StoreError, audit::audit, failed, instant, reader::Reader, transitions::settings_row};
 use crate::domain::{
     bake::BakeSettings,
+    calendar::zone::Zone,
     event::{Action, AuditLine},
     health::{Subject, SubjectKind},
     ids::ScheduleId,
@@ -72,12 +73,12 @@ impl Reader {
 }
 
 impl Store {
-    /// Pauses a schedule, with a line of the audit.
+    /// Pauses a schedule, with a line of the audit that has times of its zone.
     ///
     /// # Errors
     ///
     /// `StoreError` if the transaction fails; nothing is written then.
-    pub async fn pause(&self, pause: &Pause) -> Result<(), StoreError> {
+    pub async fn pause(&self, pause: &Pause, zone: Zone) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         sqlx::query(SET_PAUSE)
             .bind(pause.schedule_id.as_str())
@@ -88,7 +89,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(failed("pause a schedule"))?;
-        let detail = format!("{}{}: {}", pause.schedule_id, pause.bound(), pause.reason);
+        let detail = format!("{}{}: {}", pause.schedule_id, pause.bound(zone), pause.reason);
         audit(&mut tx, &of(&pause.schedule_id, pause.since, &pause.who, Action::Pause, detail)).await?;
         tx.commit().await.map_err(failed("commit a pause"))
     }

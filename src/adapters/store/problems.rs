@@ -142,7 +142,9 @@ impl Store {
     ) -> Result<(), StoreError> {
         let action = if acknowledgement.is_some() { Action::Acknowledge } else { Action::Unacknowledge };
         let why = acknowledgement.map_or_else(String::new, |made| {
-            let until = made.until.as_ref().map_or_else(String::new, |until| format!(" until {until}"));
+            let until = made.until.as_ref().map_or_else(String::new, |until| {
+                format!(" until {}", until.parse().map_or_else(|_| until.clone(), |at| self.shown(at)))
+            });
             format!("{until}: {}", made.reason)
         });
         let detail = format!("{} of {}{why}", problem.code.as_str(), problem.subject);

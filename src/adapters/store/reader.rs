@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use sqlx::{
     Connection as _, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
@@ -165,6 +166,15 @@ impl Reader {
             faults = json_columns::unreadable(&mut connection).await?;
         }
         Ok(faults)
+    }
+
+    /// When a daemon last wrote this history, by its files; `None` if the file system does not say it. A copy is as old as its
+    /// copying.
+    pub fn last_write(&self) -> Option<DateTime<Utc>> {
+        let options = self.pool.connect_options();
+        let database = options.get_filename();
+        let written = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
+        written(database).max(written(&log_of(database))).map(DateTime::<Utc>::from)
     }
 
     /// Ends all connections.

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     adapters::failpoint,
     domain::{
+        calendar::zone::Zone,
         catch_up::GivenUp,
         event::Event,
         ids::{InstanceId, LineId, ScheduleId, ScheduleName},
@@ -51,6 +52,11 @@ ORDER BY schedule_id, instance_id";
 
 /// Every name and id of a schedule that was ever seen.
 pub(super) const SCHEDULE_WORDS: &str = "SELECT schedule FROM targets UNION SELECT schedule_id FROM targets";
+
+/// Names and ids of schedules with the zone of their rule when last seen.
+pub(super) const SCHEDULE_ZONES: &str = "
+SELECT DISTINCT schedule_id, schedule, coalesce(CASE WHEN json_valid(timing) THEN timing ->> '$.timezone' END, '')
+FROM targets";
 
 /// Every instance that was ever seen.
 pub(super) const INSTANCE_WORDS: &str = "SELECT DISTINCT instance_id FROM targets";
@@ -109,6 +115,45 @@ impl Reader {
 }
 
 impl Reader {
+    /// All targets, including removed ones.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn targets(&self) -> Result<Vec<StoredTarget>, StoreError> {
+        type Columns = (String, String, String, String, String, i64, i64, Option<i64>);
+        let rows: Vec<Columns> =
+            sqlx::query_as(ALL_TARGETS).fetch_all(&self.pool).await.map_err(failed("read the known schedules"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(schedule_id, instance_id, schedule, line, timing, processed_until, known_since, removed_at)| {
+                StoredTarget {
+                    schedule_id: schedule_id.into(),
+                    instance_id: instance_id.into(),
+                    schedule: schedule.into(),
+                    line: line.into(),
+                    timing,
+                    processed_until: instant(processed_until),
+                    known_since: instant(known_since),
+                    removed_at: removed_at.map(instant),
+                }
+            })
+            .collect())
+    }
+
+    /// The zone of each schedule that the history has, by id and by name, as last seen.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn schedule_zones(&self) -> Result<Vec<([String; 2], Zone)>, StoreError> {
+        let rows: Vec<(String, String, String)> = sqlx::query_as(SCHEDULE_ZONES)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the zones of schedules"))?;
+        Ok(rows.into_iter().filter_map(|(id, name, zone)| Some(([id, name], Zone::find(&zone)?))).collect())
+    }
+
     /// All instances of schedules in the history.
     ///
     /// # Errors
@@ -156,34 +201,6 @@ pub struct Adoption<'a> {
 }
 
 impl Store {
-    /// All targets, including removed ones.
-    ///
-    /// # Errors
-    ///
-    /// `StoreError` if the query fails.
-    pub async fn targets(&self) -> Result<Vec<StoredTarget>, StoreError> {
-        type Columns = (String, String, String, String, String, i64, i64, Option<i64>);
-        let rows: Vec<Columns> = sqlx::query_as(ALL_TARGETS)
-            .fetch_all(&self.reader().pool)
-            .await
-            .map_err(failed("read the known schedules"))?;
-        Ok(rows
-            .into_iter()
-            .map(|(schedule_id, instance_id, schedule, line, timing, processed_until, known_since, removed_at)| {
-                StoredTarget {
-                    schedule_id: schedule_id.into(),
-                    instance_id: instance_id.into(),
-                    schedule: schedule.into(),
-                    line: line.into(),
-                    timing,
-                    processed_until: instant(processed_until),
-                    known_since: instant(known_since),
-                    removed_at: removed_at.map(instant),
-                }
-            })
-            .collect())
-    }
-
     /// Applies a new configuration: its targets, removed targets, rows for slots of rules that are replaced, and future
     /// slots that rows of such rules give up. All or nothing.
     ///

@@ -20,6 +20,7 @@ use crate::domain::{
         state::{BakeWork, End, Resume, Suspended},
         waiting::{Wait, WaitReason},
     },
+    calendar::zone::Zone,
     ids::{BakeId, InstanceId, LineId, ScheduleId},
     image::reconcile::{Comparison, Rebuilt, Tagged},
     pause::Pause,
@@ -630,7 +631,7 @@ async fn permanent_failures_are_counted_until_a_success() {
         reason: "failed too often".into(),
         who: ITSELF.into(),
     };
-    store.pause(&pause).await.unwrap();
+    store.pause(&pause, Zone::UTC).await.unwrap();
     assert_eq!(store.too_many_failures(2).await.unwrap(), [], "paused once");
     assert_eq!(store.reader().pauses().await.unwrap()[&ScheduleId::from("golden")], pause);
     store.resume(&"golden".into(), "uid 0", "fixed", start).await.unwrap();
@@ -642,11 +643,11 @@ async fn permanent_failures_are_counted_until_a_success() {
         "the account's quota is no fault of the schedule"
     );
     assert_eq!(end(8, failed_for(Some(Cause::Instance), true)).await, [(ScheduleId::from("golden"), 2)]);
-    store.pause(&pause).await.unwrap();
+    store.pause(&pause, Zone::UTC).await.unwrap();
     assert_eq!(store.recovered_schedules().await.unwrap(), []);
     end(9, End::Succeeded { image: image(), reason: "made".into() }).await;
     assert_eq!(store.recovered_schedules().await.unwrap(), [ScheduleId::from("golden")]);
-    store.pause(&Pause { who: "uid 0".into(), ..pause }).await.unwrap();
+    store.pause(&Pause { who: "uid 0".into(), ..pause }, Zone::UTC).await.unwrap();
     assert_eq!(store.recovered_schedules().await.unwrap(), [], "a person's pause is ended by a person");
 }
 

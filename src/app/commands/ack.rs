@@ -15,7 +15,8 @@ pub async fn ack(context: &Context<'_>, args: &AckArgs) -> Result {
     if args.reason.trim().is_empty() {
         return Err(Failure::new(Exit::Usage, "the reason is empty; say why nobody has to act: --reason TEXT"));
     }
-    let (now, zone) = (SystemClock.now(), context.zone());
+    let zones = context.zones_of_answer(&context.locate_daemon().await?, []).await;
+    let (now, zone) = (SystemClock.now(), zones.main);
     let until = end_to_come(args.until, (zone, now))?;
     let (code, subject, reason) = (args.code, args.subject.clone(), args.reason.trim().to_owned());
     context.print_text(Request::Acknowledge { code, subject, until, reason }).await

@@ -8,7 +8,7 @@ use super::{
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{Rows, relative},
     table::room,
-    times::Span,
+    times::{Span, cut},
 };
 use crate::{
     adapters::{config::closest, store::AuditFilter},
@@ -39,17 +39,19 @@ fn known_action(wanted: &str) -> Result<()> {
 pub async fn run(context: &Context<'_>, args: &AuditArgs) -> Result {
     let config = context.locate_daemon().await?;
     let reader = context.reader(&config).await?;
-    let (now, zone) = (SystemClock.now(), context.zone());
+    let (now, zone) = (SystemClock.now(), context.all_zones(&config, &reader, []).await?.main);
     let span = Span::of(args.since, args.until, (zone, now))?;
+    let limit = args.limit.unwrap_or(LIMIT);
     let filter = AuditFilter {
         since: span.since,
         until: span.until,
         who: args.who.clone(),
         action: args.action.clone(),
         before: args.before,
-        limit: args.limit.unwrap_or(LIMIT),
+        limit: limit.saturating_add(1),
     };
-    let lines = reader.audit(&filter).await?;
+    let mut lines = reader.audit(&filter).await?;
+    let has_more = cut(&mut lines, limit);
     reader.close().await;
     if let (true, Some(action)) = (lines.is_empty(), args.action.as_deref()) {
         known_action(action)?;
@@ -67,8 +69,7 @@ pub async fn run(context: &Context<'_>, args: &AuditArgs) -> Result {
         rows.row([&line.id.to_string(), &show(at, zone), &relative(at, now), &line.who, &line.action, &line.detail]);
     }
     let (mut text, shown) = rows.render_first(room().filter(|_| args.limit.is_none()));
-    let more = shown < lines.len() || u32::try_from(lines.len()).is_ok_and(|n| n == filter.limit);
-    if let (true, Some(last)) = (more, lines.get(shown.saturating_sub(1))) {
+    if let (true, Some(last)) = (has_more || shown < lines.len(), lines.get(shown.saturating_sub(1))) {
         text.push_str(&format!("… older ones: --before {}\n", last.id));
     }
     Ok(CommandOutput::done(text))

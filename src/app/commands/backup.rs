@@ -98,7 +98,9 @@ pub fn taken_over(what: &str, restored: &store::Restored, begun: Instant) -> Str
 /// `12 bakes, 345 rows in all`.
 pub fn rows(rows: &Rows) -> String {
     let bakes = rows.get("bakes").copied().unwrap_or_default();
-    format!("{} bakes, {} rows in all", grouped(bakes), grouped(rows.values().sum()))
+    let rows = rows.values().sum();
+    let (bake, row) = (if bakes == 1 { "bake" } else { "bakes" }, if rows == 1 { "row" } else { "rows" });
+    format!("{} {bake}, {} {row} in all", grouped(bakes), grouped(rows))
 }
 
 /// A backup must not replace a file of the history.

@@ -25,6 +25,7 @@ use crate::{
     domain::{
         clock::{Clock, SystemClock},
         ids::BakeId,
+        text::counted,
     },
 };
 
@@ -48,14 +49,14 @@ pub async fn run(context: &Context<'_>, args: &BakeArgs) -> Result {
 
 /// Asks a person whether everything is to be baked.
 fn confirm(config: &Config) -> Result<()> {
-    let schedules = config.schedules.len();
-    let images: usize = config.schedules.iter().map(|schedule| schedule.instances.as_slice().len()).sum();
+    let schedules = counted(config.schedules.len(), "schedule", "schedules");
+    let images = config.schedules.iter().map(|schedule| schedule.instances.as_slice().len()).sum();
+    let images = counted(images, "image", "images");
     if !std::io::stdin().is_terminal() {
-        let message =
-            format!("--all makes {images} images of {schedules} schedules; add --yes to do it without a question");
+        let message = format!("--all makes {images} of {schedules}; add --yes to do it without a question");
         return Err(Failure::new(Exit::Usage, message));
     }
-    print_question(&format!("Make {images} images of {schedules} schedules now? [y/N] "));
+    print_question(&format!("Make {images} of {schedules} now? [y/N] "));
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     if read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
@@ -103,7 +104,7 @@ async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> R
         seen = changes;
         if !context.json {
             if !has_begun && !rows.iter().all(is_over) {
-                print_error(&wrapped(&how_long(context, config, &rows), 2));
+                print_error(&wrapped(&how_long(context, config, &rows).await, 2));
             }
             for line in rows.iter().map(line_of) {
                 if reported.insert(line.clone()) {
@@ -130,8 +131,8 @@ async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> R
 }
 
 /// Until when the bakes begin at the latest, how long they take, and how to cancel them.
-fn how_long(context: &Context<'_>, config: &Config, rows: &[Value]) -> String {
-    let zones = context.zones(config);
+async fn how_long(context: &Context<'_>, config: &Config, rows: &[Value]) -> String {
+    let zones = context.zones_of_answer(config, rows.iter().map(|row| text(row, "schedule_id"))).await;
     let latest = rows.iter().filter_map(|row| Some((instant(row, "begins_until")?, text(row, "schedule_id"))));
     let latest = latest.max().map(|(at, schedule)| format!("; to begin by {}", zones.show(at, schedule)));
     let usual = rows.iter().filter_map(|row| row["usual_seconds"].as_u64()).max();

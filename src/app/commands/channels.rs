@@ -8,6 +8,7 @@ use super::{
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows},
     table::room,
+    times::cut,
 };
 use crate::{
     adapters::{config::Config, control::Request, store::ChannelRow},
@@ -22,14 +23,20 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
     let config = context.locate_daemon().await?;
     let reader = context.reader(&config).await?;
     let schedule = args.schedule.name();
-    let rows = if args.history {
-        reader.channel_history(schedule, args.limit.unwrap_or(LIMIT)).await?
+    let limit = args.limit.unwrap_or(LIMIT);
+    let mut rows = if args.history {
+        reader.channel_history(schedule, limit.saturating_add(1)).await?
     } else {
         with_empty(reader.channels(schedule).await?, &config, schedule)
     };
+    let has_more = args.history && cut(&mut rows, limit);
     if let (true, Some(schedule)) = (rows.is_empty(), schedule) {
         known_schedule(&config, &reader, schedule).await?;
     }
+    // The line of a schedule with several instances has its id before the slash.
+    let schedule_of = |row: &ChannelRow| row.line_id.split('/').next().unwrap_or_default().to_owned();
+    let shown: Vec<String> = rows.iter().map(schedule_of).collect();
+    let zones = context.all_zones(&config, &reader, shown.iter().map(String::as_str)).await?;
     reader.close().await;
     if context.json {
         let key = if args.history { "history" } else { "channels" };
@@ -44,11 +51,9 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
     let since = if args.history { "AT" } else { "SINCE" };
     let mut table = Rows::new(&["LINE", "CHANNEL", "V", "IMAGE", "NAME", since, "BY", "REASON"], context.color)
         .in_blocks(&["LINE", "CHANNEL", "V", "IMAGE"]);
-    let zones = context.zones(&config);
     let all = rows.len();
     for row in rows {
-        // The line of a schedule with several instances has its id before the slash.
-        let schedule = row.line_id.split('/').next().unwrap_or_default().to_owned();
+        let schedule = schedule_of(&row);
         let none = || NONE.to_owned();
         table.row([
             row.line_id,
@@ -62,8 +67,7 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
         ]);
     }
     let (mut text, shown) = table.render_first(room().filter(|_| args.history && args.limit.is_none()));
-    let limit = args.limit.unwrap_or(LIMIT);
-    if args.history && (shown < all || u32::try_from(all).is_ok_and(|n| n == limit)) {
+    if args.history && (shown < all || has_more) {
         text.push_str("… older ones: --limit N, or name a schedule\n");
     }
     Ok(CommandOutput::done(text))

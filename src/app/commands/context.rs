@@ -11,6 +11,7 @@ use std::{
 use super::{
     outcome::{CommandOutput, Exit, Failure, Result, refused},
     output::Zones,
+    presence::Presence,
     terminal::print_error,
 };
 use crate::{
@@ -22,7 +23,10 @@ use crate::{
         },
         store::{Reader, StoreError},
     },
-    domain::{calendar::zone::Zone, error::chain, ids::InstanceId, image::passes::NextPass, schedule::Schedule},
+    domain::{
+        calendar::zone::Zone, error::chain, ids::InstanceId, image::passes::NextPass, page::main_zone,
+        schedule::Schedule,
+    },
 };
 
 /// Common input of all commands.
@@ -37,25 +41,42 @@ pub(super) struct Context<'a> {
 impl Context<'_> {
     /// The configuration, or its problems as a failure. Warnings go to standard error.
     pub(super) fn config(&self) -> Result<Config> {
-        let loaded = self.load()?;
-        if !loaded.warnings.is_empty() {
-            print_error(&loaded.warnings.render(self.color_of_stderr()));
+        Ok(self.config_with_notes()?.0)
+    }
+
+    /// The same, with the number of lines that its warnings took on a terminal: there they are counted, so that the answer
+    /// stays in sight.
+    pub(super) fn config_with_notes(&self) -> Result<(Config, usize)> {
+        let Loaded { config, warnings, .. } = self.load()?;
+        if warnings.is_empty() {
+            return Ok((config, 0));
         }
-        Ok(loaded.config)
+        if std::io::stderr().is_terminal() {
+            print_error(&format!("warning: the configuration has {}; see `imagebaked check`", warnings.summary()));
+            return Ok((config, 1));
+        }
+        print_error(&warnings.render(self.color_of_stderr()));
+        Ok((config, 0))
     }
 
     /// The configuration as far as needed to find daemon and history: errors in it must not block reading the history.
     /// The state directory and the socket are those that the running daemon uses.
     pub(super) async fn locate_daemon(&self) -> Result<Config> {
-        Ok(self.with_running(self.lenient_config()?).await)
+        Ok(self.find_daemon().await?.0)
+    }
+
+    /// The same, with what is known of the daemon: for commands that show bakes.
+    pub(super) async fn find_daemon(&self) -> Result<(Config, Presence)> {
+        let mut config = self.lenient_config()?;
+        let presence = self.presence(&config).await;
+        use_paths(&mut config, presence.located());
+        Ok((config, presence))
     }
 
     /// The configuration with the state directory and the socket that the running daemon uses.
     pub(super) async fn with_running(&self, mut config: Config) -> Config {
-        if let Some(Located { socket, state_dir }) = self.running(&config).await {
-            config.daemon.control_socket = socket;
-            config.daemon.state_dir = state_dir;
-        }
+        let daemon = self.running(&config).await;
+        use_paths(&mut config, daemon.as_ref());
         config
     }
 
@@ -80,8 +101,8 @@ impl Context<'_> {
             .map_err(|problems| Failure { message: problems.render(self.color_of_stderr()), exit: Exit::Usage })
     }
 
-    /// Zone of times that belong to no schedule: that of the host. UTC if it is not known.
-    pub(super) fn zone(&self) -> Zone {
+    /// Zone of the host; UTC if it is not known. For what has no schedules at all.
+    pub(super) fn host_zone(&self) -> Zone {
         let linked = fs::read_link("/etc/localtime").ok();
         let linked = linked.as_deref().and_then(Path::to_str).and_then(|path| path.split_once("zoneinfo/"));
         let written = fs::read_to_string("/etc/timezone").ok();
@@ -90,19 +111,62 @@ impl Context<'_> {
         names.into_iter().flatten().find_map(|name| Zone::find(name.trim())).unwrap_or(Zone::UTC)
     }
 
-    /// Zones of all schedules.
+    /// The zone of times that belong to no schedule: that of most schedules, as on the page.
+    pub(super) fn main_zone(&self, config: &Config) -> Zone {
+        match config.schedules.as_slice() {
+            [] => self.host_zone(),
+            schedules => main_zone(schedules.iter().map(|schedule| &**schedule)),
+        }
+    }
+
+    /// Zones of all schedules of the file.
     pub(super) fn zones(&self, config: &Config) -> Zones {
         let words = |schedule: &Arc<Schedule>| {
             [schedule.name.as_str(), schedule.id.as_str()].map(|word| (word.to_owned(), schedule.timing.zone()))
         };
-        Zones { host: self.zone(), schedules: config.schedules.iter().flat_map(words).collect() }
+        Zones { main: self.main_zone(config), schedules: config.schedules.iter().flat_map(words).collect() }
     }
 
-    /// Zone of a schedule, by name or id; that of the host if the configuration does not have it.
+    /// Zones of all schedules: of those that the file does not have, or has with errors, as the history has them. `shown` are
+    /// the schedules of the answer.
+    pub(super) async fn all_zones<'a>(
+        &self,
+        config: &Config,
+        reader: &Reader,
+        shown: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Zones> {
+        let mut zones = self.zones(config);
+        if config.schedules.is_empty() || !shown.into_iter().all(|schedule| zones.schedules.contains_key(schedule)) {
+            let seen = reader.schedule_zones().await?;
+            if let (true, Some((_, first))) = (config.schedules.is_empty(), seen.first()) {
+                zones.main = *first;
+            }
+            for (words, zone) in seen {
+                for word in words {
+                    zones.schedules.entry(word).or_insert(zone);
+                }
+            }
+        }
+        Ok(zones)
+    }
+
+    /// The same for an answer of the daemon, which needs no history: without a readable one those of the file.
+    pub(super) async fn zones_of_answer<'a>(&self, config: &Config, shown: impl IntoIterator<Item = &'a str>) -> Zones {
+        let Ok(reader) = self.reader(config).await else { return self.zones(config) };
+        let zones = self.all_zones(config, &reader, shown).await;
+        reader.close().await;
+        zones.unwrap_or_else(|_| self.zones(config))
+    }
+
+    /// Zone of a schedule, by name or id; that of most schedules if the configuration does not have it.
     pub(super) fn zone_of(&self, config: &Config, wanted: Option<&str>) -> Zone {
         let is_wanted =
             |schedule: &&Arc<Schedule>| [schedule.name.as_str(), schedule.id.as_str()].map(Some).contains(&wanted);
-        config.schedules.iter().find(is_wanted).map_or_else(|| self.zone(), |schedule| schedule.timing.zone())
+        config
+            .schedules
+            .iter()
+            .find(is_wanted)
+            .map_or_else(|| self.main_zone(config), |schedule| schedule.timing.zone())
     }
 
     pub(super) fn color_of_stderr(&self) -> bool {
@@ -132,29 +196,29 @@ impl Context<'_> {
 
     /// The daemon of this configuration, wherever it listens: the file may have been edited since its start.
     pub(super) async fn running(&self, config: &Config) -> Option<Located> {
-        match client::locate(&config.daemon.control_socket, None).await {
-            Err(ControlError::Unreachable { .. }) => {}
-            answer => return answer.ok().flatten(),
-        }
+        self.presence(config).await.located().cloned()
+    }
+
+    /// The daemon of this configuration, or why none is at work.
+    pub(super) async fn presence(&self, config: &Config) -> Presence {
+        let unreachable = match client::locate(&config.daemon.control_socket, None).await {
+            Err(error @ ControlError::Unreachable { .. }) => error,
+            answer => return answer.into(),
+        };
         let default = DaemonSettings::default();
         let links =
             [config.daemon.state_dir.join(SOCKET_LINK), default.control_socket, default.state_dir.join(SOCKET_LINK)];
         for link in links.iter().filter(|link| link.exists()) {
             if let Ok(Some(daemon)) = client::locate(link, Some(self.config_path)).await {
-                return Some(daemon);
+                return Presence::AtWork(daemon);
             }
         }
-        None
+        Err(unreachable).into()
     }
 
     /// The folder of the history: that of the running daemon, otherwise that of the file.
     pub(super) async fn state_dir(&self, config: &Config) -> PathBuf {
         self.running(config).await.map_or_else(|| config.daemon.state_dir.clone(), |daemon| daemon.state_dir)
-    }
-
-    /// The next retention pass of the daemon.
-    pub(super) async fn next_pass(&self, config: &Config) -> NextPass {
-        next_pass(config, self.running(config).await.as_ref()).await
     }
 
     /// Sends a request to the daemon that has no result.
@@ -195,10 +259,20 @@ impl Context<'_> {
     }
 }
 
+fn use_paths(config: &mut Config, daemon: Option<&Located>) {
+    if let Some(Located { socket, state_dir, .. }) = daemon.cloned() {
+        config.daemon.control_socket = socket;
+        config.daemon.state_dir = state_dir;
+    }
+}
+
 /// The next retention pass of this daemon.
-pub(super) async fn next_pass(config: &Config, daemon: Option<&Located>) -> NextPass {
-    let Some(daemon) = daemon else {
-        return if config.daemon.mode.is_observe() { NextPass::Never } else { NextPass::AtStart };
+pub(super) async fn next_pass(config: &Config, presence: &Presence) -> NextPass {
+    let daemon = match presence {
+        Presence::AtWork(daemon) => daemon,
+        Presence::Absent { .. } if config.daemon.mode.is_observe() => return NextPass::Never,
+        Presence::Absent { .. } => return NextPass::AtStart,
+        Presence::Unknown => return NextPass::Unknown,
     };
     match client::ask(&daemon.socket, &Request::NextPass).await {
         Ok(Reply::NextPass { next_pass }) => next_pass,

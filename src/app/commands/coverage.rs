@@ -23,6 +23,7 @@ use crate::{
         clock::{Clock, SystemClock},
         error::chain,
         ids::InstanceId,
+        text::counted,
     },
 };
 
@@ -129,8 +130,9 @@ fn text(
     covered: usize,
 ) -> String {
     let mut text = format!(
-        "{covered} of the account's {} instances have a schedule; {} in the configuration.\n",
-        covered + uncovered.len(),
+        "{covered} of the account's {} {} a schedule; {} in the configuration.\n",
+        counted(covered + uncovered.len(), "instance", "instances"),
+        if covered == 1 { "has" } else { "have" },
         schedules(config.schedules.len())
     );
     if !uncovered.is_empty() {

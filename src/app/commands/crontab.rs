@@ -27,7 +27,7 @@ const LARGEST: u64 = 1 << 20;
 
 pub fn import(context: &Context<'_>, args: &CrontabImportArgs) -> Result {
     let text = text(&args.file)?;
-    let zone = args.timezone.unwrap_or_else(|| context.zone());
+    let zone = args.timezone.unwrap_or_else(|| context.host_zone());
     let entries = crontab::read(&text, zone, args.system);
     let found: Vec<_> =
         entries.iter().filter_map(|entry| if let Entry::Schedule(it) = entry { Some(it) } else { None }).collect();

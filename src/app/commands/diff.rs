@@ -60,7 +60,7 @@ pub async fn run(
     if diff.is_empty() {
         return Ok(CommandOutput::done(format!("{} changes nothing of {}.\n", paths.0, paths.1)));
     }
-    let zone = context.zone();
+    let zone = context.main_zone(current);
     let mut text =
         format!("{} in place of {}, slots from {} to {}:\n", paths.0, paths.1, show(from, zone), show(until, zone));
     text.push_str(&render(context, &diff, limit));

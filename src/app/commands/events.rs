@@ -36,10 +36,11 @@ const EVERY: Duration = Duration::from_millis(500);
 const AT_ONCE: u32 = 1_000;
 
 pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
-    let config = context.locate_daemon().await?;
+    let (config, presence) = context.find_daemon().await?;
     let reader = context.reader(&config).await?;
     let subject = args.about.clone().or_else(|| args.schedule.name().map(str::to_owned));
-    let (now, zone) = (SystemClock.now(), context.zone_of(&config, subject.as_deref()));
+    let zones = context.all_zones(&config, &reader, args.schedule.name()).await?;
+    let (now, zone) = (SystemClock.now(), zones.of(subject.as_deref().unwrap_or_default()));
     let span = Span::of(args.since, args.until, (zone, now))?;
     let filter = EventFilter {
         since: span.since,
@@ -57,8 +58,16 @@ pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
     if args.follow {
         return follow(context, &reader, filter, zone).await;
     }
-    let limit = filter.limit;
-    let events = reader.events(&filter).await?;
+    let is_page = args.after.is_some();
+    // One more shows whether there are others: earlier ones, or later ones of a page.
+    let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+    let mut events = reader.events(&EventFilter { limit: filter.limit.saturating_add(1), ..filter }).await?;
+    let has_more = events.len() > limit;
+    if has_more && !is_page {
+        events.remove(0);
+    }
+    events.truncate(limit);
+    let unfollowed = presence.unfollowed(&reader);
     match (args.schedule.name(), &args.about) {
         (Some(schedule), _) if events.is_empty() => known_schedule(&config, &reader, schedule).await?,
         (None, Some(about)) if events.is_empty() => known_subject(&config, &reader, about).await?,
@@ -77,14 +86,16 @@ pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
         let at = DateTime::from_timestamp_millis(event.at).unwrap_or_default();
         rows.row([&event.id.to_string(), &show(at, zone), &event.severity, &event.kind, &event.message]);
     }
-    let most = room().filter(|_| args.limit.is_none());
-    let is_page = args.after.is_some();
+    let most = room().filter(|_| args.limit.is_none()).map(|most| most.saturating_sub(unfollowed.iter().count()));
     let (mut text, shown) = if is_page { rows.render_first(most) } else { rows.render_last(most) };
-    let is_full = shown < events.len() || u32::try_from(events.len()).is_ok_and(|n| n == limit);
+    let is_full = has_more || shown < events.len();
     if let (true, Some(last), true) = (is_full, events.get(shown.saturating_sub(1)), is_page) {
         text.push_str(&format!("… later ones: --after {}\n", last.id));
     } else if is_full {
         text.push_str(&format!("… these are the newest {shown}: --limit N or --since TIME shows more\n"));
+    }
+    if let Some(unfollowed) = unfollowed {
+        text.push_str(&format!("{}\n", unfollowed.sentence("this history", zone)));
     }
     let damaged: Vec<_> = events.iter().filter(|event| event.data.contains_key(UNREADABLE)).collect();
     if let Some(first) = damaged.first() {

@@ -14,12 +14,14 @@ use super::{
     context::Context,
     outcome::{CommandOutput, Exit, Failure, Result},
     output::short,
-    terminal::progress,
+    presence::Presence,
+    terminal::{print_error, progress},
 };
 use crate::{
     adapters::{
+        config::Config,
         files::open_regular,
-        store::{self, TransferError},
+        store::{self, Reader, TransferError},
     },
     app::cli::{ExportArgs, ImportArgs},
     domain::{
@@ -33,8 +35,9 @@ const BUFFER: usize = 1 << 16;
 
 pub async fn export(context: &Context<'_>, args: &ExportArgs) -> Result {
     let begun = Instant::now();
-    let config = context.locate_daemon().await?;
+    let (config, presence) = context.find_daemon().await?;
     let reader = context.reader_of_any_version(&config).await?;
+    report_unfollowed(context, &config, &presence, &reader).await;
     if args.file == Path::new("-") {
         let mut out = BufWriter::with_capacity(BUFFER, io::stdout());
         let exported = reader.export(&mut out, &progress).await;
@@ -60,6 +63,14 @@ pub async fn export(context: &Context<'_>, args: &ExportArgs) -> Result {
     }
     let (rows, took) = (rows(&exported), short(begun.elapsed()));
     Ok(CommandOutput::done(format!("{}: {rows}. It took {took}.\n", args.file.display())))
+}
+
+/// The document has open bakes as the last daemon left them.
+async fn report_unfollowed(context: &Context<'_>, config: &Config, presence: &Presence, reader: &Reader) {
+    if let (Some(unfollowed), Ok(true)) = (presence.unfollowed(reader), reader.has_open_bake().await) {
+        let zone = context.zones_of_answer(config, []).await.main;
+        print_error(&format!("warning: {}", unfollowed.describe("the open bakes", zone)));
+    }
 }
 
 pub async fn import(context: &Context<'_>, args: &ImportArgs) -> Result {

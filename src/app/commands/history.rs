@@ -3,29 +3,33 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     context::{Context, known_instance, known_schedule},
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, Zones, relative, short},
     table::room,
-    times::Span,
+    times::{Span, cut},
 };
 use crate::{
     adapters::store::{BakeRow, Filter},
     app::cli::HistoryArgs,
-    domain::clock::{Clock, SystemClock},
+    domain::{
+        bake::unfollowed::{Unfollowed, last_known},
+        clock::{Clock, SystemClock},
+    },
 };
 
 /// Rows of a page.
 const LIMIT: u32 = 50;
 
 pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
-    let config = context.locate_daemon().await?;
+    let (config, presence) = context.find_daemon().await?;
     let reader = context.reader(&config).await?;
     let schedule = args.schedule.name();
-    let (now, zone) = (SystemClock.now(), context.zone_of(&config, schedule));
+    let (now, zones) = (SystemClock.now(), context.all_zones(&config, &reader, schedule).await?);
+    let zone = zones.of(schedule.unwrap_or_default());
     let span = Span::of(args.since, args.until, (zone, now))?;
     let before = match args.before {
         None => None,
@@ -36,6 +40,7 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
             }
         },
     };
+    let limit = args.limit.unwrap_or(LIMIT);
     let filter = Filter {
         schedule: schedule.map(str::to_owned),
         instance: args.instance.clone(),
@@ -44,9 +49,11 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
         until: span.until,
         code: args.code.clone(),
         before,
-        limit: args.limit.unwrap_or(LIMIT),
+        // One more shows whether there are older ones.
+        limit: limit.saturating_add(1),
     };
-    let rows = reader.history(&filter).await?;
+    let mut rows = reader.history(&filter).await?;
+    let has_more = cut(&mut rows, limit);
     if rows.is_empty() {
         if let Some(schedule) = schedule {
             known_schedule(&config, &reader, schedule).await?;
@@ -55,25 +62,44 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
             known_instance(&config, &reader, instance).await?;
         }
     }
+    let unfollowed = presence.unfollowed(&reader);
+    let zones = context.all_zones(&config, &reader, rows.iter().map(|row| row.schedule_id.as_str())).await?;
     reader.close().await;
     if context.json {
-        return Ok(CommandOutput::done(format!("{}\n", serde_json::to_string(&json!({ "bakes": rows }))?)));
+        let rows = rows.iter().map(|row| object(row, unfollowed.as_ref())).collect::<Result<Vec<_>>>()?;
+        return Ok(CommandOutput::done(format!("{}\n", json!({ "bakes": rows }))));
     }
     if rows.is_empty() {
-        return Ok(CommandOutput::done(span.none("bake")));
+        return Ok(CommandOutput::done(span.none("bake") + &note(unfollowed.as_ref(), &rows, &zones)));
     }
-    let full_page = u32::try_from(rows.len()).is_ok_and(|n| n == filter.limit);
-    let listed = listed(&rows, &context.zones(&config), now, context.color);
-    let (mut text, shown) = listed.render_first(room().filter(|_| args.limit.is_none()));
+    let listed = listed(&rows, &zones, (now, unfollowed.is_some()), context.color);
+    let most = room().filter(|_| args.limit.is_none());
+    let (mut text, shown) = listed.render_first(most.map(|most| most.saturating_sub(unfollowed.iter().count())));
     let last = rows.get(shown.saturating_sub(1)).map(|row| row.id);
-    if let (true, Some(last)) = (full_page || shown < rows.len(), last) {
+    if let (true, Some(last)) = (has_more || shown < rows.len(), last) {
         text.push_str(&format!("… older ones: --before {last}\n"));
     }
+    text.push_str(&note(unfollowed.as_ref(), &rows, &zones));
     Ok(CommandOutput::done(text))
 }
 
+/// That no daemon follows the open bakes, or, without such, that none adds rows.
+fn note(unfollowed: Option<&Unfollowed>, rows: &[BakeRow], zones: &Zones) -> String {
+    let what = if rows.iter().any(|row| !row.is_ended()) { "the open ones" } else { "this history" };
+    let zone = zones.common(rows.iter().map(|row| row.schedule_id.as_str()));
+    unfollowed.map_or_else(String::new, |unfollowed| format!("{}\n", unfollowed.sentence(what, zone)))
+}
+
+/// A row as JSON; an open one with why no daemon follows it.
+fn object(row: &BakeRow, unfollowed: Option<&Unfollowed>) -> Result<Value> {
+    let mut object = serde_json::to_value(row)?;
+    let unfollowed = unfollowed.filter(|_| !row.is_ended()).map(Unfollowed::document);
+    object["unfollowed"] = json!(unfollowed);
+    Ok(object)
+}
+
 /// The history's table.
-fn listed(rows: &[BakeRow], zones: &Zones, now: DateTime<Utc>, color: bool) -> Rows {
+fn listed(rows: &[BakeRow], zones: &Zones, (now, is_unfollowed): (DateTime<Utc>, bool), color: bool) -> Rows {
     let header =
         ["BAKE", "SLOT", "WHEN", "SCHEDULE", "INSTANCE", "STATE", "V", "IMAGE", "ATTEMPTS", "DURATION", "REASON"];
     let mut table = Rows::new(&header, color).in_blocks(&["BAKE", "SLOT", "SCHEDULE", "STATE"]);
@@ -96,7 +122,7 @@ fn listed(rows: &[BakeRow], zones: &Zones, now: DateTime<Utc>, color: bool) -> R
             relative(row.slot(), now),
             row.schedule.clone(),
             row.instance_id.clone(),
-            row.state.clone(),
+            if is_unfollowed && !row.is_ended() { last_known(&row.state) } else { row.word().to_owned() },
             row.version.map_or_else(|| NONE.to_owned(), |version| version.to_string()),
             image.to_owned(),
             row.attempts.to_string(),

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    context::{Context, known_schedule},
+    context::{Context, known_schedule, next_pass},
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, Zones, relative},
     prune::{failed_table, times},
@@ -20,7 +20,7 @@ use crate::{
     },
     app::{cli::ImagesArgs, daemon},
     domain::{
-        clock::{Clock, SystemClock},
+        clock::{Clock, ON_TIME, SystemClock, later},
         history::ReplicaRow,
         ids::LineId,
         image::{
@@ -30,6 +30,7 @@ use crate::{
             report::{Judged, JudgedFailed},
         },
         schedule::LATEST,
+        time::show,
     },
 };
 
@@ -43,9 +44,10 @@ const AT_ONCE: usize = 500;
 const NAMED: usize = 5;
 
 pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
-    let config = context.locate_daemon().await?;
+    let (config, presence) = context.find_daemon().await?;
+    presence.warn_if_not_in_force();
     let reader = context.reader(&config).await?;
-    let (now, next_pass) = (SystemClock.now(), context.next_pass(&config).await);
+    let (now, next_pass) = (SystemClock.now(), next_pass(&config, &presence).await);
     let query = Query { context, args, config: &config, reader: &reader, now, next_pass };
     let outcome = if args.failed { query.failed().await } else { query.good().await };
     reader.close().await;
@@ -102,7 +104,8 @@ impl Query<'_> {
         }
         let count = if read.len() == lines.len() { images.len() } else { lines.iter().map(|(_, images)| images).sum() };
         images.truncate(limit);
-        let zones = context.zones(config);
+        let of = || images.iter().map(|(row, _)| row.schedule_id.as_str());
+        let zones = context.all_zones(config, self.reader, of()).await?;
         let rows = rows(context, &images, &replicas, &zones, now);
         let (mut text, shown) = rows.render_first(room().filter(|_| args.limit.is_none()));
         let more = count.saturating_sub(shown);
@@ -112,10 +115,16 @@ impl Query<'_> {
         if let Some(scan) = self.reader.last_scan().await? {
             let problem =
                 scan.problem.map_or_else(String::new, |problem| format!(", which was not complete: {problem}"));
-            text.push_str(&format!("\nAs of the last scan of the cloud, {}{problem}.\n", relative(scan.at, now)));
+            // A time to come is none: the clock is behind, or was ahead.
+            let when = if scan.at > later(now, ON_TIME) {
+                format!("{}, which this host's clock has not reached", show(scan.at, zones.common(of())))
+            } else {
+                relative(scan.at, now)
+            };
+            text.push_str(&format!("\nAs of the last scan of the cloud, {when}{problem}.\n"));
         }
         if has_times {
-            text.push_str(&times(self.next_pass, &zones, now));
+            text.push_str(&times(self.next_pass, zones.common(of()), now));
         }
         if let (None, Some(hint)) = (args.schedule.name(), one_of_several(config)) {
             text.push_str(&hint);
@@ -207,10 +216,11 @@ impl Query<'_> {
         }
         let shown: Vec<_> =
             images.into_iter().map(|(_, judged)| judged).take(args.limit.unwrap_or(LIMIT) as usize).collect();
-        let zones = context.zones(config);
+        let of = || shown.iter().map(|judged| judged.line.schedule());
+        let zones = context.all_zones(config, reader, of()).await?;
         let mut text = failed_table(&zones, context.color, &shown);
         if shown.iter().any(|judged| judged.not_before.is_some()) {
-            text.push_str(&times(next_pass, &zones, now));
+            text.push_str(&times(next_pass, zones.common(of()), now));
         }
         Ok(CommandOutput::done(text))
     }

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     adapters::{
-        config::{self, CloudSettings, FreeNames, is_of_names, quoted},
+        config::{self, CloudSettings, FreeNames, is_of_names, toml_string},
         files::AtomicFile,
     },
     app::{cli::InitArgs, daemon},
@@ -336,7 +336,7 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
         count(InstanceType::CloudDesktop),
         count(InstanceType::WuyingServer),
     );
-    let _ = writeln!(text, "region = {}", quoted(&cloud.region));
+    let _ = writeln!(text, "region = {}", toml_string(&cloud.region));
     for (key, value) in [
         ("endpoint", &cloud.endpoint),
         ("ecd_endpoint", &cloud.ecd_endpoint),
@@ -344,11 +344,11 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
         ("metadata_endpoint", &cloud.metadata_endpoint),
     ] {
         if let Some(value) = value {
-            let _ = writeln!(text, "{key} = {}", quoted(value));
+            let _ = writeln!(text, "{key} = {}", toml_string(value));
         }
     }
     let by_region: Vec<String> =
-        cloud.ecd_endpoints.iter().map(|(region, address)| format!("{region} = {}", quoted(address))).collect();
+        cloud.ecd_endpoints.iter().map(|(region, address)| format!("{region} = {}", toml_string(address))).collect();
     if !by_region.is_empty() {
         let _ = writeln!(text, "ecd_endpoints = {{ {} }}", by_region.join(", "));
     }
@@ -357,11 +357,11 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
             "# credentials = \"default\"          # or \"files\", \"ecs_ram_role\", \"profile:NAME\" …; never put a key into this file\n",
         ),
         chosen => {
-            let _ = writeln!(text, "credentials = {}", quoted(&chosen.to_string()));
+            let _ = writeln!(text, "credentials = {}", toml_string(&chosen.to_string()));
         }
     }
     if let Some(folder) = &cloud.credentials_dir {
-        let _ = writeln!(text, "credentials_dir = {}", quoted(&folder.display().to_string()));
+        let _ = writeln!(text, "credentials_dir = {}", toml_string(&folder.display().to_string()));
     }
     let _ = write!(
         text,
@@ -385,7 +385,7 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
          # deadline = \"4h\"                  # the cloud must have accepted the job this long after the slot\n\
          # max_image_age = \"9d\"             # a problem when the newest good image is older; never by default\n\
          # image_name = \"{{name}}-{{slot:%Y%m%d-%H%M}}-v{{version}}\"\n",
-        quoted(zone.name())
+        toml_string(zone.name())
     );
     for one in planned {
         let session = match one.sessions.as_slice() {
@@ -397,20 +397,20 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
         // Whatever the name contains, the comment stays on its line.
         let _ = writeln!(text, "\n# {}.", shown(&parts.join(", ")));
         let _ = writeln!(text, "[[schedule]]");
-        let _ = writeln!(text, "name = {}", quoted(&one.schedule));
-        let _ = writeln!(text, "instance_id = {}", quoted(one.instance_id.as_str()));
-        let _ = writeln!(text, "instance_type = {}", quoted(one.instance_type.as_str()));
+        let _ = writeln!(text, "name = {}", toml_string(&one.schedule));
+        let _ = writeln!(text, "instance_id = {}", toml_string(one.instance_id.as_str()));
+        let _ = writeln!(text, "instance_type = {}", toml_string(one.instance_type.as_str()));
         if one.region != cloud.region {
-            let _ = writeln!(text, "instance_region = {}", quoted(&one.region));
+            let _ = writeln!(text, "instance_region = {}", toml_string(&one.region));
         }
         if one.sessions.len() > 1 {
             // Which one is meant, only a person knows. Until then its bakes fail, and nothing is stopped.
             text.push_str("# It has several sessions; its bakes fail until one is chosen:\n");
             for session in &one.sessions {
-                let _ = writeln!(text, "# sub_instance_id = {}", quoted(&clean(session, LONGEST_TEXT)));
+                let _ = writeln!(text, "# sub_instance_id = {}", toml_string(&clean(session, LONGEST_TEXT)));
             }
         }
-        let _ = writeln!(text, "cron = {}", quoted(&one.cron));
+        let _ = writeln!(text, "cron = {}", toml_string(&one.cron));
     }
     text
 }

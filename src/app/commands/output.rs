@@ -8,12 +8,12 @@ pub use super::table::{NONE, Rows};
 pub use crate::domain::time::{show_brief as short, show_relative as relative};
 use crate::domain::{calendar::zone::Zone, time::show};
 
-/// Zones of the schedules, by name and id; that of the host for all else.
+/// The zones of an answer: what belongs to a schedule is shown in the schedule's, all else in one.
 #[derive(Debug)]
 pub struct Zones {
-    /// Of what belongs to no schedule.
-    pub host: Zone,
-    /// Of the schedules that do not have the host's.
+    /// Of what belongs to no schedule: that of most schedules.
+    pub main: Zone,
+    /// Of the schedules, by name and id.
     pub schedules: HashMap<String, Zone>,
 }
 
@@ -25,7 +25,14 @@ impl Zones {
 
     /// The zone of a schedule.
     pub fn of(&self, schedule: &str) -> Zone {
-        self.schedules.get(schedule).copied().unwrap_or(self.host)
+        self.schedules.get(schedule).copied().unwrap_or(self.main)
+    }
+
+    /// The zone for the rest of an answer about these schedules: theirs, if they have one.
+    pub fn common<'a>(&self, schedules: impl IntoIterator<Item = &'a str>) -> Zone {
+        let mut zones = schedules.into_iter().map(|schedule| self.of(schedule));
+        let first = zones.next().unwrap_or(self.main);
+        if zones.all(|zone| zone == first) { first } else { self.main }
     }
 }
 
@@ -64,6 +71,15 @@ pub fn bytes(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_has_the_zone_of_its_schedules_or_that_of_most() {
+        let [main, other] = ["Asia/Shanghai", "Europe/Berlin"].map(|name| Zone::find(name).unwrap());
+        let of = |name: &str, zone| (name.to_owned(), zone);
+        let zones = Zones { main, schedules: [of("a", other), of("b", other), of("c", main)].into() };
+        assert!(zones.common(["a", "b"]) == other && zones.common(["a", "c"]) == main && zones.common([]) == main);
+        assert!(zones.of("a") == other && zones.of("unknown") == main);
+    }
 
     #[test]
     fn numbers_can_be_read() {

@@ -15,7 +15,9 @@ use crate::{
 };
 
 pub async fn pause(context: &Context<'_>, args: &PauseArgs) -> Result {
-    let (now, zone) = (SystemClock.now(), context.zone_of(&context.locate_daemon().await?, Some(args.schedule.name())));
+    let schedule = args.schedule.name();
+    let zones = context.zones_of_answer(&context.locate_daemon().await?, [schedule]).await;
+    let (now, zone) = (SystemClock.now(), zones.of(schedule));
     let until = end_to_come(args.until, (zone, now))?;
     let request = Request::Pause { schedule: args.schedule.name().to_owned(), until, reason: args.reason.clone() };
     context.order(request).await?;

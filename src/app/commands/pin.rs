@@ -15,7 +15,8 @@ use crate::{
 };
 
 pub async fn pin(context: &Context<'_>, args: &PinArgs) -> Result {
-    let (now, zone) = (SystemClock.now(), context.zone());
+    let zones = context.zones_of_answer(&context.locate_daemon().await?, []).await;
+    let (now, zone) = (SystemClock.now(), zones.main);
     let until = end_to_come(args.until, (zone, now))?;
     let request = Request::Pin { image: args.image.as_str().into(), until, reason: args.reason.clone() };
     context.order(request).await?;

@@ -16,18 +16,17 @@ use super::{
     forecast::{Expected, KnownHistory, Outlook, Warnings, clock},
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, relative},
+    plan_in_force::{wanted, with_slots_in_force},
     plan_sum::{Asked, Foreseen, SumSpan, sum},
+    presence::Presence,
     prune,
     table::{room, terminal_width, wrapped, wrapped_lines},
     terminal::{print_error, print_text, try_print_text},
 };
 use crate::{
     adapters::{
-        config::{self, Config, closest, no_schedule},
-        control::{
-            Reply, Request,
-            client::{self, Located},
-        },
+        config::{Config, closest, no_schedule},
+        control::{Reply, Request, client},
         store::{DATABASE_FILE, Reader, StoreError},
     },
     app::{cli::PlanArgs, daemon},
@@ -39,13 +38,12 @@ use crate::{
         health::ProblemCode,
         ids::{InstanceId, LineId},
         image::{passes::NextPass, report::RetentionReport},
-        page::main_zone,
         plan::{
             forecast::ForecastOutcome,
             slots::{SlotAhead, count, slots_ahead},
         },
         schedule::Schedule,
-        time::{AskedTime, Edge, Facing, rfc3339_seconds, show},
+        time::{AskedTime, rfc3339_seconds, show},
     },
 };
 
@@ -89,8 +87,6 @@ const BLOCKING: [ProblemCode; 7] = [
 ];
 /// Characters of such a problem: `status` has all of it.
 const LONGEST_REASON: usize = 160;
-/// Slots of the daemon that are named where the file cannot be planned.
-const NEXT_SLOTS: usize = 5;
 /// So many images are judged for the sum of a plan: more take longer than the plan itself.
 const MOST_JUDGED: usize = 20_000;
 
@@ -98,15 +94,14 @@ const MOST_JUDGED: usize = 20_000;
 const BLOCK: usize = 1 << 16;
 
 pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
-    let config = match context.config() {
-        Ok(config) => config,
-        Err(failure) => return Err(with_next_slots(context, failure).await),
-    };
     let now = SystemClock.now();
+    let (config, noted) = match context.config_with_notes() {
+        Ok(loaded) => loaded,
+        Err(failure) => return Err(with_slots_in_force(context, failure, args, now).await),
+    };
     let (when, schedule) = words(args, &config)?;
     // Without a schedule the zone of the page: tonight is the same night here and there.
-    let main_zone = || main_zone(config.schedules.iter().map(|schedule| &**schedule));
-    let zone = schedule.map_or_else(main_zone, |schedule| context.zone_of(&config, Some(schedule)));
+    let zone = context.zone_of(&config, schedule);
     let (from, until) = wanted(args, when, zone, now);
     let asked = asked(args, when, (from, until));
     if when.is_some() && until < now {
@@ -133,9 +128,10 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     if let (true, Some(wanted)) = (schedules.is_empty(), schedule) {
         return Err(Failure::new(Exit::NotFound, no_schedule(wanted, config.schedule_words())));
     }
-    let daemon = context.running(&config).await;
-    let state_dir = daemon.as_ref().map_or(&config.daemon.state_dir, |daemon| &daemon.state_dir).clone();
-    let blocked = blocked(&state_dir, daemon.as_ref()).await;
+    let presence = context.presence(&config).await;
+    let noted = noted + presence.warn_if_not_in_force();
+    let state_dir = presence.located().map_or(&config.daemon.state_dir, |daemon| &daemon.state_dir).clone();
+    let blocked = blocked(&state_dir, &presence, zone).await;
     let history = KnownHistory::read(&state_dir).await.unwrap_or_else(|error| {
         let error = chain(&error);
         print_error(&format!(
@@ -146,7 +142,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let limit = args.limit.unwrap_or(if context.json { JSON_LIMIT } else { TABLE_LIMIT });
     let limit = if limit == 0 { usize::MAX } else { limit };
     // On a terminal the list ends where the screen does, unless somebody says how long it is to be.
-    let most = room().filter(|_| args.limit.is_none());
+    let most = room().filter(|_| args.limit.is_none()).map(|most| most.saturating_sub(noted));
     let slots: Vec<SlotAhead> = slots_ahead(schedules.iter().copied(), from, until).take(CONSIDERED).collect();
     let last = slots.last().map_or(from, |slot| slot.at);
     let outlook = Outlook::of(&config, &history, now, from, last);
@@ -160,7 +156,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let more = all.saturating_sub(limit as u64);
     let rest = slots_ahead(schedules.iter().copied(), from, until).take(limit).skip(CONSIDERED);
     let rest = rest.map(|slot| Foreseen { slot, expected: None });
-    let next_pass = next_pass(&config, daemon.as_ref()).await;
+    let next_pass = next_pass(&config, &presence).await;
     let extent = (schedule.is_some(), context.json);
     let judged = going(&config, &state_dir, (&schedules, extent), (now, next_pass)).await;
     let is_judged = judged.is_some();
@@ -173,7 +169,8 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     }
     let span = SumSpan::of(asked, &slots, (zone, now));
     let is_cut = slots.len() == CONSIDERED;
-    let mut text = sum(&span, &slots, (&schedules, schedule), &history, (zone, is_cut)).unwrap_or_default();
+    let mut text = sum(&span, &slots, (&schedules, schedule), (&history, presence.may_follow()), (zone, is_cut))
+        .unwrap_or_default();
     if let Some(why) = blocked {
         text.push_str(&format!("warning: nothing is baked as long as this lasts: {why}\n"));
     }
@@ -195,7 +192,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         text.push_str("\nImages to delete; `imagebaked pin IMAGE` keeps one, `imagebaked prune --dry-run` shows all\n");
         let zones = context.zones(&config);
         text.push_str(&prune::table(&zones, context.color, &going));
-        text.push_str(&prune::times(next_pass, &zones, now));
+        text.push_str(&prune::times(next_pass, zone, now));
         text.push_str(&prune::held(&brakes));
     }
     if !is_judged {
@@ -289,23 +286,17 @@ fn words<'a>(args: &'a PlanArgs, config: &Config) -> Result<(Option<AskedTime>, 
 /// Words for times that people misspell.
 const TIMES: [&str; 4] = ["tonight", "today", "tomorrow", "yesterday"];
 
-/// The first instant, exclusive, and the last one, inclusive.
-fn wanted(args: &PlanArgs, when: Option<AskedTime>, zone: Zone, now: DateTime<Utc>) -> (DateTime<Utc>, DateTime<Utc>) {
-    let before = |at| shifted(at, -TimeDelta::milliseconds(1));
-    if let Some(when) = when {
-        let (first, after) = when.span(zone, now, Facing::Future);
-        return (before(first), before(after));
-    }
-    let from = args.from.map_or(now, |from| from.instant(zone, now, Facing::Future, Edge::Start));
-    let until = args.until.map(|until| until.instant(zone, now, Facing::Future, Edge::End));
-    (from, until.unwrap_or_else(|| shifted(from, TimeDelta::days(7))))
-}
-
 /// Why the plan comes to nothing as things are; known only where the daemon has run.
-async fn blocked(state_dir: &Path, daemon: Option<&Located>) -> Option<String> {
-    let Some(daemon) = daemon else {
-        let has_run = state_dir.join(DATABASE_FILE).exists();
-        return has_run.then(|| "the daemon does not answer (`imagebaked status`)".to_owned());
+async fn blocked(state_dir: &Path, presence: &Presence, zone: Zone) -> Option<String> {
+    let Some(daemon) = presence.located() else {
+        if !state_dir.join(DATABASE_FILE).exists() {
+            return None;
+        }
+        let unknown = "the daemon does not answer (`imagebaked status`)";
+        let Ok(reader) = Reader::open(state_dir).await else { return Some(unknown.to_owned()) };
+        let unfollowed = presence.unfollowed(&reader);
+        reader.close().await;
+        return Some(unfollowed.map_or_else(|| unknown.to_owned(), |why| why.describe("this history", zone)));
     };
     // Not by the history, which may be what cannot be written.
     let why = match client::ask(&daemon.socket, &Request::Status { all: false }).await.ok()? {
@@ -319,22 +310,6 @@ async fn blocked(state_dir: &Path, daemon: Option<&Located>) -> Option<String> {
     let short: String = why.chars().take(LONGEST_REASON).collect();
     let end = if short.len() < why.len() { "…" } else { "" };
     Some(format!("{short}{end} (`imagebaked status`)"))
-}
-
-/// A file that cannot be planned, and what the daemon does meanwhile: it goes on with the one that it read.
-async fn with_next_slots(context: &Context<'_>, failure: Failure) -> Failure {
-    let Some(config) = config::load_lenient(context.config_path, &context.environment).0 else { return failure };
-    let Some(daemon) = context.running(&config).await else { return failure };
-    let Ok(Reply::Status(status)) = client::ask(&daemon.socket, &Request::Status { all: false }).await else {
-        return failure;
-    };
-    let mut next: Vec<String> = status.next.iter().map(|next| format!("{} {}", next.schedule, next.local)).collect();
-    // Instances of one schedule have the same slot.
-    next.dedup();
-    next.truncate(NEXT_SLOTS);
-    let next = if next.is_empty() { "it has no slot".to_owned() } else { format!("next {}", next.join(", ")) };
-    let message = failure.message.trim_end();
-    Failure { message: format!("{message}\nThe daemon goes on with the configuration in force: {next}."), ..failure }
 }
 
 /// What the first sentence is about.

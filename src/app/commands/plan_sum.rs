@@ -82,12 +82,12 @@ impl SumSpan {
 }
 
 /// The sentence; none if there is nothing to count. `schedules` are those of the slots, `only` the one that was asked for;
-/// `is_cut`: there are more slots than these.
+/// `is_followed`: a daemon answers; `is_cut`: there are more slots than these.
 pub fn sum(
     span: &SumSpan,
     slots: &[Foreseen<'_>],
     (schedules, only): (&[&Schedule], Option<&str>),
-    history: &KnownHistory,
+    (history, is_followed): (&KnownHistory, bool),
     (zone, is_cut): (Zone, bool),
 ) -> Option<String> {
     let whose = only.map(|name| format!(" of {name}")).unwrap_or_default();
@@ -131,10 +131,13 @@ pub fn sum(
         1 => text.push_str("; 1 slot is paused"),
         n => text.push_str(&format!("; {n} slots are paused")),
     }
-    match if span.is_on { history.open_bakes(schedules) } else { 0 } {
-        0 => {}
-        1 => text.push_str("; 1 bake more is queued or at work now"),
-        n => text.push_str(&format!("; {n} bakes more are queued or at work now")),
+    let open = if span.is_on { history.open_bakes(schedules) } else { 0 };
+    match (open, is_followed) {
+        (0, _) => {}
+        (1, true) => text.push_str("; 1 bake more is queued or at work now"),
+        (n, true) => text.push_str(&format!("; {n} bakes more are queued or at work now")),
+        (1, false) => text.push_str("; 1 bake more is open, and no daemon follows it"),
+        (n, false) => text.push_str(&format!("; {n} bakes more are open, and no daemon follows them")),
     }
     text.push_str(".\n");
     Some(text)

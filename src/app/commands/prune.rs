@@ -15,6 +15,7 @@ use crate::{
     adapters::control::{Reply, Request},
     app::cli::PruneArgs,
     domain::{
+        calendar::zone::Zone,
         clock::{Clock as _, SystemClock},
         image::{
             brake::Brake,
@@ -47,7 +48,9 @@ pub async fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
                              "images": report.images, "failed": report.failed, "next_pass": report.next_pass });
         format!("{report}\n")
     } else {
-        text(&context.zones(&config), context.color, &report, (args, SystemClock.now()))
+        let shown = report.images.iter().map(|judged| judged.line.schedule());
+        let zones = context.zones_of_answer(&config, shown).await;
+        text(&zones, context.color, &report, (args, SystemClock.now()))
     };
     Ok(CommandOutput { text, exit })
 }
@@ -71,7 +74,8 @@ fn text(zones: &Zones, color: bool, report: &RetentionReport, (args, now): (&Pru
     text.push('\n');
     text.push_str(&summary(&report.images, args.dry_run));
     if let Some(next_pass) = report.next_pass {
-        text.push_str(&times(next_pass, zones, now));
+        let schedules = report.images.iter().map(|judged| judged.line.schedule());
+        text.push_str(&times(next_pass, zones.common(schedules), now));
     }
     if !report.failed.is_empty() {
         text.push_str("\nImages that the cloud lists as CREATE_FAILED:\n");
@@ -87,8 +91,8 @@ fn text(zones: &Zones, color: bool, report: &RetentionReport, (args, now): (&Pru
 }
 
 /// When the daemon's next pass is, by which the times of a preview are computed.
-pub fn times(next_pass: NextPass, zones: &Zones, now: DateTime<Utc>) -> String {
-    format!("{}\n", next_pass.describe(zones.host, now))
+pub fn times(next_pass: NextPass, zone: Zone, now: DateTime<Utc>) -> String {
+    format!("{}\n", next_pass.describe(zone, now))
 }
 
 /// Limits that need a confirmation.

@@ -6,40 +6,106 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    context::Context,
+    context::{Context, next_pass},
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, relative},
+    presence::Presence,
     table::{screen, wrapped},
 };
 use crate::{
-    adapters::store::{AttemptRow, BakeRow, CopyRow, Reader},
-    app::cli::ShowArgs,
+    adapters::{
+        config::Config,
+        store::{AttemptRow, BakeRow, CopyRow, ImageRow, Reader},
+    },
+    app::{cli::ShowArgs, daemon},
     domain::{
-        bake::stored_settings::with_shown_lengths,
+        bake::{
+            stored_settings::with_shown_lengths,
+            unfollowed::{Unfollowed, last_known},
+        },
         calendar::zone::Zone,
         clock::{Clock, SystemClock},
         history::repeated::{RepeatedCalls, folded},
         ids::BakeId,
+        image::{
+            DeletionState,
+            passes::NextPass,
+            report::{Decision, Judged},
+        },
         time::show,
     },
 };
 
 pub async fn run(context: &Context<'_>, args: &ShowArgs) -> Result {
-    let config = context.locate_daemon().await?;
+    let (config, presence) = context.find_daemon().await?;
     let reader = context.reader(&config).await?;
     let Some(row) = reader.bake(args.bake).await? else {
         let newest = reader.newest_bake().await?;
         let hint = newest.map_or_else(|| "none is recorded yet".to_owned(), |id| format!("the last one is {id}"));
         return Err(Failure::new(Exit::NotFound, format!("there is no bake {}; {hint}", args.bake)));
     };
-    let zone = context.zone_of(&config, Some(&row.schedule_id));
-    let report = BakeReport::read(&reader, row, zone).await?;
+    let zone = context.all_zones(&config, &reader, [row.schedule_id.as_str()]).await?.of(&row.schedule_id);
+    let mut report = BakeReport::read(&reader, row, zone, &presence).await?;
+    if report.row.image_id.is_some() {
+        presence.warn_if_not_in_force();
+    }
+    report.retention = retention(&reader, &config, &report.row, next_pass(&config, &presence).await).await?;
     reader.close().await;
     if context.json {
         return Ok(CommandOutput::done(format!("{}\n", report.json()?)));
     }
     let lines = screen().filter(|_| !args.all);
     Ok(CommandOutput::done(report.text(SystemClock.now(), context.color, Extent { all: args.all, lines })))
+}
+
+/// What retention did or does with an image.
+enum ImageRetention {
+    /// Retention keeps it or deletes it.
+    Judged(Box<Judged>),
+    /// It was deleted by retention.
+    Deleted(DateTime<Utc>),
+    /// The cloud has not listed it since.
+    Missing(DateTime<Utc>),
+}
+
+impl ImageRetention {
+    fn describe(&self, zone: Zone) -> String {
+        match self {
+            Self::Judged(judged) => judged.describe(zone),
+            Self::Deleted(at) => format!("deleted {}", show(*at, zone)),
+            Self::Missing(since) => format!("not in the cloud since {}", show(*since, zone)),
+        }
+    }
+
+    fn decision(&self) -> Option<Decision<'_>> {
+        match self {
+            Self::Judged(judged) => Some(judged.decision()),
+            _ => None,
+        }
+    }
+}
+
+/// What becomes of the image of a bake; `None` if it has none, or none that was AVAILABLE.
+async fn retention(
+    reader: &Reader,
+    config: &Config,
+    row: &BakeRow,
+    next_pass: NextPass,
+) -> Result<Option<ImageRetention>> {
+    let Some(image_id) = &row.image_id else { return Ok(None) };
+    let Some(ImageRow { image, .. }) = reader.image(&image_id.as_str().into()).await? else { return Ok(None) };
+    if let DeletionState::Deleted { at } = image.deletion {
+        return Ok(Some(ImageRetention::Deleted(at)));
+    }
+    if let Some(since) = image.seen.missing_since {
+        return Ok(Some(ImageRetention::Missing(since)));
+    }
+    let images = reader.present_images(Some(&[image.line])).await?;
+    let judged = daemon::judged_images(reader, config, images, (SystemClock.now(), next_pass)).await?;
+    let mut judged = judged.into_iter().map(|(_, judged)| judged);
+    Ok(judged
+        .find(|judged| judged.image_id.as_str() == image_id)
+        .map(|judged| ImageRetention::Judged(Box::new(judged))))
 }
 
 /// How much of a report is shown.
@@ -63,11 +129,15 @@ pub struct BakeReport {
     copies: Vec<CopyRow>,
     settings: Value,
     zone: Zone,
+    /// That no daemon follows it, if it is open.
+    unfollowed: Option<Unfollowed>,
+    /// What becomes of its image.
+    retention: Option<ImageRetention>,
 }
 
 impl BakeReport {
     /// Reads the data of `row`. Its times are shown in the zone of its settings; in `zone` if it has none.
-    pub async fn read(reader: &Reader, row: BakeRow, zone: Zone) -> Result<Self> {
+    pub async fn read(reader: &Reader, row: BakeRow, zone: Zone, presence: &Presence) -> Result<Self> {
         let bake = BakeId(row.id);
         let attempts = reader.attempts(bake).await?;
         let copies = reader.copies(bake).await?;
@@ -76,7 +146,13 @@ impl BakeReport {
             None => Value::Null,
         };
         let zone = settings["timezone"].as_str().and_then(Zone::find).unwrap_or(zone);
-        Ok(Self { row, attempts, copies, settings, zone })
+        let unfollowed = presence.unfollowed(reader).filter(|_| !row.is_ended());
+        Ok(Self { row, attempts, copies, settings, zone, unfollowed, retention: None })
+    }
+
+    /// The same with all times in this zone, as a part of an answer that has others.
+    pub fn in_zone(self, zone: Zone) -> Self {
+        Self { zone, ..self }
     }
 
     /// Its number.
@@ -84,25 +160,27 @@ impl BakeReport {
         self.row.id
     }
 
-    /// Whether it made its image.
+    /// Whether it made its image, and that is not vetoed.
     pub fn is_good(&self) -> bool {
-        self.row.state == "succeeded"
+        self.row.word() == "succeeded"
     }
 
-    /// The row's fields with `settings`, `calls` and `distributions`.
+    /// The row's fields with `settings`, `calls`, `distributions`, `retention` and `unfollowed`.
     pub fn json(&self) -> Result<Value> {
         let mut report = serde_json::to_value(&self.row)?;
         if let Some(fields) = report.as_object_mut() {
             fields.insert("settings".to_owned(), self.settings.clone());
             fields.insert("calls".to_owned(), json!(self.attempts));
             fields.insert("distributions".to_owned(), json!(self.copies));
+            fields.insert("retention".to_owned(), json!(self.retention.as_ref().and_then(ImageRetention::decision)));
+            fields.insert("unfollowed".to_owned(), json!(self.unfollowed.as_ref().map(Unfollowed::document)));
         }
         Ok(report)
     }
 
     /// Facts, settings, calls; without the settings where the room is limited.
     pub fn text(&self, now: DateTime<Utc>, color: bool, extent: Extent) -> String {
-        let mut facts = facts(&self.row, now, self.zone);
+        let mut facts = self.facts(now);
         facts.retain(|(name, _)| extent.lines.is_none() || !self.is_minor(name));
         let mut text = listed(&self.row, &facts);
         if let (Some(settings), None) = (with_shown_lengths(&self.settings).as_object(), extent.lines) {
@@ -147,8 +225,8 @@ impl BakeReport {
 
     /// Calls, and the facts that an explanation does not have; without the settings.
     pub fn short_text(&self, now: DateTime<Utc>, color: bool, extent: Extent) -> String {
-        const SAID: [&str; 6] = ["state", "reason", "schedule", "instance", "slot", "configuration"];
-        let mut facts = facts(&self.row, now, self.zone);
+        const SAID: [&str; 7] = ["state", "reason", "followed", "schedule", "instance", "slot", "configuration"];
+        let mut facts = self.facts(now);
         facts.retain(|(name, _)| {
             let has_room = extent.lines.is_none() || !self.is_minor(name) && !BESIDE.contains(name);
             has_room && !SAID.contains(name)
@@ -156,6 +234,19 @@ impl BakeReport {
         let text = listed(&self.row, &facts);
         let calls = self.calls(color, extent.rest(&text));
         text + &calls
+    }
+
+    /// The facts of its row, and what follows from others.
+    fn facts(&self, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
+        let mut facts = facts(&self.row, now, self.zone);
+        if let Some(unfollowed) = &self.unfollowed {
+            facts[0].1 = last_known(&self.row.state);
+            facts.insert(1, ("followed", unfollowed.describe("it", self.zone)));
+        }
+        if let (Some(retention), Some(place)) = (&self.retention, facts.iter().position(|(name, _)| *name == "image")) {
+            facts.insert(place + 1, ("retention", retention.describe(self.zone)));
+        }
+        facts
     }
 
     /// Whether a terminal goes without this fact. Who asked for a bake says that it was asked for.
@@ -264,7 +355,7 @@ fn facts(row: &BakeRow, now: DateTime<Utc>, zone: Zone) -> Vec<(&'static str, St
         format!("{} ({})", shown(at, zone), relative(DateTime::from_timestamp_millis(at).unwrap_or_default(), now))
     };
     let mut facts = vec![
-        ("state", row.state.clone()),
+        ("state", row.word().to_owned()),
         ("reason", or_none(row.reason.as_ref())),
         ("cause", or_none(row.cause.as_ref())),
         ("schedule", format!("{} (id {})", row.schedule, row.schedule_id)),

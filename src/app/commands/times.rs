@@ -44,6 +44,14 @@ impl Span {
     }
 }
 
+/// Cuts a list that was read with one more than its limit; returns whether there are more.
+pub(super) fn cut<T>(rows: &mut Vec<T>, limit: u32) -> bool {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    has_more
+}
+
 /// `--until` of what begins now; fails if it has passed.
 pub(super) fn end_to_come(
     until: Option<AskedTime>,

@@ -10,6 +10,7 @@ use super::{
     context::{Context, unknown_schedule},
     outcome::{CommandOutput, Exit, Failure, Result},
     output::relative,
+    presence::Presence,
     show::{BakeReport, Extent},
     table::{screen, wrapped},
 };
@@ -20,13 +21,16 @@ use crate::{
     },
     app::{cli::WhyArgs, daemon::StoredTiming},
     domain::{
-        bake::naming::{Template, Values},
-        calendar::Timing,
+        bake::{
+            naming::{Template, Values},
+            unfollowed::Unfollowed,
+        },
+        calendar::{Timing, zone::Zone},
         catch_up::SlotPolicy,
         clock::{Clock, ON_TIME, SystemClock, shifted},
         ids::{InstanceId, LineId, ScheduleId},
         pause::Pause,
-        plan::explain::{self, Case, Explanation, PointInTime},
+        plan::explain::{self, Case, Explanation, PointInTime, Record},
         schedule::Schedule,
         time::{AskedTime, Facing, rfc3339, show},
     },
@@ -57,11 +61,14 @@ struct InstanceExplanation {
     answer: Explanation,
     report: Option<BakeReport>,
     image_name: Option<String>,
+    /// That no daemon follows the open bake, or makes a row for the slot.
+    unfollowed: Option<Unfollowed>,
 }
 
 pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
     let asked = asked_time(args)?;
-    let config = context.locate_daemon().await?;
+    let (config, presence) = context.find_daemon().await?;
+    presence.warn_if_not_in_force();
     let now = SystemClock.now();
     let reader = match Reader::open(&config.daemon.state_dir).await {
         Ok(reader) => Some(reader),
@@ -74,7 +81,7 @@ pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
     let mut explanations = Vec::new();
     for moment in moments {
         for instance in &subject.instances {
-            explanations.push(subject.explain(reader.as_ref(), moment, instance, now).await?);
+            explanations.push(subject.explain((reader.as_ref(), &presence), moment, instance, now).await?);
         }
     }
     if let Some(reader) = reader {
@@ -229,12 +236,12 @@ impl Subject<'_> {
         if schedule.paused {
             return Some("in the file".to_owned());
         }
-        self.pause.as_ref().filter(|pause| pause.covers(at)).map(Pause::words)
+        self.pause.as_ref().filter(|pause| pause.covers(at)).map(|pause| pause.words(self.timing.zone()))
     }
 
     async fn explain(
         &self,
-        reader: Option<&Reader>,
+        (reader, presence): (Option<&Reader>, &Presence),
         moment: PointInTime,
         instance: &str,
         now: DateTime<Utc>,
@@ -243,7 +250,10 @@ impl Subject<'_> {
             Some(reader) => reader.row_covering(&self.id, instance, moment.at).await?,
             None => None,
         };
+        let absent = reader.and_then(|reader| presence.unfollowed(reader));
+        let unfollowed = absent.clone().filter(|_| row.as_ref().is_some_and(|row| !row.is_ended()));
         let record = row.as_ref().map(BakeRow::record);
+        let record = record.map(|record| Record { is_current: unfollowed.is_none(), ..record });
         let planned = self
             .in_file
             .filter(|schedule| schedule.instances.as_slice().iter().any(|planned| planned.as_str() == instance));
@@ -256,17 +266,23 @@ impl Subject<'_> {
             now,
         };
         let answer = explain::explain(moment, &case);
+        // What is due and has no row waits for a daemon, and so does a slot to come.
+        let is_waiting = answer.due && record.is_none() && planned.is_some();
+        let unfollowed = unfollowed.or(absent.filter(|_| is_waiting));
         // A row that covers the instant but is not of its slot says nothing about it.
         let bears = |row: &BakeRow| answer.slot.is_some() || row.slot() == moment.at;
         let report = match (reader, row.filter(bears)) {
-            (Some(reader), Some(row)) => Some(BakeReport::read(reader, row, self.timing.zone()).await?),
+            (Some(reader), Some(row)) => {
+                let zone = self.timing.zone();
+                Some(BakeReport::read(reader, row, zone, presence).await?.in_zone(zone))
+            }
             _ => None,
         };
         let image_name = match planned.filter(|_| answer.will_run) {
             Some(schedule) => Some(image_name(reader, schedule, &InstanceId::from(instance), moment.at, now).await?),
             None => None,
         };
-        Ok(InstanceExplanation { instance: instance.to_owned(), moment, answer, report, image_name })
+        Ok(InstanceExplanation { instance: instance.to_owned(), moment, answer, report, image_name, unfollowed })
     }
 }
 
@@ -301,10 +317,17 @@ async fn image_name(
 }
 
 impl InstanceExplanation {
-    fn words(&self) -> String {
-        match &self.image_name {
-            Some(name) => format!("{} It will run; its image will be called {name}.", self.answer.words),
-            None => self.answer.words.clone(),
+    fn words(&self, zone: Zone) -> String {
+        let words = &self.answer.words;
+        let it = if self.report.is_some() { "it" } else { "this schedule" };
+        let absence = self.unfollowed.as_ref().map(|unfollowed| unfollowed.sentence(it, zone));
+        match (&self.image_name, absence) {
+            (Some(name), None) => format!("{words} It will run; its image will be called {name}."),
+            (Some(name), Some(absence)) => {
+                format!("{words} It runs only if a daemon does then; its image would be called {name}. {absence}")
+            }
+            (None, Some(absence)) => format!("{words} {absence}"),
+            (None, None) => words.clone(),
         }
     }
 
@@ -318,7 +341,7 @@ impl InstanceExplanation {
             "local": local.to_rfc3339_opts(SecondsFormat::AutoSi, false),
             "slot": self.answer.slot.map(rfc3339),
             "due": self.answer.due,
-            "explanation": self.words(),
+            "explanation": self.words(subject.timing.zone()),
             "image_name": self.image_name,
             "bakes": bakes,
             "nearest": { "before": self.answer.before.map(rfc3339), "after": self.answer.after.map(rfc3339) },
@@ -370,7 +393,7 @@ fn as_text(
     let mut texts: Vec<(bool, String)> = Vec::new();
     for one in explanations {
         let (at, when) = (show(one.moment.at, zone), relative(one.moment.at, now));
-        let mut text = wrapped(&format!("\n{}, {at} ({when})\n  {}\n", one.instance, one.words()), 2);
+        let mut text = wrapped(&format!("\n{}, {at} ({when})\n  {}\n", one.instance, one.words(zone)), 2);
         if let Some(report) = one.report.as_ref().filter(|_| !is_whole(one)) {
             text.push_str(&format!("    imagebaked show {}\n", report.id()));
         }

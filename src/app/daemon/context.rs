@@ -27,8 +27,10 @@ use crate::{
         store::Store,
     },
     domain::{
+        calendar::zone::Zone,
         clock::{Clock, STEP_BACK, earlier, watch::ClockBlocker},
         image::passes::Timetable,
+        page::main_zone,
     },
 };
 
@@ -90,8 +92,14 @@ impl DaemonContext {
         Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The zone of times that belong to no schedule: that of most schedules.
+    pub(super) fn zone(&self) -> Zone {
+        main_zone(self.config().schedules.iter().map(|schedule| &**schedule))
+    }
+
     pub(super) fn replace_config(&self, config: Arc<Config>) {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
+        self.store.set_zone(self.zone());
     }
 
     /// Updates the report of a task.

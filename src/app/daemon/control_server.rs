@@ -17,6 +17,7 @@ use super::{
     context::DaemonContext,
     control_clients::Clients,
     engine::{EngineRequest, RequestError},
+    health::standstill,
     image_tasks, not_in_force, reconcile, reload,
 };
 use crate::{
@@ -233,6 +234,8 @@ async fn answer(request: Request, who: String, shared: &DaemonContext, clients: 
             config_path: control::canonical(&shared.config_path),
             control_socket: shared.started_with.daemon.control_socket.clone(),
             state_dir: shared.started_with.daemon.state_dir.clone(),
+            standstill: standstill(&shared.engine.borrow()),
+            on_disk: shared.compare_files().into(),
         },
         Request::NextPass => match shared.next_pass().await {
             Ok(next_pass) => Reply::NextPass { next_pass },

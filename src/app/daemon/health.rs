@@ -18,10 +18,14 @@ use super::{
     reload::{Files, applies},
 };
 use crate::{
-    adapters::store::{FailedCopies, FailedCopy, PendingRestart, Reader, RefusedMaintenance, StoreError},
+    adapters::{
+        control::Standstill,
+        store::{FailedCopies, FailedCopy, PendingRestart, Reader, RefusedMaintenance, StoreError},
+    },
     domain::{
         api::{cause::Cause, codes},
         bake::State,
+        calendar::zone::Zone,
         health::{
             Problem, ProblemCode, Severity, Subject, SubjectKind, late,
             lines::{self, Line},
@@ -66,7 +70,7 @@ impl DaemonContext {
         problems.extend(clocks::zones_old(&self.config().zones, now));
         problems.extend(suspended(engine, skewed.is_empty()));
         problems.extend(skewed);
-        problems.extend(cloud_unreachable(self.cloud.outages().outages(), reader).await?);
+        problems.extend(cloud_unreachable(self.cloud.outages().outages(), self.zone(), reader).await?);
         let closed = reader.closed_admission().await?;
         problems.extend(closed.and_then(|closed| quota::problem(&closed, now)));
         problems.extend(engine_stalled(engine, now));
@@ -96,7 +100,7 @@ impl DaemonContext {
     }
 
     /// Images that lack in a region which their schedule has. One that was removed from the file, or the whole schedule, is not
-    /// wanted any more.
+    /// wanted any more; one that came in its place is to be seen first.
     async fn replicas_failed(&self, reader: &Reader) -> Result<Vec<Problem>, StoreError> {
         let failed = reader.failed_copies(MOST_COPIES).await?.into_iter();
         let problem = |failed: FailedCopies| {
@@ -133,6 +137,18 @@ pub(super) fn is_ticking(engine: &EngineStatus) -> bool {
     engine.last_tick.is_none_or(|tick| !is_stalled(tick.elapsed()))
 }
 
+/// Why no bake makes progress: the engine does not tick, or what it finds cannot be written.
+pub(super) fn standstill(engine: &EngineStatus) -> Option<Standstill> {
+    let of = |why: String, command: &str| Some(Standstill { why, command: command.to_owned() });
+    match &engine.store_error {
+        _ if !is_ticking(engine) => {
+            of("the engine of the daemon does not tick".to_owned(), "systemctl restart imagebaked")
+        }
+        Some(error) => of(one_line(error), "imagebaked doctor"),
+        None => None,
+    }
+}
+
 fn is_stalled(since_last_tick: Duration) -> bool {
     since_last_tick > STALLED
 }
@@ -152,17 +168,24 @@ fn engine_stalled(engine: &EngineStatus, now: DateTime<Utc>) -> Option<Problem> 
 }
 
 fn configuration_refused(files: Files) -> Option<Problem> {
-    let Files::Refused { since } = files else { return None };
-    Some(Problem::new(
-        ProblemCode::ConfigurationRefused,
-        Severity::Warning,
-        Subject::only(SubjectKind::Configuration),
-        since,
-        "the configuration on disk has problems and is not in force; the daemon uses the former one, but would \
-         not start again"
-            .to_owned(),
-        Some("imagebaked check".to_owned()),
-    ))
+    let (since, message, command) = match files {
+        Files::Refused { since } => (
+            since,
+            "the configuration on disk has problems and is not in force; the daemon uses the former one, but would \
+             not start again",
+            "imagebaked check",
+        ),
+        Files::Edited { refused_since: Some(since) } => (
+            since,
+            "the configuration on disk had problems when it was last read, and was edited since: not tried yet; the \
+             daemon uses the former one",
+            "imagebaked reload",
+        ),
+        Files::InForce | Files::Edited { refused_since: None } => return None,
+    };
+    let subject = Subject::only(SubjectKind::Configuration);
+    let (message, command) = (message.to_owned(), Some(command.to_owned()));
+    Some(Problem::new(ProblemCode::ConfigurationRefused, Severity::Warning, subject, since, message, command))
 }
 
 fn history_unwritable(engine: &EngineStatus, now: DateTime<Utc>) -> Option<Problem> {
@@ -196,12 +219,12 @@ fn suspended(engine: &EngineStatus, is_clock_unreported: bool) -> Option<Problem
 }
 
 /// A host that does not respond. With an open bake it is a problem.
-async fn cloud_unreachable(outages: Vec<Outage>, reader: &Reader) -> Result<Vec<Problem>, StoreError> {
+async fn cloud_unreachable(outages: Vec<Outage>, zone: Zone, reader: &Reader) -> Result<Vec<Problem>, StoreError> {
     if outages.is_empty() {
         return Ok(Vec::new());
     }
     let has_open_bake = reader.has_open_bake().await?;
-    Ok(outages.iter().filter_map(|outage| outage.problem(has_open_bake)).collect())
+    Ok(outages.iter().filter_map(|outage| outage.problem(has_open_bake, zone)).collect())
 }
 
 fn schedules_auto_paused(pauses: &[Pause], now: DateTime<Utc>) -> Vec<Problem> {
@@ -275,13 +298,27 @@ async fn scan_failed(reader: &Reader, now: DateTime<Utc>) -> Result<Option<Probl
     Ok(reader.last_scan().await?.and_then(|scan| scan_problem(&scan, now)))
 }
 
-/// `None` if no region is left that its schedule still has.
+/// `None` if each region that its schedule has now has this image, or a newer one.
 fn replica_failed(failed: FailedCopies, wanted: &[String]) -> Option<Problem> {
-    let FailedCopies { bake, schedule, line, mut copies, .. } = failed;
-    copies.retain(|copy| wanted.contains(&copy.region));
-    let since = copies.iter().map(FailedCopy::failed_at).min()?;
-    let regions = copies.iter().map(|copy| copy.region.as_str()).collect::<Vec<_>>().join(", ");
-    let reason = one_line(&copies.first()?.reason);
+    let FailedCopies { bake, schedule, line, copies, others, .. } = failed;
+    let (still_wanted, removed): (Vec<_>, Vec<_>) = copies.into_iter().partition(|copy| wanted.contains(&copy.region));
+    let joined = |regions: &[&str]| regions.join(", ");
+    let of = |copies: &[FailedCopy]| joined(&copies.iter().map(|copy| copy.region.as_str()).collect::<Vec<_>>());
+    // An edit alone has copied nothing: what is in place of a region that failed is still to be shown.
+    let is_there = |region: &&String| others.iter().any(|copy| copy.region == **region && copy.state == "done");
+    let missing: Vec<&str> = wanted.iter().filter(|region| !is_there(region)).map(String::as_str).collect();
+    let (since, regions, reason) = match (still_wanted.as_slice(), removed.as_slice()) {
+        ([first, ..], _) => {
+            (still_wanted.iter().map(FailedCopy::failed_at).min()?, of(&still_wanted), one_line(&first.reason))
+        }
+        ([], [_, ..]) if !missing.is_empty() => {
+            let is_tried = missing.iter().all(|region| others.iter().any(|copy| copy.region == *region));
+            let then = if is_tried { "is being tried" } else { "not tried yet" };
+            let reason = format!("`regions` was edited since; {} {then}", joined(&missing));
+            (removed.iter().map(FailedCopy::failed_at).min()?, of(&removed), reason)
+        }
+        _ => return None,
+    };
     let problem = Problem::new(
         ProblemCode::ReplicaFailed,
         Severity::Warning,
@@ -324,10 +361,11 @@ async fn judge_lines(
 mod tests {
     use super::*;
     use crate::{
-        adapters::store::{NewRow, Store},
+        adapters::store::{NewRow, OtherCopy, Store},
         domain::{
             bake::{Trigger, settings},
             health::outage::Purpose,
+            ids::BakeId,
         },
     };
 
@@ -336,6 +374,43 @@ mod tests {
         assert!(!is_stalled(Duration::from_secs(119)) && !is_stalled(Duration::from_mins(2)));
         assert!(is_stalled(Duration::from_secs(121)));
         assert!(is_ticking(&EngineStatus::default()), "one that has not begun is not stalled");
+    }
+
+    #[test]
+    fn an_edit_ends_no_problem_of_the_configuration_before_it_was_read() {
+        let since = DateTime::UNIX_EPOCH;
+        let found = |files| configuration_refused(files).map(|problem| (problem.message, problem.command.unwrap()));
+        assert_eq!(found(Files::InForce), None);
+        assert_eq!(found(Files::Edited { refused_since: None }), None);
+        assert_eq!(found(Files::Refused { since }).unwrap().1, "imagebaked check");
+        let (message, command) = found(Files::Edited { refused_since: Some(since) }).unwrap();
+        assert!(message.contains("not tried yet") && command == "imagebaked reload", "{message}");
+    }
+
+    #[test]
+    fn an_edit_of_the_regions_ends_no_problem_of_a_copy_before_the_new_one_is_there() {
+        let copies = |others: &[(&str, &str)]| FailedCopies {
+            bake: BakeId(7),
+            schedule: "golden".to_owned(),
+            schedule_id: "golden".to_owned(),
+            line: "golden".into(),
+            copies: serde_json::from_str(r#"[{"region":"cn-hangzou","reason":"unknown","at":1}]"#).unwrap(),
+            others: others
+                .iter()
+                .map(|(region, state)| OtherCopy { region: (*region).to_owned(), state: (*state).to_owned() })
+                .collect(),
+        };
+        let found = |wanted: &[&str], others: &[(&str, &str)]| {
+            let wanted: Vec<String> = wanted.iter().map(|region| (*region).to_owned()).collect();
+            replica_failed(copies(others), &wanted).map(|problem| problem.message)
+        };
+        assert!(found(&["cn-hangzou"], &[]).unwrap().ends_with("not copied to cn-hangzou: unknown"));
+        assert!(found(&["cn-hangzhou"], &[]).unwrap().ends_with("cn-hangzhou not tried yet"));
+        assert!(
+            found(&["cn-hangzhou"], &[("cn-hangzhou", "copying")]).unwrap().ends_with("cn-hangzhou is being tried")
+        );
+        assert_eq!(found(&["cn-hangzhou"], &[("cn-hangzhou", "done")]), None);
+        assert_eq!(found(&[], &[]), None, "no copy is wanted any more");
     }
 
     #[tokio::test]
@@ -351,7 +426,7 @@ mod tests {
         };
         let severities = async |seconds| {
             let outages = vec![outage(Duration::from_secs(seconds))];
-            let problems = cloud_unreachable(outages, store.reader()).await.unwrap();
+            let problems = cloud_unreachable(outages, Zone::UTC, store.reader()).await.unwrap();
             problems.iter().map(|problem| (problem.code, problem.severity)).collect::<Vec<_>>()
         };
         assert_eq!(severities(59).await, []);

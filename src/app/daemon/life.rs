@@ -5,17 +5,21 @@ use crate::domain::{
     error::chain,
     event::{Event, EventSeverity, EventType},
     health::{Subject, SubjectKind},
+    text::counted,
 };
 
 /// The daemon is ready.
 pub fn started(shared: &DaemonContext) -> Event {
     let config = shared.config();
     let (version, schedules) = (env!("CARGO_PKG_VERSION"), config.schedules.len());
-    event(EventType::DaemonStarted, format!("imagebaked {version} has started with {schedules} schedules"))
-        .with("version", version)
-        .with("schedules", schedules)
-        .with("config_hash", config.hash.as_str())
-        .with("mode", shared.cloud.mode().as_str())
+    event(
+        EventType::DaemonStarted,
+        format!("imagebaked {version} has started with {}", counted(schedules, "schedule", "schedules")),
+    )
+    .with("version", version)
+    .with("schedules", schedules)
+    .with("config_hash", config.hash.as_str())
+    .with("mode", shared.cloud.mode().as_str())
 }
 
 /// The daemon stopped in order.

@@ -169,6 +169,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         signposts,
         started,
     });
+    shared.store.set_zone(shared.zone());
     let engine_stop = CancellationToken::new();
     let engine = tokio::spawn(engine.run(received, engine_stop.clone(), drain));
     let settling = tokio::spawn(reconcile::settle(Arc::clone(&shared), engine_stop.clone()));

@@ -110,6 +110,7 @@ impl Planner {
             })
             .collect();
         let mut known: HashMap<(ScheduleId, InstanceId), StoredTarget> = store
+            .reader()
             .targets()
             .await?
             .into_iter()
@@ -385,6 +386,12 @@ impl Planner {
         self.pauses.get(id).is_some_and(|pause| pause.is_in_force(now))
     }
 
+    /// The zone of a schedule; UTC if the configuration does not have it.
+    pub fn zone_of(&self, id: &ScheduleId) -> Zone {
+        let entry = self.entries.iter().find(|entry| entry.schedule.id == *id);
+        entry.map_or(Zone::UTC, |entry| entry.schedule.timing.zone())
+    }
+
     /// Pauses of configured schedules that are in force at `now`.
     pub fn pauses_at(&self, now: DateTime<Utc>) -> impl Iterator<Item = &Pause> {
         let known: HashSet<&ScheduleId> = self.entries.iter().map(|entry| &entry.schedule.id).collect();
@@ -410,7 +417,7 @@ impl Planner {
             if entry.schedule.paused {
                 return Some("in the file".to_owned());
             }
-            pause.filter(|pause| pause.covers(end)).map(Pause::words)
+            pause.filter(|pause| pause.covers(end)).map(|pause| pause.words(entry.schedule.timing.zone()))
         };
         ends.into_iter().map(|end| (end, paused(end))).collect()
     }

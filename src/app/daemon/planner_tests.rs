@@ -285,7 +285,7 @@ async fn a_pause_by_a_person_ends_while_the_daemon_is_down() {
         reason: "patch day".into(),
         who: "uid 7".into(),
     };
-    night.store.pause(&pause).await.unwrap();
+    night.store.pause(&pause, Zone::UTC).await.unwrap();
     night.restart(&file, MINUTE * 46).await;
     night.plan_now().await;
     let wanted = ["a skipped 03-01 03:20 x2", "a queued 03-01 03:30", "a queued 03-01 03:40", "a queued 03-01 03:50"];

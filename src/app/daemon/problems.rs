@@ -15,7 +15,7 @@ use crate::{
             Acknowledgement, Health, Problem, ProblemCode, ReportedProblem,
             standing::{self, compare},
         },
-        time::rfc3339_seconds,
+        time::{rfc3339_seconds, show},
     },
 };
 
@@ -117,6 +117,7 @@ impl DaemonContext {
                 format!("{of} is acknowledged until it ends or gets worse: {}.", problem.message)
             }
             Some(Acknowledgement { until: Some(until), .. }) => {
+                let until = until.parse().map_or_else(|_| until.clone(), |at| show(at, self.zone()));
                 format!("{of} is acknowledged until {until}, or until it ends or gets worse: {}.", problem.message)
             }
         };

@@ -21,6 +21,7 @@ use crate::{
         health::{Subject, SubjectKind},
         image::change::Change,
         schedule::Schedule,
+        status::OnDisk,
     },
 };
 
@@ -218,7 +219,17 @@ impl DaemonContext {
         match &on_disk.refused {
             _ if fingerprint == self.config().fingerprint => Files::InForce,
             Some(refused) if refused.fingerprint == fingerprint => Files::Refused { since: refused.since },
-            _ => Files::Edited,
+            refused => Files::Edited { refused_since: refused.as_ref().map(|refused| refused.since) },
+        }
+    }
+}
+
+impl From<Files> for OnDisk {
+    fn from(files: Files) -> Self {
+        match files {
+            Files::InForce => Self::InForce,
+            Files::Edited { .. } => Self::Edited,
+            Files::Refused { .. } => Self::Refused,
         }
     }
 }
@@ -229,7 +240,10 @@ pub enum Files {
     /// They are the configuration in force.
     InForce,
     /// They were edited and not read again.
-    Edited,
+    Edited {
+        /// Since when the files before them have had problems, which only a reload shows to be gone.
+        refused_since: Option<DateTime<Utc>>,
+    },
     /// They were read and have problems.
     Refused {
         /// Since when.

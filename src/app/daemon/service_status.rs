@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use super::context::DaemonContext;
-use crate::{adapters::systemd, domain::time::show};
+use crate::{
+    adapters::systemd,
+    domain::{text::counted, time::show},
+};
 
 /// Minimum time between two updates.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
@@ -42,12 +45,13 @@ pub(super) async fn line(shared: &DaemonContext) -> String {
             || "no slot to come".to_owned(),
             |next| format!("next {} at {}", next.schedule, show(next.slot, next.zone)),
         );
-        format!("{} schedules, {next}", engine.schedules)
+        format!("{}, {next}", counted(engine.schedules, "schedule", "schedules"))
     };
     match shared.status(false).await {
         Ok(status) => {
             let (running, queued) = (status.running.len(), status.queued);
-            format!("{}; {running} bakes running, {queued} queued; {next}", status.health.headline())
+            let running = counted(running, "bake", "bakes");
+            format!("{}; {running} running, {queued} queued; {next}", status.health.headline())
         }
         Err(_) => format!("PROBLEM: the history cannot be read; {next}"),
     }

@@ -6,7 +6,6 @@ use super::{
     context::DaemonContext,
     housekeeping::board::{BackupReport, JobReport, RETENTION},
     problems::Judgement,
-    reload::Files,
     schedule_rows::schedule_rows,
 };
 use crate::{
@@ -16,8 +15,8 @@ use crate::{
         ids::ScheduleId,
         schedule_rows::open::Circumstances,
         status::{
-            Backups, Bakes, Daemon, FailingBackups, GoodBackup, HousekeepingJob, ImageTask, Next, OnDisk, Paused,
-            Status, SuspendedSince, TaskError, Zones,
+            Backups, Bakes, Daemon, FailingBackups, GoodBackup, HousekeepingJob, ImageTask, Next, Paused, Status,
+            SuspendedSince, TaskError, Zones,
         },
         time::{rfc3339_seconds, show},
     },
@@ -67,11 +66,7 @@ impl DaemonContext {
                 started_at: rfc3339_seconds(self.started_at()),
                 config_hash: engine.config_hash.clone(),
                 config_files: config.files.iter().map(|file| file.display().to_string()).collect(),
-                config_on_disk: match files {
-                    Files::InForce => OnDisk::InForce,
-                    Files::Edited => OnDisk::Edited,
-                    Files::Refused { .. } => OnDisk::Refused,
-                },
+                config_on_disk: files.into(),
                 mode: self.cloud.mode(),
                 schedules: engine.schedules,
                 state_dir: self.started_with.daemon.state_dir.display().to_string(),
@@ -84,6 +79,7 @@ impl DaemonContext {
                     release: config.zones.version().to_owned(),
                     source: config.zones.origin().to_owned(),
                 }),
+                zone: self.zone().name().to_owned(),
             },
             health,
             no_image_yet,

@@ -29,7 +29,9 @@ pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
             continue;
         }
         // Touched, restored, or loaded by a command: nothing new.
-        if settling.has_settled(FileStamps::of(&shared.config_path)) && shared.compare_files() == Files::Edited {
+        if settling.has_settled(FileStamps::of(&shared.config_path))
+            && matches!(shared.compare_files(), Files::Edited { .. })
+        {
             let reply = reload::reload(&shared, "watch").await;
             if matches!(reply, Reply::Failed { .. }) {
                 // Not an error of the files: the history may be usable at the next attempt.

@@ -34,6 +34,7 @@ pub mod settings;
 pub mod state;
 pub mod stored_settings;
 pub mod transition;
+pub mod unfollowed;
 pub mod waiting;
 
 pub use self::settings::BakeSettings;

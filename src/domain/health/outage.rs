@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{Problem, ProblemCode, Severity, Subject, SubjectKind, one_line};
-use crate::domain::time::show_utc;
+use crate::domain::{calendar::zone::Zone, time::show};
 
 /// Time without a response that is a warning; with an open bake it is a problem.
 pub const UNANSWERED_WARNING: Duration = Duration::from_mins(1);
@@ -54,15 +54,15 @@ impl Outage {
         }
     }
 
-    /// The problem; `None` while it is short.
-    pub fn problem(&self, has_open_bake: bool) -> Option<Problem> {
+    /// The problem, with times in this zone; `None` while it is short.
+    pub fn problem(&self, has_open_bake: bool, zone: Zone) -> Option<Problem> {
         let severity = self.severity(has_open_bake)?;
         Some(Problem::new(
             ProblemCode::CloudUnreachable,
             severity,
             Subject::new(SubjectKind::Cloud, self.host.as_str()),
             self.since,
-            self.message(),
+            self.message(zone),
             Some("imagebaked doctor".to_owned()),
         ))
     }
@@ -76,13 +76,13 @@ impl Outage {
         }
     }
 
-    fn message(&self) -> String {
+    fn message(&self, zone: Zone) -> String {
         let error = one_line(&self.error);
         match (self.purpose, self.bridged_until()) {
             (Purpose::Calls, _) => format!("the cloud does not answer at {}: {error}", self.host),
             (_, None) => format!("the service of the credentials does not answer: {error}"),
             (_, Some(until)) => {
-                let until = show_utc(until);
+                let until = show(until, zone);
                 format!("the credentials cannot be renewed, those at hand serve until {until}: {error}")
             }
         }
@@ -102,7 +102,7 @@ mod tests {
     fn keys_that_serve_still_bridge_an_outage_of_their_service() {
         let (short, long) = (Duration::from_secs(59), Duration::from_mins(14));
         let found = |lasted, bridged_until| {
-            let problem = outage(lasted, Purpose::Credentials { bridged_until }).problem(true)?;
+            let problem = outage(lasted, Purpose::Credentials { bridged_until }).problem(true, Zone::UTC)?;
             Some((problem.severity, problem.message))
         };
         let until = DateTime::from_timestamp(1_790_000_000, 0);

@@ -94,6 +94,8 @@ pub struct Record {
     pub state: String,
     /// Reason of the state.
     pub reason: Option<String>,
+    /// Whether the row is as it is now: it has ended, or a daemon may follow it.
+    pub is_current: bool,
     /// Whether a person requested it: it belongs to no slot of the rule.
     pub manual: bool,
     /// First slot of the row.
@@ -236,6 +238,7 @@ impl Record {
         let verb = match state.as_str() {
             "succeeded" | "failed" => "",
             "skipped" | "cancelled" => "was ",
+            _ if !self.is_current => "was ",
             _ => "is ",
         };
         if self.manual {
@@ -348,7 +351,7 @@ impl Missing {
                     None => String::new(),
                 };
                 let text = format!(
-                    "The slot is due, but the daemon has processed slots up to {} only; it may be down.",
+                    "The slot is due, but the daemon has processed slots up to {} only.",
                     show(*processed_until, zone)
                 );
                 if then.is_empty() { text } else { format!("{text} {then}") }
@@ -409,7 +412,16 @@ mod tests {
     fn record() -> Record {
         let (first, last) = (at("2027-02-01T02:00:00Z"), at("2027-02-05T02:00:00Z"));
         let reason = Some("missed for longer than catch_up_window".to_owned());
-        Record { bake: BakeId(7), state: "skipped".into(), reason, manual: false, first, last, count: 5 }
+        Record {
+            bake: BakeId(7),
+            state: "skipped".into(),
+            reason,
+            is_current: true,
+            manual: false,
+            first,
+            last,
+            count: 5,
+        }
     }
 
     #[test]

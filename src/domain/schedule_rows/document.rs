@@ -23,6 +23,7 @@ impl From<&Row> for ScheduleRow {
             next: row.next.map(rfc3339_seconds),
             next_local: row.next.map(|at| show(at, schedule.timing.zone())),
             waits_for: row.waits_for(),
+            paused: row.paused(),
         }
     }
 }

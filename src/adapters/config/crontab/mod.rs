@@ -12,7 +12,7 @@ use serde::Serialize;
 
 pub use self::options::NotKept;
 use self::texts::{instances, without_secrets};
-use super::{FreeNames, is_of_names, quoted};
+use super::{FreeNames, is_of_names, toml_string};
 use crate::domain::{
     calendar::{Timing, zone::Zone},
     text::{LONGEST_EXCERPT, clean_lines, excerpt},
@@ -147,10 +147,10 @@ pub fn toml(entries: &[Entry]) -> String {
 /// The keys that each schedule has.
 fn head(name: &str, instance_ids: &[String], cron: &str, timezone: &str) -> String {
     let instances = match instance_ids {
-        [one] => format!("instance_id = {}", quoted(one)),
-        many => format!("instance_ids = [{}]", many.iter().map(|id| quoted(id)).collect::<Vec<_>>().join(", ")),
+        [one] => format!("instance_id = {}", toml_string(one)),
+        many => format!("instance_ids = [{}]", many.iter().map(|id| toml_string(id)).collect::<Vec<_>>().join(", ")),
     };
-    let (name, cron, timezone) = (quoted(name), quoted(cron), quoted(timezone));
+    let (name, cron, timezone) = (toml_string(name), toml_string(cron), toml_string(timezone));
     format!("[[schedule]]\nname = {name}\n{instances}\ncron = {cron}\ntimezone = {timezone}\n")
 }
 

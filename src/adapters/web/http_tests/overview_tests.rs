@@ -151,6 +151,23 @@ fn first_row(page: &str) -> &str {
 }
 
 #[tokio::test]
+async fn one_error_of_many_schedules_is_shown_once_with_each_command() {
+    let served = Served::start().await;
+    let problem = |n: u32| {
+        let subject = Subject::new(SubjectKind::Line, format!("farm-{n}"));
+        let text = format!("farm-{n} failed at 03:00: QuotaExceeded.Image: the quota of images is used up");
+        let command = Some(format!("imagebaked show 10{n}"));
+        Problem::new(ProblemCode::BakeFailed, Severity::Warning, subject, now(), text, command)
+    };
+    *served.fake.problems.lock().unwrap() = (1..=3).map(problem).collect();
+    let page = served.get("/").await.body;
+    assert_eq!(page.matches("the quota of images is used up").count(), 1, "{page}");
+    for shown in ["The same for 2 more", "line farm-2", "line farm-3", "show 101", "show 102", "show 103"] {
+        assert!(page.contains(shown), "{shown} is missing in {page}");
+    }
+}
+
+#[tokio::test]
 async fn without_schedules_the_page_says_so() {
     let served = Served::start().await;
     served.fake.schedules.lock().unwrap().clear();

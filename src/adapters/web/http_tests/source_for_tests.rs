@@ -100,6 +100,7 @@ impl Source for Fake {
                     credentials_identity: Some("acs:ram::1:assumed-role/baker/imagebaked".into()),
                     credentials_expire_at: Some("2027-03-02T23:00:00Z".into()),
                     zones: None,
+                    zone: "UTC".to_owned(),
                 },
                 health: Health::of(problems),
                 no_image_yet: 3,

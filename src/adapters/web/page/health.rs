@@ -4,7 +4,10 @@ use maud::{Markup, html};
 
 use super::{frame::Frame, table::count};
 use crate::domain::{
-    health::{Acknowledgement, Problem, Severity, Verdict},
+    health::{
+        Acknowledgement, Problem, Severity, Subject, Verdict,
+        same_error::{Group, groups},
+    },
     status::Status,
 };
 
@@ -26,7 +29,9 @@ pub(super) fn appearance(verdict: Verdict) -> (&'static str, &'static str) {
 pub(super) fn health(frame: &Frame, status: &Status) -> Markup {
     let health = &status.health;
     let (class, symbol) = appearance(health.verdict);
+    // One error of many schedules is one entry.
     let listed: Vec<_> = health.problems().take(PROBLEMS).collect();
+    let listed = groups(listed, |one| one.message.as_str(), |one| (one.severity, one.code));
     let (first, folded) = listed.split_at(listed.len().min(UNFOLDED));
     let rest = health.problems().len().saturating_sub(PROBLEMS);
     let acknowledged: Vec<_> = health.acknowledged().take(PROBLEMS).collect();
@@ -57,14 +62,30 @@ pub(super) fn health(frame: &Frame, status: &Status) -> Markup {
     }
 }
 
-/// One problem: the finding, its start, and the command.
-fn problem(frame: &Frame, problem: &Problem) -> Markup {
+/// One problem: the finding, its start, and the command; then those with the same error.
+fn problem(frame: &Frame, group: &Group<'_, Problem>) -> Markup {
+    let problem = group.first;
     let word = if problem.severity == Severity::Problem { "Problem" } else { "Warning" };
     html! {
         li {
             p { strong { (word) ": " } (frame.text(&problem.message)) }
             (act(frame, problem))
+            @if !group.others.is_empty() {
+                details {
+                    summary { "The same for " (group.others.len()) " more" }
+                    ul { @for other in &group.others { li { p { (name_of(&other.subject)) } (act(frame, other)) } } }
+                }
+            }
         }
+    }
+}
+
+/// What a problem is about.
+fn name_of(subject: &Subject) -> String {
+    if subject.id.is_empty() {
+        subject.kind.as_str().to_owned()
+    } else {
+        format!("{} {}", subject.kind.as_str(), subject.id)
     }
 }
 

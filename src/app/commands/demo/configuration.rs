@@ -5,14 +5,14 @@ use std::{net::SocketAddr, path::Path};
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 
 use super::place::Place;
-use crate::{adapters::config::quoted, domain::suggestion::shell_word};
+use crate::{adapters::config::toml_string, domain::suggestion::shell_word};
 
 /// Number of slots of the show.
 pub(super) const SLOTS: usize = 8;
 
 /// A path as a value. [`super::folder`] refuses folders whose name no configuration can have.
 fn path(path: &Path) -> String {
-    quoted(&path.to_string_lossy())
+    toml_string(&path.to_string_lossy())
 }
 
 /// What both have in common.

@@ -48,6 +48,7 @@ use crate::{
         ids::InstanceId,
         schedule::Schedule,
         suggestion::ConfigOption,
+        text::counted,
     },
 };
 
@@ -365,7 +366,7 @@ async fn instances(cloud: &CloudClient, config: &Config) -> Vec<Check> {
         checks.extend(lines);
     } else {
         let states: Vec<String> = good.iter().map(|(state, n)| format!("{n} {state}")).collect();
-        checks.push(Check::ok(format!("{} instances", lines.len()), format!("found: {}", states.join(", "))));
+        checks.push(Check::ok(counted(lines.len(), "instance", "instances"), format!("found: {}", states.join(", "))));
     }
     checks
 }
@@ -468,7 +469,7 @@ async fn images(cloud: &CloudClient, config: &Config) -> Check {
     let count: usize = strays.values().sum();
     let mut lines: Vec<String> = strays.iter().take(5).map(|(line, n)| format!("{line} ({n})")).collect();
     if strays.len() > lines.len() {
-        lines.push(format!("and {} lines more", strays.len() - lines.len()));
+        lines.push(format!("and {} more", counted(strays.len() - lines.len(), "line", "lines")));
     }
     let found = format!("{found}, {count} of them of lines that are not in the file: {}", lines.join(", "));
     let advice = "no schedule manages these: restore the schedule (with its `id`, if it was renamed), or delete them in the \

@@ -22,7 +22,7 @@ use crate::{
         store::DATABASE_FILE,
     },
     app::commands::output::schedules,
-    domain::{calendar::zone::Release, suggestion::ConfigOption},
+    domain::{calendar::zone::Release, suggestion::ConfigOption, text::counted},
 };
 
 /// Mode bit: others may enter a folder.
@@ -235,7 +235,10 @@ fn hook_permissions(name: &'static str, config: &Config, daemon: Option<&DaemonU
     if seen == 0 {
         return findings.or(Check::skip(name, "no schedule runs a program of this host"));
     }
-    findings.or(Check::ok(name, format!("{seen} programs and scripts, which others cannot change")))
+    findings.or(Check::ok(
+        name,
+        format!("{}, which others cannot change", counted(seen, "program or script", "programs and scripts")),
+    ))
 }
 
 /// Whether every parent folder can be traversed.

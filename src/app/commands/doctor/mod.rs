@@ -57,10 +57,11 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     report.add(host::disk(&config.daemon.state_dir));
     report.add(host::time_zones(&zone::release(), SystemClock.now()));
     let whole = !problems.has_errors();
+    let zone = context.zones_of_answer(&config, []).await.main;
     // Side by side, and printed in this order: none needs the result of another.
     let mut parts: FuturesOrdered<BoxFuture<'_, Vec<Check>>> = FuturesOrdered::new();
     parts.push_back(Box::pin(async { vec![service::database(&config.daemon.state_dir).await] }));
-    parts.push_back(Box::pin(async { vec![service::daemon(&config, answer, !whole, context.zone())] }));
+    parts.push_back(Box::pin(async { vec![service::daemon(&config, answer, !whole, zone)] }));
     parts.push_back(Box::pin(async { vec![service::unit(&context.environment).await] }));
     parts.push_back(Box::pin(async { Vec::from_iter(backups::folder(&config, &context.environment).await) }));
     parts.push_back(Box::pin(async {

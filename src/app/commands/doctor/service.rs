@@ -127,7 +127,11 @@ pub(super) fn daemon(config: &Config, answer: Result<Reply, ControlError>, broke
         return Check::warn(name, found, format!("systemctl restart {UNIT}"));
     }
     if status.health.verdict != Verdict::Ok {
-        let others: Vec<_> = status.health.problems().skip(1).take(SHOWN).map(|one| one.code.as_str()).collect();
+        // Several problems have one code.
+        let mut others: Vec<_> = status.health.problems().skip(1).map(|one| one.code.as_str()).collect();
+        others.sort_unstable();
+        others.dedup();
+        others.truncate(SHOWN);
         let others = if others.is_empty() { String::new() } else { format!(" Also: {}.", others.join(", ")) };
         let found = format!("{found}; {}{others}", status.health.headline());
         let advice = "imagebaked status shows the command for each; see docs/problems.md";

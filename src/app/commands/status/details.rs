@@ -13,7 +13,7 @@ use super::{
 };
 use crate::domain::{
     status::{Backups, Daemon, FailingBackups, GoodBackup, HousekeepingJob, OnDisk, Status, TaskError, Zones},
-    time::show_utc,
+    time::show,
 };
 
 /// What differs from the usual: one line each.
@@ -84,7 +84,7 @@ fn credentials(daemon: &Daemon, now: DateTime<Utc>) -> String {
         let _ = writeln!(text, "               key {key_id}{owner}");
     }
     if let Some(end) = daemon.credentials_expire_at.as_ref().and_then(|at| at.parse().ok()) {
-        let _ = writeln!(text, "               until {} ({})", show_utc(end), relative(end, now));
+        let _ = writeln!(text, "               until {} ({})", show(end, daemon.zone()), relative(end, now));
     }
     text
 }

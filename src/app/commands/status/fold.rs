@@ -1,39 +1,6 @@
-//! Problems and bakes with the same error: one of them with its text, the others by their names.
+//! Problems and bakes with the same error as another one: by their names.
 
-use std::collections::HashMap;
-
-use super::shorten::{error_key, names, shorten};
-
-/// Things that are shown together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Group<'a, T> {
-    /// The first one.
-    pub(super) first: &'a T,
-    /// The others.
-    pub(super) others: Vec<&'a T>,
-}
-
-/// Things with the same error and the same `kind`, in the order of the first ones.
-pub(super) fn groups<'a, T, K: Eq + std::hash::Hash>(
-    all: impl IntoIterator<Item = &'a T>,
-    text: impl Fn(&T) -> &str,
-    kind: impl Fn(&T) -> K,
-) -> Vec<Group<'a, T>> {
-    let mut groups: Vec<Group<'a, T>> = Vec::new();
-    let mut places: HashMap<(K, String), usize> = HashMap::new();
-    for one in all {
-        let key = error_key(text(one)).map(|error| (kind(one), error));
-        if let Some(place) = key.as_ref().and_then(|key| places.get(key)) {
-            groups[*place].others.push(one);
-            continue;
-        }
-        if let Some(key) = key {
-            places.insert(key, groups.len());
-        }
-        groups.push(Group { first: one, others: Vec::new() });
-    }
-    groups
-}
+use super::shorten::{names, shorten};
 
 /// `the same for 3 more: farm-1, farm-2, … (imagebaked status --all)`; `None` for no others. `note` says how they differ, and
 /// `word` stands before the names.
@@ -59,23 +26,6 @@ pub(super) fn same_for(others: &[String], note: &str, word: &str, command: &str,
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_same_error_makes_a_group_unless_the_kind_differs() {
-        let error = "failed at 03:00: Instance.ImageUnsupported: no";
-        let all: Vec<(u8, String)> = vec![
-            (1, format!("golden {error}")),
-            (1, "other failed: QuotaExceeded.Image: full".to_owned()),
-            (1, format!("farm {error}")),
-            (2, format!("lab {error}")),
-            (1, "no error".to_owned()),
-            (1, "no error".to_owned()),
-        ];
-        let groups = groups(&all, |one| one.1.as_str(), |one| one.0);
-        let sizes: Vec<_> =
-            groups.iter().map(|group| (group.first.1.split(' ').next().unwrap(), group.others.len())).collect();
-        assert_eq!(sizes, [("golden", 1), ("other", 0), ("lab", 0), ("no", 0), ("no", 0)]);
-    }
 
     #[test]
     fn others_are_named_as_far_as_there_is_room() {

@@ -22,6 +22,7 @@ use super::{
     context::Context,
     outcome::{CommandOutput, Exit, Failure, Result, refused},
     output::schedules as counted,
+    presence::Presence,
     table::{screen as screen_lines, terminal_width, wrapped_lines},
     terminal::{control, print_text, try_print_text},
 };
@@ -33,10 +34,12 @@ use crate::{
     },
     app::{cli::StatusArgs, daemon::schedule_rows},
     domain::{
+        bake::unfollowed::Unfollowed,
         clock::{Clock, SystemClock},
         health::{Health, Verdict},
         schedule_rows::open::Circumstances,
         status::{LastDay, Paused, Status},
+        time::show,
     },
 };
 
@@ -59,17 +62,17 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
     if args.check {
         return Ok(plugin(context, args.schedule.name()).await);
     }
-    let config = context.locate_daemon().await?;
+    let (config, presence) = context.find_daemon().await?;
     if args.watch {
         return watch(context, &config, args).await;
     }
     match ask(&config, args.all, args.schedule.name()).await {
         Ok(status) => {
             let exit = if status.health.verdict == Verdict::Ok { Exit::Done } else { Exit::Unhealthy };
-            Ok(CommandOutput { text: shown(context, &config, &status, args.all, 0)?, exit })
+            Ok(CommandOutput { text: shown(context, &config, &status, args.all, 0).await?, exit })
         }
         Err(Unanswered { failure, command }) if failure.exit == Exit::Unreachable => {
-            match of_history(context, &config, args, command).await {
+            match of_history(context, (&config, &presence), args, command).await {
                 // A terminal's lines are made to fit already.
                 Ok(text) if !context.json => print_text(&wrapped_lines(&text, terminal_width())),
                 Err(unknown) if unknown.exit == Exit::NotFound => return Err(unknown),
@@ -82,7 +85,12 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
 }
 
 /// What the history shows without a daemon.
-async fn of_history(context: &Context<'_>, config: &Config, args: &StatusArgs, command: String) -> Result<String> {
+async fn of_history(
+    context: &Context<'_>,
+    (config, presence): (&Config, &Presence),
+    args: &StatusArgs,
+    command: String,
+) -> Result<String> {
     let only = match args.schedule.name() {
         Some(wanted) => Some(
             config
@@ -109,6 +117,13 @@ async fn of_history(context: &Context<'_>, config: &Config, args: &StatusArgs, c
     };
     let schedules = only.map_or(&config.schedules[..], std::slice::from_ref);
     let (rows, _) = schedule_rows(&reader, schedules, about, args.all, now).await?;
+    let shown = bakes.running.iter().chain(&bakes.waiting).map(|bake| bake.schedule.as_str());
+    let zones = context.all_zones(config, &reader, shown).await?;
+    let since = match (presence.unfollowed(&reader), reader.last_write()) {
+        (Some(Unfollowed { since: Some(since), .. }), _) => Some(show(since, zones.main)),
+        (Some(_), Some(_)) => Some("at a time that this host's clock has not reached".to_owned()),
+        _ => None,
+    };
     reader.close().await;
     let offline = Offline {
         last_day: bakes.last_day,
@@ -119,10 +134,11 @@ async fn of_history(context: &Context<'_>, config: &Config, args: &StatusArgs, c
         running: &bakes.running,
         waiting: &bakes.waiting,
         stopped: stopped.iter().map(stopped_instance).collect(),
+        since,
     };
     Ok(match size(args.all, ERROR) {
         Some(size) => screen::of_history(&offline, now, size, context.color),
-        None => whole::of_history(context, config, &offline, now),
+        None => whole::of_history(context, &zones, &offline, now),
     })
 }
 
@@ -172,14 +188,19 @@ async fn ask(config: &Config, all: bool, only: Option<&str>) -> std::result::Res
 }
 
 /// The text or the JSON; on a terminal with some lines below it.
-fn shown(context: &Context<'_>, config: &Config, status: &Status, all: bool, below: usize) -> Result<String> {
+async fn shown(context: &Context<'_>, config: &Config, status: &Status, all: bool, below: usize) -> Result<String> {
     if context.json {
         return Ok(format!("{}\n", serde_json::to_string(status)?));
     }
     let now = SystemClock.now();
     Ok(match size(all, below) {
         Some(size) => screen::of_status(status, now, size, context.color),
-        None => whole::of_status(context, config, status, all, now),
+        None => {
+            let bakes = status.running.iter().chain(&status.waiting).map(|bake| bake.schedule.as_str());
+            let shown = bakes.chain(status.late.iter().map(|late| late.schedule.as_str()));
+            let zones = context.zones_of_answer(config, shown).await;
+            whole::of_status(context, &zones, status, all, now)
+        }
     })
 }
 
@@ -205,12 +226,12 @@ async fn watch(context: &Context<'_>, config: &Config, args: &StatusArgs) -> Res
             control(HOME);
             print_text(&format!(
                 "{}\n(every {} s; Ctrl-C ends)\n",
-                shown(context, config, &status, args.all, WATCHED)?,
+                shown(context, config, &status, args.all, WATCHED).await?,
                 EVERY.as_secs()
             ));
         } else if last.as_ref() != Some(&now) {
             let gap = if last.is_some() && !context.json { "\n" } else { "" };
-            if !try_print_text(&format!("{gap}{}", shown(context, config, &status, args.all, 0)?)) {
+            if !try_print_text(&format!("{gap}{}", shown(context, config, &status, args.all, 0).await?)) {
                 return Ok(CommandOutput::done(String::new()));
             }
         }

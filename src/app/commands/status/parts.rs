@@ -10,8 +10,9 @@ pub(super) const LISTED: usize = 10;
 /// Shows what a screen has no room for.
 pub(super) const ALL: &str = "imagebaked status --all";
 /// The headline without a daemon.
-pub(super) const UNANSWERED: &str =
-    "UNKNOWN: the daemon does not answer, and nothing is baked without it; the history shows this.";
+const UNANSWERED: &str = "UNKNOWN: the daemon does not answer, and nothing is baked without it; the history shows this";
+/// The heading of bakes that are open without a daemon.
+pub(super) const OPEN: &str = "Open, and no daemon follows them";
 
 /// What the history has without a daemon.
 pub(super) struct Offline<'a> {
@@ -27,6 +28,16 @@ pub(super) struct Offline<'a> {
     pub(super) waiting: &'a [Running],
     /// Instances that stay stopped or in maintenance, a sentence each.
     pub(super) stopped: Vec<String>,
+    /// When a daemon last wrote the history.
+    pub(super) since: Option<String>,
+}
+
+impl Offline<'_> {
+    /// The headline.
+    pub(super) fn headline(&self) -> String {
+        let since = self.since.as_ref().map(|since| format!(", last written {since}")).unwrap_or_default();
+        format!("{UNANSWERED}{since}.")
+    }
 }
 
 /// What ended lately, in a line.

@@ -51,8 +51,9 @@ pub(super) fn table(context: &Context<'_>, schedules: &[ScheduleRow], now: DateT
             let [mark, name, strip, image, next] = cells;
             text.push_str(&format!("{mark:2} {name}\n     {}  {image}, next {next}\n", colored.unwrap_or(strip)));
         }
-        if let Some(waits_for) = &row.waits_for {
-            text.push_str(&format!("{}\n", wrapped(&format!("     {waits_for}"), 5)));
+        let also_paused = row.paused.as_ref().filter(|paused| row.waits_for.as_ref() != Some(paused));
+        for line in row.waits_for.iter().chain(also_paused) {
+            text.push_str(&format!("{}\n", wrapped(&format!("     {line}"), 5)));
         }
     }
     text + &wrapped(&legend(&LETTERS), 2) + "\n"
@@ -81,7 +82,7 @@ pub(super) fn lines(
     let before: usize = widths[..4].iter().map(|width| width + 2).sum();
     let rows = schedules.iter().zip(cells).map(|(row, mut cells)| {
         // A paused schedule has no next slot, and room for how it is paused.
-        if let (None, Some(pause)) = (&row.next, row.waits_for.as_ref().filter(|text| text.starts_with("paused"))) {
+        if let (None, Some(pause)) = (&row.next, &row.paused) {
             cells[4] = shorten(pause, width.saturating_sub(before));
         }
         line(&cells, &widths, color.then(|| colored_strip(&row.results)).as_deref())
@@ -122,7 +123,7 @@ fn cells(row: &ScheduleRow, now: DateTime<Utc>) -> [String; 5] {
         RowMark::Warning => "!",
         RowMark::Paused | RowMark::Acknowledged | RowMark::NoImageYet | RowMark::Good => "",
     };
-    let next = row.next_local.as_deref().unwrap_or(NONE);
+    let next = row.next_local.as_deref().or(row.paused.as_ref().map(|_| "paused")).unwrap_or(NONE);
     [mark.to_owned(), row.schedule.clone(), strip(&row.results), image(row, now), next.to_owned()]
 }
 
@@ -172,8 +173,10 @@ fn image(row: &ScheduleRow, now: DateTime<Utc>) -> String {
         return if row.no_image_yet < row.lines { "none" } else { "none yet" }.to_owned();
     };
     let since: Option<DateTime<Utc>> = image.since.parse().ok();
-    let seconds = since.map(|since| (now - since).num_seconds().unsigned_abs()).unwrap_or_default();
-    let image = format!("v{}, {} old", image.version, short(Duration::from_secs(seconds.max(1))));
+    // One from a time to come has no age: the clock is behind, or was ahead.
+    let age = since.and_then(|since| (now - since).to_std().ok());
+    let age = age.map(|age| format!(", {} old", short(Duration::from_secs(age.as_secs().max(1)))));
+    let image = format!("v{}{}", image.version, age.unwrap_or_default());
     match row.lines {
         1 => image,
         lines => format!("{}/{lines}: {image}", row.lines_with_image),
@@ -216,6 +219,7 @@ mod tests {
             next: Some("2027-03-01T19:00:00Z".to_owned()),
             next_local: Some("Tue 2027-03-02 03:00 +08:00".to_owned()),
             waits_for: None,
+            paused: None,
         }
     }
 
@@ -253,7 +257,9 @@ mod tests {
         let paused = ScheduleRow {
             next: None,
             next_local: None,
-            waits_for: Some("paused by ann until it is resumed: patch day of the whole department".to_owned()),
+            // Its open bake goes on.
+            waits_for: Some("bake 7 building: CREATING".to_owned()),
+            paused: Some("paused by ann until it is resumed: patch day of the whole department".to_owned()),
             ..row_for_tests("lab")
         };
         let rows = [good, paused];

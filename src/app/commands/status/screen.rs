@@ -6,16 +6,19 @@ use unicode_width::UnicodeWidthStr as _;
 use super::{
     super::output::relative,
     details,
-    fold::{Group, groups, same_for},
+    fold::same_for,
     layout::{Block, Goal, Item, Part, Size, fit},
-    parts::{ALL, Offline, UNANSWERED, distance, last_day, no_image_yet, paused_elsewhere},
+    parts::{ALL, OPEN, Offline, distance, last_day, no_image_yet, paused_elsewhere},
     schedules::lines,
     shorten::{names, next_try, shorten, shorten_name},
 };
 use crate::{
     adapters::store::LISTED_BAKES,
     domain::{
-        health::{Acknowledgement, Problem, Subject, SubjectKind, Verdict},
+        health::{
+            Acknowledgement, Problem, Subject, SubjectKind, Verdict,
+            same_error::{Group, groups},
+        },
         status::{Late, Running, ScheduleRow, Status},
     },
 };
@@ -110,7 +113,7 @@ pub(super) fn of_status(status: &Status, now: DateTime<Utc>, size: Size, color: 
 /// What the history has without a daemon.
 pub(super) fn of_history(offline: &Offline<'_>, now: DateTime<Utc>, size: Size, color: bool) -> String {
     let Size { width, .. } = size;
-    let headline = Part::Message { lead: String::new(), text: UNANSWERED.to_owned(), lines: HEADLINE };
+    let headline = Part::Message { lead: String::new(), text: offline.headline(), lines: HEADLINE };
     let stopped = |sentence: &String| Item {
         parts: vec![Part::Message { lead: String::new(), text: sentence.clone(), lines: 2 }],
         count: 1,
@@ -123,7 +126,7 @@ pub(super) fn of_history(offline: &Offline<'_>, now: DateTime<Utc>, size: Size, 
         one_line(&last_day(offline.last_day, offline.queued), width),
         rows(offline.rows, offline.known, now, width, color),
         Block::default(),
-        bakes("Running", "running", &running(offline.running, width), width),
+        bakes(OPEN, "open", &running(offline.running, width), width),
         bakes("Waiting", "waiting", &running(offline.waiting, width), width),
         Block::default(),
         Block {

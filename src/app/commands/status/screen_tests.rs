@@ -66,6 +66,7 @@ fn row(n: usize) -> ScheduleRow {
         next: Some("2026-11-26T19:00:00Z".to_owned()),
         next_local: Some("Fri 2026-11-27 03:00 +08:00".to_owned()),
         waits_for: Some(reason(n)),
+        paused: None,
     }
 }
 
@@ -118,6 +119,7 @@ fn status(counts: &Counts) -> Status {
             credentials_identity: Some("acs:ram::1:assumed-role/baker/imagebaked".to_owned()),
             credentials_expire_at: Some("2026-11-26T05:00:00Z".to_owned()),
             zones: None,
+            zone: "UTC".to_owned(),
         },
         health: Health::of_reported((0..counts.problems).map(problem).collect()),
         no_image_yet: 3,
@@ -216,6 +218,7 @@ fn without_a_daemon_the_screen_has_the_history_and_what_stays_stopped() {
             queued: 9,
             rows: &rows,
             known: 300,
+            since: None,
             command: SERVICE.to_owned(),
             running: &running,
             waiting: &waiting,
@@ -253,6 +256,7 @@ fn the_first_command_without_an_answer_is_the_one_that_helps() {
         queued: 0,
         rows: &[],
         known: 0,
+        since: None,
         command: "kill -CONT 7".to_owned(),
         running: &[],
         waiting: &[],

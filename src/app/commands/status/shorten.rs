@@ -6,14 +6,15 @@ use chrono::{DateTime, FixedOffset};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::super::table::wrapped_to;
-use crate::domain::bake::queue::{AT_MOST, NEXT_TRY, UNTIL};
+use crate::domain::{
+    bake::queue::{NEXT_TRY, UNTIL},
+    health::same_error::{error_key, split},
+};
 
 /// In place of what is left out.
 const CUT: &str = "…";
 /// An error is not shortened to less than this for the sake of the date of the next try.
 const LEAST: usize = 36;
-/// A shorter error is repeated.
-const WORTH: usize = 16;
 /// In place of an error that stands above.
 const AS_ABOVE: &str = "the same error as above";
 
@@ -60,26 +61,6 @@ pub(super) fn names(names: &[String], width: usize) -> (String, usize) {
         text.push_str(name);
     }
     (text, 0)
-}
-
-/// A reason in its parts: what, the error in it, and when something is tried next. The error begins with a code, or is what
-/// follows the last colon: `waits for the cloud: ` is none.
-fn split(text: &str) -> (&str, &str, &str) {
-    let until = || text.rfind(UNTIL).filter(|_| text.ends_with(AT_MOST));
-    let (text, tail) = text.split_at(text.rfind(NEXT_TRY).or_else(until).unwrap_or(text.len()));
-    let mut begin = text.find(": ").map_or(text.len(), |at| at + 2);
-    while let Some(colon) = text[begin..].find(": ").filter(|colon| text[begin..begin + colon].contains(' ')) {
-        begin += colon + 2;
-    }
-    let (what, error) = text.split_at(begin);
-    (what, error, tail)
-}
-
-/// By what equal errors are known: request ids, times and other numbers differ. `None` where there is none.
-pub(super) fn error_key(text: &str) -> Option<String> {
-    let (_, error, _) = split(text);
-    let word = |word: &str| if word.contains(|c: char| c.is_ascii_digit()) { "#".to_owned() } else { word.to_owned() };
-    (error.width() >= WORTH).then(|| error.split_whitespace().map(word).collect::<Vec<_>>().join(" "))
 }
 
 /// When something is tried next.
@@ -185,17 +166,6 @@ mod tests {
             assert!(line.width() <= width && line.contains("next try"), "{width}: {line}");
             assert!(width < 30 || line.contains("03:14"), "{width}: {line}");
         }
-    }
-
-    #[test]
-    fn equal_errors_differ_in_numbers_alone() {
-        let key = |text: &str| error_key(text);
-        let other = REASON.replace("03:14", "03:20").replace("is used up", "is used up (RequestId 7A-41)");
-        assert_eq!(key(&other), key(&other.replace("7A-41", "0B-99")));
-        assert_ne!(key(&other), key(REASON));
-        assert_eq!(key(&format!("golden failed at Thu 2026-11-26 03:00 +08:00: {REASON}")), key(REASON));
-        assert_eq!(key("CREATING"), None);
-        assert_eq!(key("starts its instance: NoStock"), None, "short ones are repeated");
     }
 
     #[test]

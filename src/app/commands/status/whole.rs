@@ -12,15 +12,14 @@ use super::{
         table::{terminal_width, wrapped},
     },
     details,
-    parts::{ALL, LISTED, Offline, UNANSWERED, distance, first, last_day, no_image_yet, paused_elsewhere},
+    parts::{ALL, LISTED, OPEN, Offline, distance, first, last_day, no_image_yet, paused_elsewhere},
     schedules,
 };
-use crate::{
-    adapters::config::Config,
-    domain::{
-        health::{Acknowledgement, Verdict},
-        status::{Running, ScheduleRow, Status},
-    },
+use crate::domain::{
+    calendar::zone::Zone,
+    health::{Acknowledgement, Verdict},
+    status::{Running, ScheduleRow, Status},
+    time::show,
 };
 
 /// Maximum number of listed problems, except with `--all`.
@@ -61,7 +60,8 @@ fn headline(status: &Status, now: DateTime<Utc>, most: usize) -> String {
 fn acknowledged(status: &Status, now: DateTime<Utc>) -> String {
     let mut text = String::new();
     for (problem, Acknowledgement { by, at, until, reason }) in status.health.acknowledged().take(MAX_LISTED) {
-        let until = until.as_deref().map(|until| format!(", until {until}")).unwrap_or_default();
+        let until = until.as_deref().map(|until| format!(", until {}", shown(until, status.daemon.zone())));
+        let until = until.unwrap_or_default();
         let _ = writeln!(text, "\n  acknowledged: {}", problem.message);
         let _ = writeln!(text, "    by {by} {}{until}: {reason}", distance(at, now));
         let (code, subject) = (problem.code.as_str(), &problem.subject);
@@ -73,7 +73,7 @@ fn acknowledged(status: &Status, now: DateTime<Utc>) -> String {
 /// The status with all that was asked for.
 pub(super) fn of_status(
     context: &Context<'_>,
-    config: &Config,
+    zones: &Zones,
     status: &Status,
     all: bool,
     now: DateTime<Utc>,
@@ -87,17 +87,18 @@ pub(super) fn of_status(
     text.push_str(&last_day(status.last_day, status.queued));
     text.push_str(&rows(context, &status.schedules, status.daemon.schedules, now));
     text.push_str(&paused(status));
-    text.push_str(&work(context, config, &status.running, &status.waiting_in_time()));
-    text.push_str(&late(context, config, status, now));
+    text.push_str(&work(context, zones, ("Running", &status.running), &status.waiting_in_time()));
+    text.push_str(&late(context, zones, status, now));
     text.push_str(&if all { details::whole(context, status, now) } else { details::brief(status, now) });
     text
 }
 
 /// What the history shows without a daemon.
-pub(super) fn of_history(context: &Context<'_>, config: &Config, offline: &Offline<'_>, now: DateTime<Utc>) -> String {
-    let mut text = format!("{UNANSWERED}\n    {}\n\n{}", offline.command, last_day(offline.last_day, offline.queued));
+pub(super) fn of_history(context: &Context<'_>, zones: &Zones, offline: &Offline<'_>, now: DateTime<Utc>) -> String {
+    let headline = offline.headline();
+    let mut text = format!("{headline}\n    {}\n\n{}", offline.command, last_day(offline.last_day, offline.queued));
     text.push_str(&rows(context, offline.rows, offline.known, now));
-    text.push_str(&work(context, config, offline.running, offline.waiting));
+    text.push_str(&work(context, zones, (OPEN, offline.running), offline.waiting));
     for stopped in &offline.stopped {
         let _ = writeln!(text, "{stopped}");
     }
@@ -126,8 +127,7 @@ fn paused(status: &Status) -> String {
 }
 
 /// Bakes at work and in the queue, each in a table of its own.
-fn work(context: &Context<'_>, config: &Config, running: &[Running], waiting: &[Running]) -> String {
-    let zones = context.zones(config);
+fn work(context: &Context<'_>, zones: &Zones, (heading, running): (&str, &[Running]), waiting: &[Running]) -> String {
     let table = |heading: &str, bakes: &[Running]| {
         if bakes.is_empty() {
             return String::new();
@@ -137,28 +137,31 @@ fn work(context: &Context<'_>, config: &Config, running: &[Running], waiting: &[
         for bake in bakes {
             let image = bake.image_id.as_deref().or(bake.image_name.as_deref()).unwrap_or(NONE);
             let reason = bake.reason.as_deref().unwrap_or_default();
-            let slot = slot_of(&bake.slot, &zones, &bake.schedule);
+            let slot = slot_of(&bake.slot, zones, &bake.schedule);
             rows.row([&bake.id.to_string(), &slot, &bake.schedule, &bake.instance_id, &bake.state, image, reason]);
         }
         format!("\n{heading}\n{}", rows.render())
     };
-    format!("{}{}", table("Running", running), table("Waiting", waiting))
+    format!("{}{}", table(heading, running), table("Waiting", waiting))
+}
+
+fn shown(at: &str, zone: Zone) -> String {
+    at.parse().map_or_else(|_| at.to_owned(), |at| show(at, zone))
 }
 
 fn slot_of(slot: &str, zones: &Zones, schedule: &str) -> String {
     slot.parse().map_or_else(|_| slot.to_owned(), |at| zones.show(at, schedule))
 }
 
-fn late(context: &Context<'_>, config: &Config, status: &Status, now: DateTime<Utc>) -> String {
+fn late(context: &Context<'_>, zones: &Zones, status: &Status, now: DateTime<Utc>) -> String {
     if status.late.is_empty() {
         return String::new();
     }
-    let zones = context.zones(config);
     let header = ["BAKE", "SLOT", "SCHEDULE", "LATE", "INSTANCE", "WAITS FOR"];
     let mut rows = Rows::new(&header, context.color).in_blocks(&["BAKE", "SLOT", "SCHEDULE"]);
     for bake in &status.late {
         let since = distance(&bake.slot, now);
-        let slot = slot_of(&bake.slot, &zones, &bake.schedule);
+        let slot = slot_of(&bake.slot, zones, &bake.schedule);
         rows.row([&bake.id.to_string(), &slot, &bake.schedule, &since, &bake.instance_id, &bake.reason]);
     }
     format!("\nLate\n{}", rows.render())

@@ -331,7 +331,8 @@ impl Engine {
         }
         // Slots up to now are not paused yet.
         self.plan(now).await?;
-        self.store.pause(&Pause { schedule_id, since: now, until, reason, who }).await?;
+        let zone = self.planner.zone_of(&schedule_id);
+        self.store.pause(&Pause { schedule_id, since: now, until, reason, who }, zone).await?;
         self.planner.set_pauses(self.store.reader().pauses().await?);
         self.status_published = false;
         Ok(())
@@ -364,8 +365,9 @@ impl Engine {
                 "its bakes failed permanently {failures} times in a row; fix the cause, then `imagebaked resume {schedule_id}`"
             );
             self.plan(now).await?;
+            let zone = self.planner.zone_of(&schedule_id);
             let pause = Pause { schedule_id, since: now, until: None, reason, who: ITSELF.to_owned() };
-            self.store.pause(&pause).await?;
+            self.store.pause(&pause, zone).await?;
             self.planner.set_pauses(self.store.reader().pauses().await?);
             self.status_published = false;
         }

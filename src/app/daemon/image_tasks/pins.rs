@@ -12,7 +12,7 @@ use crate::{
         event::Action,
         ids::ImageId,
         image::{DeletionState, Pin},
-        time::show_utc,
+        time::show,
     },
 };
 
@@ -66,7 +66,8 @@ async fn keep(
     let Some(row) = shared.store.reader().image(image_id).await? else { return no_image(shared, image_id).await };
     match &row.image.deletion {
         DeletionState::Deleted { at } => {
-            let message = format!("{image_id} is deleted since {}; that cannot be taken back", show_utc(*at));
+            let message =
+                format!("{image_id} is deleted since {}; that cannot be taken back", show(*at, shared.zone()));
             return Ok(Reply::Failed { message });
         }
         // An image that may be deleted cannot be promised.
@@ -74,7 +75,7 @@ async fn keep(
             let message = format!(
                 "the deletion of {image_id} was sent at {}, and whether the cloud deleted it is not known yet; it is \
                  searched for, try again in a minute",
-                show_utc(*sent_at)
+                show(*sent_at, shared.zone())
             );
             return Ok(Reply::Failed { message });
         }
