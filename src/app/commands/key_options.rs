@@ -75,7 +75,7 @@ mod tests {
             "{of_option}"
         );
         let both = report(&[variable]);
-        assert!(both.contains("--ecd-endpoint") && both.contains("environment:1:"), "{both}");
+        assert!(both.contains("--ecd-endpoint") && both.contains("--> environment:"), "{both}");
         assert!(both.contains("IMAGEBAKED_CLOUD__TIMEOUT=soon") && !both.contains("IMAGEBAKED_CLOUD__ECD"), "{both}");
     }
 }

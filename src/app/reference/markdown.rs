@@ -234,7 +234,8 @@ pub fn events() -> String {
          ```\n\n\
          | field | what it is |\n|---|---|\n\
          | `version` | Version of the envelope. New fields do not raise it. |\n\
-         | `id` | Later events have higher numbers; none is used twice. `events --after ID` reads on from one. |\n\
+         | `id` | Later events have higher numbers; none is used twice. `events --after ID` reads on from one; a \
+         number that this history has not reached ends with 3, as after a restore. |\n\
          | `type` | One of the types below. |\n\
          | `time` | When it happened, by this host's clock. |\n\
          | `severity` | `info`, `warning` (a person should know) or `problem` (a person should act). |\n\

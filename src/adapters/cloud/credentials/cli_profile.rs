@@ -121,7 +121,13 @@ impl Profiles<'_> {
 
     /// The recipe of a profile; `before` are those that lead to it.
     fn recipe(&self, name: &str, before: &mut Vec<String>) -> Result<Recipe, NoKey> {
-        if before.iter().any(|one| one == name) || before.len() >= LONGEST_CHAIN {
+        if before.len() >= LONGEST_CHAIN && !before.iter().any(|one| one == name) {
+            let chain = before.join(", ");
+            return Err(NoKey::unusable(format!(
+                "more than {LONGEST_CHAIN} profiles are sources of each other: {chain}"
+            )));
+        }
+        if before.iter().any(|one| one == name) {
             return Err(NoKey::unusable(format!("profile `{name}` is its own source: {}", before.join(", "))));
         }
         before.push(name.to_owned());

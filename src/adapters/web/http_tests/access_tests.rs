@@ -72,3 +72,25 @@ async fn only_reading_is_possible() {
         assert_eq!(reply.code, 405, "{method}");
     }
 }
+
+#[tokio::test]
+async fn odd_requests_are_answered_as_plain_ones_or_refused() {
+    let served = Served::start().await;
+    for (line, headers, code) in [
+        ("GET /livez", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAAA", 200),
+        ("GET /livez", "Content-Length: 99999999999\r\nExpect: 100-continue", 200),
+        ("GET /livez", "Transfer-Encoding: chunked", 200),
+        ("GET /livez", "Content-Length: -1", 400),
+        ("GET /livez", "X: a\r\n b", 400),
+        ("GET /schedule/%ff%fe", "X: a", 400),
+        ("GET /schedule/..%2f..%2fetc", "X: a", 404),
+        ("GET //evil.example/", "X: a", 404),
+        ("GET /%0d%0aSet-Cookie:x", "X: a", 404),
+        ("GET /bake/99999999999999999999", "X: a", 404),
+        ("TRACE /", "X: a", 405),
+    ] {
+        let reply = served.send(&format!("{line} HTTP/1.1\r\nHost: localhost\r\n{headers}")).await;
+        assert_eq!(reply.code, code, "{line}, {headers}");
+        assert!(!reply.head.to_lowercase().contains("set-cookie") && !reply.body.contains("//evil"), "{line}");
+    }
+}
