@@ -538,7 +538,7 @@ fn endpoints_are_secure_or_on_loopback() {
     for (bad, why) in [
         ("http://localhost.example.com", "insecure-endpoint"),
         ("http://[2001:db8::1]", "insecure-endpoint"),
-        ("http://127.0.0.1@example.com", "bad-endpoint"),
+        ("http://127.0.0.1@example.com", "secret-in-file"),
         ("https://example.com/path", "bad-endpoint"),
         ("https://", "bad-endpoint"),
         ("https://example.com:0", "bad-endpoint"),

@@ -433,6 +433,8 @@ fn a_configuration_behind_a_link_and_all_that_is_open_is_named() {
     let keys = host.path("keys").display().to_string();
     let report = examined(&host, 5, &[]);
     report.is("credential files", "fail", &["uid 471147", "cannot read", "may not enter", &keys]);
+    chmod(&host.path("keys/access_key_id"), 0o400);
+    chmod(&host.path("keys/access_key_secret"), 0o400);
     chmod(&host.path("keys"), 0o755);
     examined(&host, 5, &[]).is("credential files", "fail", &["access_key_secret", "cannot read", "LoadCredential"]);
 }
