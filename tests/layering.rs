@@ -36,8 +36,8 @@ const DOMAIN_ORDER: &[&[&str]] = &[
     &["page"],
 ];
 
-/// What adapters may import of each other: the folder of files, and where tests let the daemon die.
-const SHARED_ADAPTERS: &[&str] = &["files", "failpoint"];
+/// What adapters may import of each other: the folder of files, where tests let the daemon die, and the secrets to mask.
+const SHARED_ADAPTERS: &[&str] = &["files", "failpoint", "secrets"];
 
 /// Crates of one outside world, and the only modules that use them.
 const WORLDS: &[(&str, &[&str])] = &[

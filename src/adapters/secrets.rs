@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 /// As addresses and forms are written.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// Stands for a secret.
+/// In the place of a secret.
 pub const MASK: &str = "***";
 /// Longer secrets are known in pieces, so that the end of a cut output has no half of one.
 pub const LONGEST_PIECE: usize = 1024;

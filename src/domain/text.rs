@@ -32,7 +32,7 @@ pub const LONGEST_EXCERPT: usize = 200;
 /// Stands in a text of the cloud for what could not be read.
 pub const UNREADABLE: char = '\u{fffd}';
 
-/// Whether a text of the cloud may have been `known`: what could not be read in it stands for any characters.
+/// Whether a text of the cloud may have been `known`: any characters may have been where it could not be read.
 ///
 /// ```
 /// use imagebaked::domain::text::may_be;

@@ -94,7 +94,7 @@ impl Repair<'_> {
                 (Some(_), _) => self.copy(6),
                 (None, _) => self.replace(2, "\u{fffd}"),
             },
-            // The next character stands for itself.
+            // The next character is an ordinary one.
             _ => self.replace(1, "\u{fffd}"),
         }
     }

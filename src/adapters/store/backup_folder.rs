@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 
 use super::{
     Reader,
-    backup::BackupError,
+    backup_error::BackupError,
     checksum::{remove_checksum, verify_checksum, write_checksum},
 };
 use crate::adapters::files::{AtomicFile, Folder};

@@ -9,7 +9,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::backup::BackupError;
+use super::backup_error::BackupError;
 use crate::adapters::files::{AtomicFile, open_regular, read_regular};
 
 const SUFFIX: &str = ".sha256";

@@ -6,6 +6,7 @@
 
 mod audit;
 mod backup;
+mod backup_error;
 mod backup_folder;
 mod bake_rows;
 mod batch;
@@ -56,7 +57,8 @@ mod work;
 mod writer;
 
 pub use self::audit::{AuditFilter, AuditRow};
-pub use self::backup::{BackupError, Progress, Restored, Sound, restore};
+pub use self::backup::{Progress, Restored, Sound, restore};
+pub use self::backup_error::BackupError;
 pub use self::backup_folder::{BackupFile, BackupFolder};
 pub use self::brakes::StandingBrake;
 pub use self::channels::{ChannelOrder, ChannelRow, Moved};

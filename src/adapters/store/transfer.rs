@@ -35,7 +35,8 @@ use tokio::runtime::Handle;
 
 use super::{
     DATABASE_FILE, Reader, StoreError,
-    backup::{BackupError, Incoming, Progress, Restored, verify_history},
+    backup::{Incoming, Progress, Restored, verify_history},
+    backup_error::BackupError,
     border::{self, BorderError},
     failed,
     location::{lock, state_folder},

@@ -37,7 +37,7 @@ use crate::{
 /// Timeout for reading a request, and for writing its response.
 const IO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Timeout for writing why a connection ends.
-const REFUSAL: Duration = Duration::from_millis(200);
+const LAST_ANSWER: Duration = Duration::from_millis(200);
 /// Maximum wait of `Follow` without a change.
 const FOLLOW: Duration = Duration::from_secs(8);
 /// Latest year of a time in a request.
@@ -191,7 +191,7 @@ async fn serve_one(mut stream: UnixStream, shared: &DaemonContext, clients: &Arc
 /// Says why a connection ends without an answer. Nobody waits for a client that does not read it.
 async fn refuse(stream: &mut UnixStream, message: String) -> Result<(), ControlError> {
     let written = control::write(stream, Reply::Failed { message });
-    tokio::time::timeout(REFUSAL, written).await.unwrap_or(Ok(()))
+    tokio::time::timeout(LAST_ANSWER, written).await.unwrap_or(Ok(()))
 }
 
 /// The request in a message; its texts are cleaned before anything else has them.

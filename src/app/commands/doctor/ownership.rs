@@ -283,9 +283,9 @@ mod tests {
         assert_eq!(judged().found.matches("everybody can").count(), 3, "{:?}", judged());
         let mut many = Findings::default();
         many.add((0..9).map(|n| Check::warn("x", format!("w{n}"), "do it")));
-        many.add([Check::fail("x", "bad", "mend it"), Check::fail("x", "bad", "mend it")]);
+        many.add([Check::fail("x", "bad", "fix it"), Check::fail("x", "bad", "fix it")]);
         let check = many.or(Check::ok("x", "fine"));
         assert_eq!(check.found, "bad; w0; w1; w2; w3; and 5 more");
-        assert_eq!((check.result, check.advice.as_deref()), (CheckStatus::Fail, Some("mend it; do it")));
+        assert_eq!((check.result, check.advice.as_deref()), (CheckStatus::Fail, Some("fix it; do it")));
     }
 }
