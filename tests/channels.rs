@@ -166,11 +166,36 @@ fn the_image_of_a_channel_is_not_deleted_and_promoting_takes_a_mark_off() {
     };
     host.expect(0, &["prune"]);
     assert_eq!([&images[0], &images[1], &images[2]].map(|image| deletion(image)), ["marked", "marked", "kept"]);
-    host.expect(0, &["promote", &images[0], "pilot"]);
+    let (out, _) = host.expect(0, &["promote", &images[0], "pilot"]);
+    assert!(out.contains("its mark for deletion is removed"), "{out}");
     assert_eq!(deletion(&images[0]), "kept");
+    let unmarked = || {
+        let audit = host.json(0, &["audit", "--action", "unmark"]);
+        let lines = audit["audit"].as_array().unwrap().clone();
+        lines.iter().map(|line| line["detail"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(
+        unmarked()[0].contains(&images[0]) && unmarked()[0].ends_with(": channel pilot points to it"),
+        "{:?}",
+        unmarked()
+    );
     let report = host.json(0, &["prune"]);
     let image = report["images"].as_array().unwrap().iter().find(|row| row["image_id"] == *images[0]).unwrap();
     assert_eq!(image["why"], json!([{ "why": "channel", "channel": "pilot" }]));
+
+    // So do a pin and a rollback.
+    host.expect(0, &["promote", &images[2], "pilot"]);
+    host.expect(0, &["prune"]);
+    assert_eq!([&images[0], &images[1]].map(|image| deletion(image)), ["marked", "marked"]);
+    host.expect(0, &["pin", &images[1], "--reason", "for the audit"]);
+    assert!(
+        unmarked()[0].contains(&images[1]) && unmarked()[0].ends_with(": pinned: for the audit"),
+        "{:?}",
+        unmarked()
+    );
+    let (out, _) = host.expect(0, &["rollback", "golden", "pilot", "--reason", "no sound"]);
+    assert!(out.contains("goes back to v1") && out.contains("its mark for deletion is removed"), "{out}");
+    assert!(unmarked()[0].contains(&images[0]), "{:?}", unmarked());
 }
 
 #[test]

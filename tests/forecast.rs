@@ -289,6 +289,46 @@ async fn what_is_at_work_now_is_waited_for() {
     assert_eq!(begin.timestamp(), (begun + TimeDelta::hours(1)).timestamp(), "{first}");
 }
 
+/// A bake in the queue takes the next version of its line, and a slot that is expected to be skipped takes none.
+#[tokio::test]
+async fn versions_are_those_that_the_bakes_will_take() {
+    let host = host(NIGHT, 20);
+    let mut past = Past::of(&host).await;
+    past.took("win11-golden", "ecd-1", 70).await;
+    past.took("hasty", "ecd-4", 65).await;
+    let queue = async |store: &Store, slot: DateTime<Utc>| {
+        let row = NewRow {
+            schedule_id: "win11-golden".into(),
+            schedule: "win11-golden".into(),
+            instance_id: "ecd-1".into(),
+            line: "win11-golden".into(),
+            slot,
+            first_slot: slot,
+            slot_count: 1,
+            trigger: Trigger::Slot,
+            settings: Some(settings()),
+            state: State::Queued { not_before: slot, suspended: None },
+        };
+        store.record_slots(&[row], &[], "abc", slot).await.unwrap();
+    };
+    // Each slot with its local time and the version in its name.
+    let versions = |schedule: &str| -> Vec<(String, u32)> {
+        let plan = host.json(0, &["plan", "--schedule", schedule, "--until", "9d"]);
+        let text = |slot: &Value, field: &str| slot[field].as_str().unwrap().to_owned();
+        let version = |name: String| name.rsplit_once("-v").unwrap().1.parse().unwrap();
+        slots(&plan, schedule).iter().map(|slot| (text(slot, "local"), version(text(slot, "image_name")))).collect()
+    };
+    let first = versions("win11-golden")[0].1;
+    queue(&past.store, SystemClock.now() - TimeDelta::minutes(1)).await;
+    past.store.close().await;
+    assert_eq!((first, versions("win11-golden")[0].1), (2, 3), "the queued one is version 2");
+    // The slot at 04:00 is skipped, because the one at 03:00 is still running: the next one has the version that it would have.
+    let hasty = versions("hasty");
+    let at_three = hasty.iter().position(|(local, _)| local.contains("T03:")).unwrap();
+    let of: Vec<u32> = hasty[at_three..at_three + 4].iter().map(|(_, version)| version - hasty[at_three].1).collect();
+    assert_eq!(of, [0, 1, 1, 2]);
+}
+
 #[tokio::test]
 async fn who_is_paused_by_a_person_is_not_in_the_queue() {
     let host = with_a_past(1).await;

@@ -68,7 +68,7 @@ fn prune_to_the_end(host: &Host) {
 #[test]
 fn what_no_rule_wants_is_marked_then_deleted_and_all_outputs_agree() {
     let cloud = Cloud::start();
-    let (host, images) = baked(&cloud, KEEP_TWO, 4);
+    let (mut host, images) = baked(&cloud, KEEP_TWO, 4);
 
     // From the history only, as a dry run, and as a real pass.
     let planned = host.json(0, &["plan"]);
@@ -77,6 +77,11 @@ fn what_no_rule_wants_is_marked_then_deleted_and_all_outputs_agree() {
     let rehearsed = prune(&host, &["--dry-run"]);
     assert_eq!(rehearsed[&images[0]]["rule"], "keep = { last = 2, min = 1 }");
     assert_eq!(why(&rehearsed[&images[3]]), ["channel", "last_good", "rule"]);
+    let calls = cloud.calls("ListImage", None).len();
+    prune(&host, &["--dry-run"]);
+    assert_eq!(cloud.calls("ListImage", None).len(), calls, "the history alone answers");
+    assert_eq!(prune(&host, &["--dry-run", "--ask-cloud"]), rehearsed, "and what the cloud says is the same");
+    assert!(cloud.calls("ListImage", None).len() > calls);
     // All have the same instant: that of the daemon's next pass and the grace.
     let planned = host.json(0, &["plan"]);
     let listed = host.json(0, &["images", "golden"]);
@@ -118,6 +123,17 @@ fn what_no_rule_wants_is_marked_then_deleted_and_all_outputs_agree() {
     let left: Vec<_> =
         left["images"].as_array().unwrap().iter().map(|image| image["image_id"].as_str().unwrap()).collect();
     assert_eq!(left, [images[3].as_str(), images[2].as_str()]);
+
+    // Without a daemon the history answers, and says what it does not know.
+    host.kill();
+    let (out, _) = host.expect(0, &["prune", "--dry-run"]);
+    assert!(out.contains("2 kept") && out.contains("No daemon answers"), "{out}");
+    assert!(out.contains("From the history, as of the last scan of the cloud,"), "{out}");
+    assert!(out.contains("without a daemon the cloud is not asked"), "{out}");
+    let report = host.json(0, &["prune", "--dry-run"]);
+    assert_eq!((&report["of"], &report["next_pass"]["pass"]), (&json!("history"), &json!("at_start")), "{report}");
+    assert!(report["scanned_at"].is_string(), "{report}");
+    host.expect(4, &["prune", "--dry-run", "--ask-cloud"]);
     // Deletions by the rules are no difference between history and cloud.
     assert_eq!(host.json(0, &["reconcile"])["equal"], true);
 }
@@ -587,7 +603,9 @@ fn a_blocker_makes_a_deletion_wait_and_takes_no_mark_back() {
     host.start();
     is_marked_still(&host);
     control(&cloud, "images", &json!({"image_id": images[0], "tags": {"team": "others"}}));
-    eventually("its time has come", || (prune(&host, &["--dry-run"])[&images[0]]["action"] == "blocked").then_some(()));
+    eventually("its time has come", || {
+        (prune(&host, &["--dry-run", "--ask-cloud"])[&images[0]]["action"] == "blocked").then_some(())
+    });
     let row = image_row(&host, &images[0]);
     let until = row["delete_after"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
     eventually("the grace is over", || (SystemClock.now() > until).then_some(()));
@@ -721,7 +739,7 @@ fn images_that_failed_are_shown_and_those_that_nobody_knows_too() {
     let report = host.json(0, &["images", "--failed"]);
     assert_eq!(of(&report, id).unwrap()["bake"], failed["id"], "{report}");
     // The list of the next pass has both.
-    let pruned = host.json(0, &["prune", "--dry-run"]);
+    let pruned = host.json(0, &["prune", "--dry-run", "--ask-cloud"]);
     assert_eq!(pruned["failed"].as_array().unwrap().len(), 2, "{pruned}");
     let report = host.json(0, &["images", "--failed"]);
     let (known, strange) = (of(&report, id).unwrap(), of(&report, "imgc-strange").unwrap());

@@ -13,7 +13,7 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 
 use super::{
-    ITSELF, ImageRow, Reader, Store, StoreError, audit::audit, deletions::UNMARK_IMAGE, failed, from_row::from_row,
+    ITSELF, ImageRow, Reader, Store, StoreError, audit::audit, deletions::unmark, failed, from_row::from_row,
     images::PRESENT_IMAGES_OF, writer::WriteTransaction,
 };
 use crate::{
@@ -151,16 +151,19 @@ pub struct Moved {
     pub by: Move,
     /// Who moved it: a person, or [`ITSELF`].
     pub who: String,
+    /// Whether the image was marked for deletion: the channel keeps it.
+    pub unmarks: bool,
 }
 
 /// `stable of golden is v3, imgc-…: why`.
 impl fmt::Display for Moved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, by: Move { channel, to, why, is_loss }, .. } = self;
+        let Self { line, by: Move { channel, to, why, is_loss }, unmarks, .. } = self;
         match to {
             ChannelTarget::Image { image_id, version, .. } => {
                 let is = if *is_loss { "goes back to" } else { "is" };
-                write!(f, "{channel} of {line} {is} v{version}, {image_id}: {why}")
+                write!(f, "{channel} of {line} {is} v{version}, {image_id}: {why}")?;
+                if *unmarks { f.write_str("; its mark for deletion is removed") } else { Ok(()) }
             }
             ChannelTarget::Nothing { .. } => write!(f, "{channel} of {line} is empty: {why}"),
             ChannelTarget::Dropped => write!(f, "{channel} of {line} is dropped: {why}"),
@@ -170,7 +173,7 @@ impl fmt::Display for Moved {
 
 impl Moved {
     fn event(&self) -> Event {
-        let Self { line, by, who } = self;
+        let Self { line, by, who, .. } = self;
         let severity = if by.is_loss { EventSeverity::Warning } else { EventSeverity::Info };
         let image = match &by.to {
             ChannelTarget::Image { image_id, .. } => Some(image_id.as_str()),
@@ -311,9 +314,11 @@ impl Store {
         for (line, view) in views(&mut tx, lines).await? {
             let (moves, next) = settle(&view, declared(&line), now);
             again.extend(next.map(|at| Again { line_id: line.clone(), at: at.timestamp_millis() }));
-            moved.extend(moves.into_iter().map(|by| Moved { line: line.clone(), by, who: ITSELF.to_owned() }));
+            let moves =
+                moves.into_iter().map(|by| Moved { line: line.clone(), by, who: ITSELF.to_owned(), unmarks: false });
+            moved.extend(moves);
         }
-        write(&mut tx, &moved, now).await?;
+        write(&mut tx, &mut moved, now).await?;
         let json = |value: Result<String, serde_json::Error>| value.map_err(StoreError::Encode);
         for (sql, json) in [
             (CHANNELS_OBSERVED, json(serde_json::to_string(lines))?),
@@ -376,11 +381,11 @@ impl Store {
             }
         };
         view.apply(&wanted);
-        let of = |by: Move, who: &str| Moved { line: line.clone(), by, who: who.to_owned() };
+        let of = |by: Move, who: &str| Moved { line: line.clone(), by, who: who.to_owned(), unmarks: false };
         let (followed, _) = settle(&view, declared, now);
-        let moved: Vec<Moved> =
+        let mut moved: Vec<Moved> =
             wanted.into_iter().map(|by| of(by, who)).chain(followed.into_iter().map(|by| of(by, ITSELF))).collect();
-        write(&mut tx, &moved, now).await?;
+        write(&mut tx, &mut moved, now).await?;
         audit(&mut tx, &AuditLine { at: now, who, action, subject, detail }).await?;
         commit(tx, &moved).await?;
         Ok(Ok(moved))
@@ -442,20 +447,15 @@ async fn views(tx: &mut SqliteConnection, lines: &[LineId]) -> Result<HashMap<Li
 }
 
 /// Writes moves and their history. An image that a channel points to loses its mark.
-async fn write(tx: &mut WriteTransaction, moved: &[Moved], at: DateTime<Utc>) -> Result<(), StoreError> {
+async fn write(tx: &mut WriteTransaction, moved: &mut [Moved], at: DateTime<Utc>) -> Result<(), StoreError> {
     let now = at.timestamp_millis();
     for moved in moved {
-        tx.record(at, moved.event());
-        let Moved { line, by, who } = moved;
+        let Moved { line, by, who, unmarks } = &mut *moved;
         let wrote = failed("move a channel");
         let image_id = match &by.to {
             ChannelTarget::Image { image_id, above, .. } => {
                 set(tx, line, &by.channel, Some(image_id), *above, now).await?;
-                sqlx::query(UNMARK_IMAGE)
-                    .bind(image_id.as_str())
-                    .execute(&mut **tx)
-                    .await
-                    .map_err(failed("unmark an image"))?;
+                *unmarks = unmark(tx, image_id, Some(&format!("channel {} points to it", by.channel)), who, at).await?;
                 Some(image_id.as_str())
             }
             ChannelTarget::Nothing { above } => {
@@ -473,11 +473,12 @@ async fn write(tx: &mut WriteTransaction, moved: &[Moved], at: DateTime<Utc>) ->
             .bind(line.as_str())
             .bind(&by.channel)
             .bind(image_id)
-            .bind(who)
+            .bind(&*who)
             .bind(&by.why)
             .execute(&mut **tx)
             .await
             .map_err(wrote)?;
+        tx.record(at, moved.event());
     }
     Ok(())
 }

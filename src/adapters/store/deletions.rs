@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{ITSELF, Reader, Store, StoreError, audit::audit, failed, instant};
+use super::{ITSELF, Reader, Store, StoreError, audit::audit, failed, instant, writer::WriteTransaction};
 use crate::{
     adapters::failpoint,
     domain::{
@@ -27,6 +27,11 @@ WHERE image_id = ?1 AND deletion_state NOT IN ('deleting', 'deleted')";
 pub(super) const NEXT_DELETION: &str = "
 SELECT min(delete_after) FROM images
 WHERE deletion_state IN ('marked', 'deleting') AND deletion_state = 'marked' AND delete_after > ?1";
+
+/// How many marked images are past their grace.
+pub(super) const DUE_DELETIONS: &str = "
+SELECT count(*) FROM images
+WHERE deletion_state IN ('marked', 'deleting') AND deletion_state = 'marked' AND delete_after <= ?1";
 
 /// When the next image is to be searched for whose delete call was sent.
 pub(super) const NEXT_SEARCH: &str = "
@@ -52,7 +57,7 @@ WHERE image_id = ?1 AND deletion_state IN ('kept', 'refused')
 pub(super) const UNMARK_IMAGE: &str = "
 UPDATE images SET deletion_state = 'kept', rule = NULL, delete_after = NULL, marked_at = NULL, refused = NULL, tries = 0,
                   brake = NULL
-WHERE image_id = ?1 AND deletion_state = 'marked'";
+WHERE image_id = ?1 AND deletion_state = 'marked' RETURNING image_name, line_id";
 
 /// A person has confirmed that marked images are deleted.
 pub(super) const CONFIRM_DELETIONS: &str = "
@@ -197,6 +202,20 @@ impl Reader {
         Ok(at.map(instant))
     }
 
+    /// Number of marked images whose grace has passed at `now`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn due_deletions(&self, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        let due: i64 = sqlx::query_scalar(DUE_DELETIONS)
+            .bind(now.timestamp_millis())
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed("count the images past their grace"))?;
+        Ok(usize::try_from(due).unwrap_or_default())
+    }
+
     /// Instant of the next search for an image with a pending delete call.
     ///
     /// # Errors
@@ -274,8 +293,15 @@ impl Store {
         who: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let line = Doomed::from(image).line(now, who, Action::Unmark, &format!(": {why}"));
-        self.change(sqlx::query(UNMARK_IMAGE).bind(image.image_id.as_str()), &line, "unmarked").await
+        let mut tx = self.begin().await?;
+        if !unmark(&mut tx, &image.image_id, Some(why), who, now).await? {
+            tx.rollback().await.map_err(failed("unmark an image"))?;
+            return Ok(false);
+        }
+        failpoint::hit("before", "unmarked");
+        tx.commit().await.map_err(failed("commit an image's row"))?;
+        failpoint::hit("after", "unmarked");
+        Ok(true)
     }
 
     /// Records a person's confirmation of the deletions that exceed a limit.
@@ -432,4 +458,26 @@ impl Store {
         )
         .await
     }
+}
+
+/// Removes the mark of an image in the transaction of what keeps it from now on; returns whether it had one. `why` is for the
+/// line of the audit; `None`: the action itself says it.
+pub(super) async fn unmark(
+    tx: &mut WriteTransaction,
+    image_id: &ImageId,
+    why: Option<&str>,
+    who: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let unmarked: Option<(String, String)> = sqlx::query_as(UNMARK_IMAGE)
+        .bind(image_id.as_str())
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(failed("unmark an image"))?;
+    let Some((name, line)) = unmarked else { return Ok(false) };
+    if let Some(why) = why {
+        let image = Doomed { image_id: image_id.clone(), line: LineId::from(line), name, of_failed: false };
+        audit(tx, &image.line(now, who, Action::Unmark, &format!(": {why}"))).await?;
+    }
+    Ok(true)
 }

@@ -624,6 +624,7 @@ async fn deletions(store: &Store) {
     assert!(reader.images_by_id("", 9).await.unwrap().len() > 1);
     assert!(reader.images_by_id("another", 9).await.unwrap().is_empty());
     assert!(reader.next_deletion(None).await.unwrap().is_some());
+    assert_eq!([reader.due_deletions(day(10)).await.unwrap(), reader.due_deletions(day(11)).await.unwrap()], [0, 1]);
     let doomed = Doomed::from(&first);
     store.put_off_deletion(&doomed, "in use", day(12)).await.unwrap();
     assert!(store.begin_deletion(&doomed, "last = 1", "imagebaked", day(12)).await.unwrap());

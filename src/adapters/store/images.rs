@@ -1,6 +1,6 @@
 //! Images of the lines: their state, what keeps them, and their deletion.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -9,9 +9,11 @@ use sqlx::{FromRow, sqlite::SqliteRow};
 use super::{
     ImageRow, Reader, Store, StoreError,
     audit::audit,
-    deletions::UNMARK_IMAGE,
+    deletions::unmark,
     distributions::{ReplicaObservation, record_replicas},
-    failed, instant,
+    failed,
+    image_columns::ImageColumns,
+    instant,
 };
 use crate::{
     adapters::failpoint,
@@ -19,7 +21,7 @@ use crate::{
         event::{Action, AuditLine},
         health::{Subject, SubjectKind},
         ids::{BakeId, ImageId, InstanceId, LineId, ScheduleId},
-        image::{DeletionState, LineImage, ObservedState, Pin, brake::MarkKind, report::Adopted},
+        image::{Pin, report::Adopted},
     },
 };
 
@@ -45,13 +47,7 @@ FROM images i LEFT JOIN pins p ON p.image_id = i.image_id LEFT JOIN vetoes v ON 
     };
 }
 
-/// Images that are not deleted, with what keeps them.
-pub(super) const PRESENT_IMAGES: &str = images!(
-    "WHERE i.deletion_state <> 'deleted'
-ORDER BY i.line_id, i.version DESC, i.image_id"
-);
-
-/// The same of some lines.
+/// Images of some lines that are not deleted, with what keeps them.
 pub(super) const PRESENT_IMAGES_OF: &str = images!(
     "WHERE i.deletion_state <> 'deleted' AND i.line_id IN (SELECT value FROM json_each(?1))
 ORDER BY i.line_id, i.version DESC, i.image_id"
@@ -214,22 +210,6 @@ impl NewImage {
 }
 
 impl Reader {
-    /// Images that are not deleted, of these lines or of all.
-    ///
-    /// # Errors
-    ///
-    /// `StoreError` if the query fails.
-    pub async fn present_images(&self, lines: Option<&[LineId]>) -> Result<Vec<ImageRow>, StoreError> {
-        let query = match lines {
-            Some(lines) => {
-                let lines = serde_json::to_string(lines).map_err(StoreError::Encode)?;
-                sqlx::query_as(PRESENT_IMAGES_OF).bind(lines)
-            }
-            None => sqlx::query_as(PRESENT_IMAGES),
-        };
-        query.fetch_all(&self.pool).await.map_err(failed("read the images"))
-    }
-
     /// Lines with images that are not deleted, by name, each with their number.
     ///
     /// # Errors
@@ -360,7 +340,10 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(failed("pin an image"))?;
-        sqlx::query(UNMARK_IMAGE).bind(image_id.as_str()).execute(&mut *tx).await.map_err(failed("unmark an image"))?;
+        // `undelete` says so itself.
+        let is_said = action == Action::Undelete;
+        let why = format!("pinned: {}", pin.reason);
+        unmark(&mut tx, image_id, (!is_said).then_some(why.as_str()), &pin.who, now).await?;
         let until = pin.until.map_or_else(String::new, |until| format!(" until {}", self.shown(until)));
         let subject = Subject::new(SubjectKind::Image, image_id.as_str());
         let detail = format!("{image_id}{until}: {}", pin.reason);
@@ -475,6 +458,7 @@ impl FromRow<'_, SqliteRow> for ImageRow {
     fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
         use sqlx::Row;
         let text = |column: &str| row.try_get::<String, _>(column);
+        let word = |column: &str| text(column).map(Cow::Owned);
         let number = |column: &str| row.try_get::<i64, _>(column);
         let maybe = |column: &str| row.try_get::<Option<i64>, _>(column);
         let words = |column: &str| row.try_get::<Option<String>, _>(column);
@@ -482,63 +466,42 @@ impl FromRow<'_, SqliteRow> for ImageRow {
             serde_json::from_str::<Vec<String>>(&text(column)?)
                 .map_err(|source| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(source) })
         };
-        let rule = words("rule")?.unwrap_or_default();
-        let tries = u32::try_from(number("tries")?).unwrap_or(u32::MAX);
-        let deletion = match text("deletion_state")?.as_str() {
-            "refused" => DeletionState::Refused { why: words("refused")?.unwrap_or_default() },
-            "marked" => DeletionState::Marked {
-                since: instant(maybe("marked_at")?.unwrap_or_default()),
-                delete_after: instant(maybe("delete_after")?.unwrap_or_default()),
-                rule,
-                tries,
-                last_error: words("refused")?,
-            },
-            "deleting" => DeletionState::Deleting {
-                rule,
-                tries,
-                sent_at: instant(maybe("sent_at")?.or(maybe("marked_at")?).unwrap_or_default()),
-                next: instant(maybe("delete_after")?.unwrap_or_default()),
-            },
-            "deleted" => DeletionState::Deleted { at: instant(maybe("deleted_at")?.unwrap_or_default()) },
-            _ => DeletionState::Kept,
-        };
         let pin = match words("pin_reason")? {
             None => None,
-            Some(reason) => Some(Pin {
-                until: maybe("pin_until")?.map(instant),
-                reason,
-                who: words("pin_who")?.unwrap_or_default(),
-            }),
+            Some(reason) => Some((maybe("pin_until")?, reason, words("pin_who")?.unwrap_or_default())),
         };
-        Ok(Self {
-            image: LineImage {
-                image_id: text("image_id")?.into(),
-                line: text("line_id")?.into(),
-                version: u32::try_from(number("version")?).unwrap_or(u32::MAX),
-                name: text("image_name")?,
-                slot: instant(number("slot")?),
-                available_at: instant(number("available_at")?),
-                deletion,
-                seen: ObservedState {
-                    available: number("available")? == 1,
-                    ours: number("ours")? == 1,
-                    used_by: list("used_by")?,
-                    missing_since: maybe("missing_since")?.map(instant),
-                },
-                pin,
-                channels: list("in_channels")?,
-                copied_to: list("copied_to")?,
-                veto: words("veto")?,
-            },
-            schedule_id: text("schedule_id")?,
-            schedule: text("schedule")?,
-            instance_id: text("instance_id")?,
-            bake: maybe("bake_id")?.map(BakeId),
+        let columns = ImageColumns {
+            image_id: word("image_id")?,
+            schedule_id: word("schedule_id")?,
+            schedule: word("schedule")?,
+            instance_id: word("instance_id")?,
+            bake_id: maybe("bake_id")?,
+            version: number("version")?,
             version_id: words("version_id")?,
+            image_name: word("image_name")?,
+            slot: number("slot")?,
+            available_at: number("available_at")?,
+            deletion_state: word("deletion_state")?,
+            rule: words("rule")?,
+            marked_at: maybe("marked_at")?,
+            delete_after: maybe("delete_after")?,
+            tries: number("tries")?,
+            refused: words("refused")?,
+            deleted_at: maybe("deleted_at")?,
+            available: number("available")?,
+            ours: number("ours")?,
+            used_by: Some(list("used_by")?),
+            missing_since: maybe("missing_since")?,
             verify: words("verify")?,
-            judged: number("judged")? == 1,
-            of_slot: number("of_slot")? == 1,
-            mark: MarkKind::parse(words("brake")?.as_deref()),
-        })
+            sent_at: maybe("sent_at")?,
+            judged: number("judged")?,
+            brake: words("brake")?,
+            of_slot: number("of_slot")?,
+            pin,
+            veto: words("veto")?,
+            channels: Some(list("in_channels")?),
+            copied_to: Some(list("copied_to")?),
+        };
+        Ok(columns.into_row(text("line_id")?.into()))
     }
 }

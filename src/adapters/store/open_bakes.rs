@@ -16,7 +16,7 @@ pub(super) const HAS_OPEN_BAKE: &str = "SELECT EXISTS (SELECT 1 FROM bakes WHERE
 /// bakes for the sake of their order.
 pub(super) const OPEN_BAKES: &str = "
 SELECT b.line_id, b.instance_id, coalesce(s.json ->> 'instance_region', '') AS region, b.slot, b.state, b.wake_at,
-       b.give_up_at, (SELECT min(a.started_at) FROM attempts a
+       b.give_up_at, coalesce(b.version, 0) > 0 AS has_version, (SELECT min(a.started_at) FROM attempts a
                       WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create')) AS begun_at
 FROM bakes b INDEXED BY bakes_open LEFT JOIN settings s ON s.hash = b.settings
 WHERE b.finished_at IS NULL
@@ -51,6 +51,8 @@ pub struct OpenBake {
     pub slot: DateTime<Utc>,
     /// Its progress.
     pub stage: OpenStage,
+    /// Whether it has its version: it takes one when it begins.
+    pub has_version: bool,
 }
 
 /// Progress of an open bake.
@@ -99,12 +101,12 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn open_bakes(&self) -> Result<Vec<OpenBake>, StoreError> {
-        type Columns = (String, String, String, i64, String, Option<i64>, Option<i64>, Option<i64>);
+        type Columns = (String, String, String, i64, String, Option<i64>, Option<i64>, bool, Option<i64>);
         let rows: Vec<Columns> =
             sqlx::query_as(OPEN_BAKES).fetch_all(&self.pool).await.map_err(failed("read the open bakes"))?;
         Ok(rows
             .into_iter()
-            .map(|(line, instance, region, slot, state, wake_at, give_up_at, begun_at)| {
+            .map(|(line, instance, region, slot, state, wake_at, give_up_at, has_version, begun_at)| {
                 let slot = DateTime::from_timestamp_millis(slot).unwrap_or_default();
                 let stage = if state == "queued" {
                     OpenStage::Queued {
@@ -116,7 +118,7 @@ impl Reader {
                 } else {
                     OpenStage::Begun { at: begun_at.and_then(DateTime::from_timestamp_millis) }
                 };
-                OpenBake { line: line.into(), instance: instance.into(), region, slot, stage }
+                OpenBake { line: line.into(), instance: instance.into(), region, slot, stage, has_version }
             })
             .collect())
     }

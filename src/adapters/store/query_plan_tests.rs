@@ -7,14 +7,8 @@ use std::collections::BTreeSet;
 use sqlx::{AssertSqlSafe, Connection as _, Row, SqliteConnection};
 
 use super::{
-    DATABASE_FILE, Store,
-    bake_rows::BAKE_ROW_COLUMNS,
-    clock_steps::NEWEST_WRITE,
-    distributions::REPLICA_REGIONS,
-    images::{LINES_OF_IMAGES, PRESENT_IMAGES},
-    lineage::IS_EMPTY,
-    rebuilding::RECORDED,
-    statement_list_tests::STATEMENTS,
+    DATABASE_FILE, Store, bake_rows::BAKE_ROW_COLUMNS, clock_steps::NEWEST_WRITE, distributions::REPLICA_REGIONS,
+    images::LINES_OF_IMAGES, lineage::IS_EMPTY, rebuilding::RECORDED, statement_list_tests::STATEMENTS,
 };
 
 /// Tables that grow with every slot.
@@ -33,9 +27,8 @@ const SMALL_INDEXES: [&str; 8] = [
 ];
 
 /// Statements that read a whole table by their nature.
-const WHOLE: [(&str, &str); 7] = [
+const WHOLE: [(&str, &str); 6] = [
     ("reads whether there is a first row", IS_EMPTY),
-    ("retention lists all images that exist", PRESENT_IMAGES),
     ("`images` counts all images that exist", LINES_OF_IMAGES),
     ("reconciliation compares every row that has to do with images", RECORDED),
     ("the page of the history adds conditions of its own", BAKE_ROW_COLUMNS),

@@ -16,7 +16,7 @@ pub struct ChannelsArgs {
     /// Every assignment that ever was, the last first.
     #[arg(long)]
     pub history: bool,
-    /// At most so many lines of history; 0 shows all [default: 50; on a terminal, those that fit on it].
+    /// At most so many lines; 0 shows all [default: all, 50 of the history; on a terminal, those that fit on it].
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub limit: Option<u32>,
 }

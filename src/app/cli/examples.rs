@@ -122,7 +122,8 @@ pub const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "prune",
         &[
-            ("imagebaked prune --dry-run", "each image with the reason"),
+            ("imagebaked prune --dry-run", "what is deleted next, from the history"),
+            ("imagebaked prune --dry-run --ask-cloud", "the same after a scan of the cloud"),
             ("imagebaked prune --confirm", "delete what is held back, too"),
         ],
     ),

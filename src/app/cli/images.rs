@@ -42,9 +42,17 @@ pub struct ReconcileArgs {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct PruneArgs {
-    /// Only show what would be done; the cloud is scanned nevertheless.
+    /// Only show what would be done, and what is deleted next: from the history, as of the last scan of the cloud, with or
+    /// without a daemon.
     #[arg(long)]
     pub dry_run: bool,
+    /// Let the daemon scan the cloud first.
+    #[arg(long, requires = "dry_run")]
+    pub ask_cloud: bool,
+    /// At most so many images in the table; 0 shows all, and JSON always has all [default: 200; on a terminal, those that fit on
+    /// it].
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub limit: Option<u32>,
     /// Retry deletions that the cloud rejected.
     #[arg(long)]
     pub again: bool,

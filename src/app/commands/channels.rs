@@ -1,5 +1,7 @@
 //! `imagebaked channels`, `promote`, `rollback`, `veto` and `unveto`: shows and moves the channels of lines.
 
+use std::collections::HashSet;
+
 use chrono::DateTime;
 use serde_json::json;
 
@@ -27,7 +29,9 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
     let mut rows = if args.history {
         reader.channel_history(schedule, limit.saturating_add(1)).await?
     } else {
-        with_empty(reader.channels(schedule).await?, &config, schedule)
+        let mut rows = with_empty(reader.channels(schedule).await?, &config, schedule);
+        rows.truncate(args.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)));
+        rows
     };
     let has_more = args.history && cut(&mut rows, limit);
     if let (true, Some(schedule)) = (rows.is_empty(), schedule) {
@@ -66,9 +70,11 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
             row.why.unwrap_or_default(),
         ]);
     }
-    let (mut text, shown) = table.render_first(room().filter(|_| args.history && args.limit.is_none()));
+    let (mut text, shown) = table.render_first(room().filter(|_| args.limit.is_none()));
     if args.history && (shown < all || has_more) {
         text.push_str("… older ones: --limit N, or name a schedule\n");
+    } else if shown < all {
+        text.push_str(&format!("… and {} more; name a schedule, or see --limit 0 and --json\n", all - shown));
     }
     Ok(CommandOutput::done(text))
 }
@@ -76,13 +82,14 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
 /// Adds configured channels that have never pointed to an image.
 fn with_empty(mut rows: Vec<ChannelRow>, config: &Config, wanted: Option<&str>) -> Vec<ChannelRow> {
     let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted == name);
+    let known: HashSet<(String, String)> = rows.iter().map(|row| (row.line_id.clone(), row.channel.clone())).collect();
     for schedule in &config.schedules {
         if !is_wanted(schedule.name.as_str()) && !is_wanted(schedule.id.as_str()) {
             continue;
         }
         for line in schedule.lines() {
             for channel in &schedule.channels {
-                if rows.iter().any(|row| row.line_id == line.as_str() && row.channel == channel.name) {
+                if known.contains(&(line.to_string(), channel.name.clone())) {
                     continue;
                 }
                 let after = channel.after.map(show_length);

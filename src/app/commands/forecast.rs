@@ -69,6 +69,16 @@ impl KnownHistory {
         })
     }
 
+    /// The last version of each line, with those that bakes in the queue will take.
+    pub fn versions_taken(&self) -> HashMap<&LineId, u32> {
+        let mut taken: HashMap<&LineId, u32> = self.versions.iter().map(|(line, version)| (line, *version)).collect();
+        for bake in self.open.iter().filter(|bake| !bake.has_version) {
+            let version = taken.entry(&bake.line).or_default();
+            *version = version.saturating_add(1);
+        }
+        taken
+    }
+
     /// Number of queued and running bakes of these schedules.
     pub fn open_bakes(&self, schedules: &[&Schedule]) -> usize {
         let lines: HashSet<LineId> = schedules.iter().flat_map(|schedule| schedule.lines()).collect();

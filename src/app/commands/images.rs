@@ -3,15 +3,17 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
     context::{Context, known_schedule, next_pass},
+    folding,
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, Zones, relative},
     prune::{failed_table, times},
-    table::room,
-    terminal::try_print_text,
+    table::room_above,
+    terminal::{try_print_text, with_config},
 };
 use crate::{
     adapters::{
@@ -20,14 +22,15 @@ use crate::{
     },
     app::{cli::ImagesArgs, daemon},
     domain::{
+        calendar::zone::Zone,
         clock::{Clock, ON_TIME, SystemClock, later},
         history::ReplicaRow,
-        ids::LineId,
+        ids::{BakeId, ImageId, LineId},
         image::{
             DeletionState,
             failed::{FailedAction, FailedImage},
             passes::NextPass,
-            report::{Judged, JudgedFailed},
+            report::{Decision, Judged, JudgedFailed},
         },
         schedule::LATEST,
         time::show,
@@ -64,6 +67,13 @@ struct Query<'a> {
     next_pass: NextPass,
 }
 
+/// What all images are judged and chosen by: read once.
+struct Basis {
+    judge: daemon::Judge,
+    /// The ids that the wanted schedule has or had.
+    of_schedule: Option<HashSet<String>>,
+}
+
 /// Images of some lines, each with what retention does with it, and their copies.
 struct Listed {
     images: Vec<(ImageRow, Judged)>,
@@ -84,63 +94,85 @@ impl Query<'_> {
                 known_channel(self.config, self.reader, channel).await?;
             }
         }
-        if self.context.json { self.write_json(&lines).await } else { self.table(&lines).await }
+        let of_schedule = match self.args.schedule.name() {
+            // The id first: names can be reused, ids cannot.
+            Some(wanted) => Some(schedule_ids(self.reader, wanted).await?),
+            None => None,
+        };
+        let basis = Basis { judge: daemon::Judge::of_some(self.reader, self.config, self.now).await?, of_schedule };
+        if self.context.json { self.write_json(&basis, &lines).await } else { self.table(&basis, &lines).await }
     }
 
     /// The table, as far as `--limit` and the screen want it: only those lines are read.
-    async fn table(&self, lines: &[(LineId, usize)]) -> Result {
+    async fn table(&self, basis: &Basis, lines: &[(LineId, usize)]) -> Result {
         let Self { context, args, config, now, .. } = *self;
         let limit = usize::try_from(args.limit.unwrap_or(LIMIT)).unwrap_or(usize::MAX);
         let mut before = 0_usize;
         let is_wanted = |(_, images): &&(LineId, usize)| {
             let is_wanted = before < limit;
-            before += images;
+            before = before.saturating_add(*images);
             is_wanted
         };
         let read: Vec<LineId> = lines.iter().take_while(is_wanted).map(|(line, _)| line.clone()).collect();
-        let Listed { mut images, replicas, has_times } = self.read(&read).await?;
+        let Listed { images, replicas, has_times } = self.read(basis, &read).await?;
         if images.is_empty() {
             return nothing(args, config);
         }
-        let count = if read.len() == lines.len() { images.len() } else { lines.iter().map(|(_, images)| images).sum() };
-        images.truncate(limit);
+        let unread = lines.iter().skip(read.len()).map(|(_, images)| images).sum();
         let of = || images.iter().map(|(row, _)| row.schedule_id.as_str());
         let zones = context.all_zones(config, self.reader, of()).await?;
+        let tail = self.tail(zones.common(of()), has_times).await?;
+        let order = folding::order(&images);
         let rows = rows(context, &images, &replicas, &zones, now);
-        let (mut text, shown) = rows.render_first(room().filter(|_| args.limit.is_none()));
-        let more = count.saturating_sub(shown);
-        if more > 0 {
-            text.push_str(&format!("… and {more} more; name a schedule, or see --limit and --json.\n"));
-        }
+        let fold = |shown: &[usize]| folding::line(&images, shown, unread, &self.whole());
+        let most = room_above(&with_config(&format!("{}{tail}", fold(&[])))).filter(|_| args.limit.is_none());
+        let (mut text, shown) = rows.render_chosen((limit, most), &order);
+        text.push_str(&fold(&order[..shown]));
+        text.push_str(&tail);
+        Ok(CommandOutput::done(text))
+    }
+
+    /// The command that shows all of what was asked for.
+    fn whole(&self) -> String {
+        let schedule = self.args.schedule.name().map_or_else(String::new, |schedule| format!(" {schedule}"));
+        let channel = self.args.channel.as_ref().map_or_else(String::new, |channel| format!(" --channel {channel}"));
+        let orphans = if self.args.orphans { " --orphans" } else { "" };
+        format!("imagebaked images{schedule}{channel}{orphans} --limit 0")
+    }
+
+    /// What stands below the table.
+    async fn tail(&self, zone: Zone, has_times: bool) -> Result<String> {
+        let mut text = String::new();
         if let Some(scan) = self.reader.last_scan().await? {
             let problem =
                 scan.problem.map_or_else(String::new, |problem| format!(", which was not complete: {problem}"));
             // A time to come is none: the clock is behind, or was ahead.
-            let when = if scan.at > later(now, ON_TIME) {
-                format!("{}, which this host's clock has not reached", show(scan.at, zones.common(of())))
+            let when = if scan.at > later(self.now, ON_TIME) {
+                format!("{}, which this host's clock has not reached", show(scan.at, zone))
             } else {
-                relative(scan.at, now)
+                relative(scan.at, self.now)
             };
             text.push_str(&format!("\nAs of the last scan of the cloud, {when}{problem}.\n"));
         }
         if has_times {
-            text.push_str(&times(self.next_pass, zones.common(of()), now));
+            text.push_str(&times(self.next_pass, zone, self.now));
         }
-        if let (None, Some(hint)) = (args.schedule.name(), one_of_several(config)) {
+        if let (None, Some(hint)) = (self.args.schedule.name(), one_of_several(self.config)) {
             text.push_str(&hint);
         }
-        Ok(CommandOutput::done(text))
+        Ok(text)
     }
 
     /// All images as JSON, some lines at a time; ends early if the output is closed.
-    async fn write_json(&self, lines: &[(LineId, usize)]) -> Result {
+    async fn write_json(&self, basis: &Basis, lines: &[(LineId, usize)]) -> Result {
         let (mut text, mut separator) = (format!("{{\"next_pass\":{},\"images\":[", json!(self.next_pass)), "");
         for lines in lines.chunks(AT_ONCE) {
             let lines: Vec<LineId> = lines.iter().map(|(line, _)| line.clone()).collect();
-            let Listed { images, replicas, .. } = self.read(&lines).await?;
+            let Listed { images, replicas, .. } = self.read(basis, &lines).await?;
             for (row, judged) in &images {
                 text.push_str(separator);
-                text.push_str(&object(row, judged, replicas_of(row, &replicas), self.now).to_string());
+                let object = ImageObject::of(row, judged, replicas_of(row, &replicas), self.now);
+                text.push_str(&serde_json::to_string(&object)?);
                 separator = ",";
             }
             if !try_print_text(&text) {
@@ -153,13 +185,11 @@ impl Query<'_> {
     }
 
     /// Reads and judges all images of these lines, of which the wanted ones stay.
-    async fn read(&self, lines: &[LineId]) -> Result<Listed> {
+    async fn read(&self, basis: &Basis, lines: &[LineId]) -> Result<Listed> {
         let all = self.reader.present_images(Some(lines)).await?;
-        let mut images = daemon::judged_images(self.reader, self.config, all, (self.now, self.next_pass)).await?;
+        let mut images = basis.judge.some(self.reader, all, self.next_pass).await?;
         let has_times = images.iter().any(|(_, judged)| judged.not_before.is_some());
-        if let Some(wanted) = self.args.schedule.name() {
-            // The id first: names can be reused, ids cannot.
-            let ids = schedule_ids(self.reader, wanted).await?;
+        if let Some(ids) = &basis.of_schedule {
             images.retain(|(row, _)| ids.contains(row.schedule_id.as_str()));
         }
         if let Some(channel) = &self.args.channel {
@@ -380,26 +410,68 @@ fn replica_note(replica: &ReplicaRow) -> String {
 }
 
 /// With the field names of `images --json`.
-fn object(row: &ImageRow, judged: &Judged, replicas: &[ReplicaRow], now: DateTime<Utc>) -> Value {
-    let image = &row.image;
-    let instant = |at: DateTime<Utc>| rfc3339(at.timestamp_millis());
-    let delete_after = match &image.deletion {
-        DeletionState::Marked { delete_after, .. } => Some(instant(*delete_after)),
-        _ => None,
-    };
-    let last_error = match &image.deletion {
-        DeletionState::Marked { last_error, .. } => last_error.as_ref(),
-        DeletionState::Refused { why } => Some(why),
-        _ => None,
-    };
-    json!({
-        "image_id": image.image_id, "version_id": row.version_id, "image_name": image.name, "version": image.version,
-        "line": image.line, "schedule": row.schedule, "instance_id": row.instance_id, "slot": instant(image.slot),
-        "bake": row.bake, "finished_at": instant(image.available_at), "deletion": image.deletion.as_str(),
-        "delete_after": delete_after, "last_error": last_error, "channels": image.channels, "available": image.seen.available,
-        "ours": image.seen.ours, "used_by": image.seen.used_by, "missing_since": image.seen.missing_since.map(instant),
-        "pinned": image.pin.as_ref().filter(|pin| pin.holds(now)).map(|pin| &pin.reason), "veto": image.veto,
-        "verify": row.verify, "copied_to": image.copied_to,
-        "replicas": replicas, "retention": judged.decision(),
-    })
+#[derive(Serialize)]
+struct ImageObject<'a> {
+    image_id: &'a ImageId,
+    version_id: Option<&'a str>,
+    image_name: &'a str,
+    version: u32,
+    line: &'a LineId,
+    schedule: &'a str,
+    instance_id: &'a str,
+    slot: String,
+    bake: Option<BakeId>,
+    finished_at: String,
+    deletion: &'static str,
+    delete_after: Option<String>,
+    last_error: Option<&'a str>,
+    channels: &'a [String],
+    available: bool,
+    ours: bool,
+    used_by: &'a [String],
+    missing_since: Option<String>,
+    pinned: Option<&'a str>,
+    veto: Option<&'a str>,
+    verify: Option<&'a str>,
+    copied_to: &'a [String],
+    replicas: &'a [ReplicaRow],
+    retention: Decision<'a>,
+}
+
+impl<'a> ImageObject<'a> {
+    fn of(row: &'a ImageRow, judged: &'a Judged, replicas: &'a [ReplicaRow], now: DateTime<Utc>) -> Self {
+        let image = &row.image;
+        let instant = |at: DateTime<Utc>| rfc3339(at.timestamp_millis());
+        let (delete_after, last_error) = match &image.deletion {
+            DeletionState::Marked { delete_after, last_error, .. } => (Some(*delete_after), last_error.as_deref()),
+            DeletionState::Refused { why } => (None, Some(why.as_str())),
+            _ => (None, None),
+        };
+        Self {
+            image_id: &image.image_id,
+            version_id: row.version_id.as_deref(),
+            image_name: &image.name,
+            version: image.version,
+            line: &image.line,
+            schedule: &row.schedule,
+            instance_id: &row.instance_id,
+            slot: instant(image.slot),
+            bake: row.bake,
+            finished_at: instant(image.available_at),
+            deletion: image.deletion.as_str(),
+            delete_after: delete_after.map(instant),
+            last_error,
+            channels: &image.channels,
+            available: image.seen.available,
+            ours: image.seen.ours,
+            used_by: &image.seen.used_by,
+            missing_since: image.seen.missing_since.map(instant),
+            pinned: image.pin.as_ref().filter(|pin| pin.holds(now)).map(|pin| pin.reason.as_str()),
+            veto: image.veto.as_deref(),
+            verify: row.verify.as_deref(),
+            copied_to: &image.copied_to,
+            replicas,
+            retention: judged.decision(),
+        }
+    }
 }

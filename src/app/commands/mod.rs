@@ -34,6 +34,7 @@ mod diff;
 mod doctor;
 mod events;
 mod export;
+mod folding;
 mod forecast;
 mod history;
 mod images;

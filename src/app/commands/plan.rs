@@ -37,7 +37,10 @@ use crate::{
         error::chain,
         health::ProblemCode,
         ids::{InstanceId, LineId},
-        image::{passes::NextPass, report::RetentionReport},
+        image::{
+            passes::NextPass,
+            report::{Judged, RetentionReport},
+        },
         plan::{
             forecast::ForecastOutcome,
             slots::{SlotAhead, count, slots_ahead},
@@ -87,8 +90,8 @@ const BLOCKING: [ProblemCode; 7] = [
 ];
 /// Characters of such a problem: `status` has all of it.
 const LONGEST_REASON: usize = 160;
-/// So many images are judged for the sum of a plan: more take longer than the plan itself.
-const MOST_JUDGED: usize = 20_000;
+/// So many images to delete are listed.
+const MOST_GOING: usize = 100;
 
 /// Bytes of JSON that are written at once.
 const BLOCK: usize = 1 << 16;
@@ -150,17 +153,21 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         .into_iter()
         .map(|slot| Foreseen { slot, expected: outlook.expected(slot.schedule, slot.instance, slot.at) })
         .collect();
-    let mut maker = RowMaker { history: &history, before: (now, from), taken: HashMap::new(), lines: HashMap::new() };
+    let mut maker = RowMaker {
+        history: &history,
+        versions: history.versions_taken(),
+        before: (now, from),
+        taken: HashMap::new(),
+        lines: HashMap::new(),
+    };
     let shown: Vec<Slot> = slots[..limit.min(slots.len())].iter().map(|slot| maker.row(slot)).collect();
     let all = count(schedules.iter().copied(), from, until);
     let more = all.saturating_sub(limit as u64);
     let rest = slots_ahead(schedules.iter().copied(), from, until).take(limit).skip(CONSIDERED);
     let rest = rest.map(|slot| Foreseen { slot, expected: None });
     let next_pass = next_pass(&config, &presence).await;
-    let extent = (schedule.is_some(), context.json);
-    let judged = going(&config, &state_dir, (&schedules, extent), (now, next_pass)).await;
-    let is_judged = judged.is_some();
-    let RetentionReport { images: going, brakes, .. } = judged.unwrap_or_default();
+    let report = going(&config, &state_dir, (&schedules, schedule.is_some()), (now, next_pass)).await;
+    let RetentionReport { images: going, brakes, .. } = report;
     if context.json {
         let head =
             json!({ "more": more, "blocked": blocked, "images": going, "brakes": brakes, "next_pass": next_pass });
@@ -191,14 +198,12 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     } else if !going.is_empty() {
         text.push_str("\nImages to delete; `imagebaked pin IMAGE` keeps one, `imagebaked prune --dry-run` shows all\n");
         let zones = context.zones(&config);
-        text.push_str(&prune::table(&zones, context.color, &going));
+        text.push_str(&prune::table(&zones, context.color, going.iter().take(MOST_GOING)));
+        if let Some(more @ 1..) = going.len().checked_sub(MOST_GOING) {
+            text.push_str(&format!("… and {more} more.\n"));
+        }
         text.push_str(&prune::times(next_pass, zone, now));
         text.push_str(&prune::held(&brakes));
-    }
-    if !is_judged {
-        text.push_str(
-            "\nImages to delete: `imagebaked prune --dry-run` shows them; there are too many images to judge here\n",
-        );
     }
     write_tables(context, text, rest, &mut maker, now);
     Ok(CommandOutput::done(String::new()))
@@ -323,32 +328,27 @@ fn asked(args: &PlanArgs, when: Option<AskedTime>, (from, until): (DateTime<Utc>
     }
 }
 
-/// Images that are marked, or would be by the rules, as of the last inventory scan; none if the history is unreadable,
-/// which was reported already. `None` if there are too many to be judged for a list of something else; a program gets all.
+/// Images that are marked, or would be by the rules, as of the last inventory scan, the next one first; none if the history is
+/// unreadable, which was reported already.
 async fn going(
     config: &Config,
     state_dir: &Path,
-    (schedules, (is_one, is_json)): (&[&Schedule], (bool, bool)),
+    (schedules, is_one): (&[&Schedule], bool),
     times: (DateTime<Utc>, NextPass),
-) -> Option<RetentionReport> {
-    let Ok(reader) = Reader::open(state_dir).await else { return Some(RetentionReport::default()) };
+) -> RetentionReport {
+    let Ok(reader) = Reader::open(state_dir).await else { return RetentionReport::default() };
     let lines: HashSet<LineId> = schedules.iter().flat_map(|schedule| schedule.lines()).collect();
     let report = if is_one {
         judgement_of(&reader, config, &lines, times).await
     } else {
-        let images = || async { Some(reader.lines_of_images().await.ok()?.iter().map(|(_, images)| images).sum()) };
-        let is_many = !is_json && images().await.is_some_and(|count: usize| count > MOST_JUDGED);
-        if is_many {
-            reader.close().await;
-            return None;
-        }
-        daemon::judgement(&reader, config, times).await
+        daemon::judgement(&reader, config, daemon::Mode::default(), times).await
     };
     reader.close().await;
     let mut report = report.unwrap_or_default();
     report.images.retain(|judged| judged.is_going() && lines.contains(&judged.line));
+    report.images.sort_by_key(Judged::turn);
     report.brakes.retain(|brake| brake.line().is_none_or(|line| lines.contains(line)));
-    Some(report)
+    report
 }
 
 /// The judgement of some lines alone.
@@ -356,11 +356,11 @@ async fn judgement_of(
     reader: &Reader,
     config: &Config,
     lines: &HashSet<LineId>,
-    times: (DateTime<Utc>, NextPass),
+    (now, next_pass): (DateTime<Utc>, NextPass),
 ) -> std::result::Result<RetentionReport, StoreError> {
     let lines: Vec<LineId> = lines.iter().cloned().collect();
     let images = reader.present_images(Some(&lines)).await?;
-    let judged = daemon::judged_images(reader, config, images, times).await?;
+    let judged = daemon::Judge::of_some(reader, config, now).await?.some(reader, images, next_pass).await?;
     let brakes = reader.brakes().await?.into_iter().map(|standing| standing.brake).collect();
     let images = judged.into_iter().map(|(_, judged)| judged).collect();
     Ok(RetentionReport { brakes, images, ..RetentionReport::default() })
@@ -369,6 +369,8 @@ async fn judgement_of(
 /// Makes the rows of slots, in their order.
 struct RowMaker<'a> {
     history: &'a KnownHistory,
+    /// The last version of each line, with those of bakes in the queue.
+    versions: HashMap<&'a LineId, u32>,
     /// The time before the first slot, whose slots take versions, too.
     before: (DateTime<Utc>, DateTime<Utc>),
     /// How many it takes, by schedule: the same for each of its instances.
@@ -393,19 +395,23 @@ impl<'a> RowMaker<'a> {
         let (history, before) = (self.history, self.before);
         let taken = *self.taken.entry(place).or_insert_with(|| taken_before(schedule, history, before));
         let known = || {
-            let version = history.versions.get(&schedule.line(instance)).copied().unwrap_or_default();
+            let version = self.versions.get(&schedule.line(instance)).copied().unwrap_or_default();
             (version.saturating_add(taken), Template::parse(&schedule.settings.image_name).ok())
         };
         let (version, template) = self.lines.entry((place, instance)).or_insert_with(known);
-        // A paused schedule assigns no versions.
-        *version = version.saturating_add(u32::from(!paused));
+        // A slot that is not baked takes no version.
+        let is_baked = !paused && foreseen.expected.is_none_or(|expected| expected.work().is_some());
+        let next = version.saturating_add(u32::from(!paused));
+        if is_baked {
+            *version = next;
+        }
         let values = Values {
             name: schedule.name.as_str(),
             id: schedule.id.as_str(),
             instance_id: instance.as_str(),
             slot: at,
             zone,
-            version: *version,
+            version: next,
         };
         let work = foreseen.expected.and_then(|expected| expected.work());
         Slot {

@@ -1,19 +1,27 @@
-//! `imagebaked prune [--dry-run]`: the daemon runs a retention pass; the output lists every image with its decision.
+//! `imagebaked prune [--dry-run]`: the daemon runs a retention pass; the output lists images with their decisions. A dry run
+//! answers from the history, what is deleted next.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
-    context::Context,
+    context::{Context, next_pass},
     outcome::{CommandOutput, Exit, Result, refused},
-    output::{NONE, Rows, Zones},
-    table::room,
+    output::{NONE, Rows, Zones, relative},
+    table::{room_above, terminal_width},
+    terminal::with_config,
 };
 use crate::{
-    adapters::control::{Reply, Request},
-    app::cli::PruneArgs,
+    adapters::{
+        config::Config,
+        control::{Reply, Request},
+    },
+    app::{
+        cli::PruneArgs,
+        daemon::{self, Mode},
+    },
     domain::{
         calendar::zone::Zone,
         clock::{Clock as _, SystemClock},
@@ -27,67 +35,158 @@ use crate::{
     },
 };
 
-/// Lines for the sum, the next pass and the rest, besides what stands around a list.
-const BESIDE: usize = 4;
+/// Images of the table.
+const LIMIT: u32 = 200;
 
 pub async fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
     let config = context.locate_daemon().await?;
-    let request = Request::Prune {
+    let mode = Mode {
         dry_run: args.dry_run,
         again: args.again,
         confirm: args.confirm,
         despite_failed_bake: args.despite_failed_bake,
     };
-    let report = match context.ask(&config, request).await? {
-        Reply::Pruned { report } => report.unwrap_or_default(),
-        other => return Err(refused(other)),
+    let (report, scan) = if args.dry_run && !args.ask_cloud {
+        from_history(context, &config, mode).await?
+    } else {
+        (by_daemon(context, &config, mode).await?, None)
     };
     let exit = if report.problem.is_some() { Exit::Failed } else { Exit::Done };
     let text = if context.json {
-        let report = json!({ "dry_run": args.dry_run, "problem": report.problem, "brakes": report.brakes,
-                             "images": report.images, "failed": report.failed, "next_pass": report.next_pass });
-        format!("{report}\n")
+        let of = if scan.is_some() { "history" } else { "cloud" };
+        let shown = Report { dry_run: args.dry_run, of, scanned_at: scan.and_then(|scan| scan.at), report: &report };
+        format!("{}\n", serde_json::to_string(&shown)?)
     } else {
-        let shown = report.images.iter().map(|judged| judged.line.schedule());
-        let zones = context.zones_of_answer(&config, shown).await;
-        text(&zones, context.color, &report, (args, SystemClock.now()))
+        let of = || report.images.iter().map(|judged| judged.line.schedule());
+        let zones = context.zones_of_answer(&config, of()).await;
+        let zone = zones.common(of());
+        let (color, now) = (context.color, SystemClock.now());
+        Answer { zones: &zones, zone, color, args, scan, now }.text(&report)
     };
     Ok(CommandOutput { text, exit })
 }
 
-fn text(zones: &Zones, color: bool, report: &RetentionReport, (args, now): (&PruneArgs, DateTime<Utc>)) -> String {
-    if report.images.is_empty() && report.failed.is_empty() && report.problem.is_none() {
-        return "There is no image of a line with rules (`keep`); nothing is to be deleted.\n".to_owned();
+/// With the field names of `prune --json`.
+#[derive(Serialize)]
+struct Report<'a> {
+    dry_run: bool,
+    of: &'static str,
+    scanned_at: Option<DateTime<Utc>>,
+    #[serde(flatten)]
+    report: &'a RetentionReport,
+}
+
+/// The pass of the daemon, after a scan of the cloud.
+async fn by_daemon(context: &Context<'_>, config: &Config, mode: Mode) -> Result<RetentionReport> {
+    let Mode { dry_run, again, confirm, despite_failed_bake } = mode;
+    match context.ask(config, Request::Prune { dry_run, again, confirm, despite_failed_bake }).await? {
+        Reply::Pruned { report } => Ok(report.unwrap_or_default()),
+        other => Err(refused(other)),
     }
-    let mut images: Vec<&Judged> = report.images.iter().collect();
-    // What goes first stands first; what stays is only counted where the room ends.
-    images.sort_by_key(|judged| (!judged.is_going(), judged.not_before.is_none(), judged.not_before));
-    let (mut text, shown) =
-        rows(zones, color, images.iter().copied()).render_first(room().map(|lines| lines.saturating_sub(BESIDE)));
-    if shown < images.len() {
-        let kept = images[shown..].iter().filter(|judged| !judged.is_going()).count();
-        let more = images.len() - shown;
-        text.push_str(&format!(
-            "… and {more} more, {kept} of them kept; see `imagebaked images SCHEDULE` and --json.\n"
-        ));
+}
+
+/// What the history is as of.
+#[derive(Debug, Clone, Copy)]
+struct Scan {
+    /// The last scan of the cloud.
+    at: Option<DateTime<Utc>>,
+    /// Whether a daemon could scan it now.
+    has_daemon: bool,
+}
+
+/// What the next pass does as things stand in the history. Who uses an image now, and whether the cloud still lists it, only the
+/// cloud knows.
+async fn from_history(context: &Context<'_>, config: &Config, mode: Mode) -> Result<(RetentionReport, Option<Scan>)> {
+    let reader = context.reader(config).await?;
+    let presence = context.presence(config).await;
+    let (now, next_pass) = (SystemClock.now(), next_pass(config, &presence).await);
+    let report = daemon::judgement(&reader, config, mode, (now, next_pass)).await;
+    let scan = reader.last_scan().await;
+    reader.close().await;
+    let scan = Scan { at: scan?.map(|scan| scan.at), has_daemon: presence.located().is_some() };
+    Ok((RetentionReport { next_pass: Some(next_pass), ..report? }, Some(scan)))
+}
+
+/// The answer to a person.
+struct Answer<'a> {
+    zones: &'a Zones,
+    /// The zone of what belongs to no image.
+    zone: Zone,
+    color: bool,
+    args: &'a PruneArgs,
+    /// What the answer is as of; `None`: the cloud was scanned for it.
+    scan: Option<Scan>,
+    now: DateTime<Utc>,
+}
+
+impl Answer<'_> {
+    fn text(&self, report: &RetentionReport) -> String {
+        if report.images.is_empty() && report.failed.is_empty() && report.problem.is_none() {
+            let nothing = "There is no image of a line with rules (`keep`); nothing is to be deleted.\n";
+            return format!("{nothing}{}", self.as_of());
+        }
+        let mut images: Vec<&Judged> = report.images.iter().collect();
+        // What goes first stands first; what stays is only counted where the room ends.
+        images.sort_by_key(|judged| judged.turn());
+        let tail = self.tail(report);
+        let limit = usize::try_from(self.args.limit.unwrap_or(LIMIT)).unwrap_or(usize::MAX);
+        // The line of those that are left out may be two.
+        let most = room_above(&with_config(&format!("\n\n{tail}"))).filter(|_| self.args.limit.is_none());
+        let listed = images.iter().take(limit.min(most.unwrap_or(usize::MAX))).copied();
+        let (mut text, shown) = rows(self.zones, self.color, listed).render_first(most);
+        if shown < images.len() {
+            let kept = images[shown..].iter().filter(|judged| !judged.is_going()).count();
+            let more = images.len() - shown;
+            text.push_str(&format!("… and {more} more, {kept} of them kept; --limit 0 and --json have all\n"));
+        }
+        text + &tail
     }
-    text.push('\n');
-    text.push_str(&summary(&report.images, args.dry_run));
-    if let Some(next_pass) = report.next_pass {
-        let schedules = report.images.iter().map(|judged| judged.line.schedule());
-        text.push_str(&times(next_pass, zones.common(schedules), now));
+
+    /// What stands below the images.
+    fn tail(&self, report: &RetentionReport) -> String {
+        let mut text = format!("\n{}", summary(&report.images, self.args.dry_run));
+        if let Some(next_pass) = report.next_pass {
+            text.push_str(&times(next_pass, self.zone, self.now));
+        }
+        text.push_str(&self.as_of());
+        if !report.failed.is_empty() {
+            text.push_str(&self.failed(&report.failed));
+        }
+        if !self.args.confirm {
+            text.push_str(&held(&report.brakes));
+        }
+        if let Some(problem) = &report.problem {
+            text.push_str(&format!("Nothing is deleted now, because the inventory scan was not complete: {problem}\n"));
+        }
+        text
     }
-    if !report.failed.is_empty() {
-        text.push_str("\nImages that the cloud lists as CREATE_FAILED:\n");
-        text.push_str(&failed_table(zones, color, &report.failed));
+
+    /// What an answer from the history does not know.
+    fn as_of(&self) -> String {
+        let Some(scan) = self.scan else { return String::new() };
+        let at = match scan.at {
+            Some(at) => format!("as of the last scan of the cloud, {}", relative(at, self.now)),
+            None => "the cloud was never scanned".to_owned(),
+        };
+        let more = if scan.has_daemon {
+            "`imagebaked prune --dry-run --ask-cloud` scans it now"
+        } else {
+            "without a daemon the cloud is not asked"
+        };
+        format!("From the history, {at}; {more}.\n")
     }
-    if !args.confirm {
-        text.push_str(&held(&report.brakes));
+
+    /// CREATE_FAILED images: on a terminal their number alone.
+    fn failed(&self, images: &[JudgedFailed]) -> String {
+        if terminal_width().is_some() && self.args.limit.is_none() {
+            let n = images.len();
+            let images = if n == 1 { "1 image".to_owned() } else { format!("{n} images") };
+            return format!(
+                "The cloud lists {images} of ours as CREATE_FAILED; `imagebaked images --failed` shows them.\n"
+            );
+        }
+        format!("\nImages that the cloud lists as CREATE_FAILED:\n{}", failed_table(self.zones, self.color, images))
     }
-    if let Some(problem) = &report.problem {
-        text.push_str(&format!("Nothing is deleted now, because the inventory scan was not complete: {problem}\n"));
-    }
-    text
 }
 
 /// When the daemon's next pass is, by which the times of a preview are computed.

@@ -101,7 +101,8 @@ async fn retention(
         return Ok(Some(ImageRetention::Missing(since)));
     }
     let images = reader.present_images(Some(&[image.line])).await?;
-    let judged = daemon::judged_images(reader, config, images, (SystemClock.now(), next_pass)).await?;
+    let judge = daemon::Judge::of_some(reader, config, SystemClock.now()).await?;
+    let judged = judge.some(reader, images, next_pass).await?;
     let mut judged = judged.into_iter().map(|(_, judged)| judged);
     Ok(judged
         .find(|judged| judged.image_id.as_str() == image_id)
@@ -288,7 +289,7 @@ impl BakeReport {
         }
         // The heading, and the line below.
         let room = extent.lines.map(|lines| lines.saturating_sub(4));
-        let (table, shown) = rows.render_chosen(room, &by_importance(&calls));
+        let (table, shown) = rows.render_chosen((usize::MAX, room), &by_importance(&calls));
         text.push_str(&table);
         if shown < calls.len() {
             text.push_str(&format!("… {} more, and the settings: {}\n", calls.len() - shown, self.hint()));

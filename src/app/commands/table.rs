@@ -62,6 +62,12 @@ pub fn room() -> Option<usize> {
     screen().map(|lines| lines - AROUND)
 }
 
+/// How many lines a list may have above this text, besides its heading; `None` for a pipe or a file.
+pub fn room_above(text: &str) -> Option<usize> {
+    let below = wrapped_lines(text, terminal_width()).lines().count();
+    screen().map(|lines| lines.saturating_sub(below + 1).max(1))
+}
+
 /// The text with each line that is too long for the terminal wrapped between words, indented like its beginning. Lines of
 /// a source with its line numbers and carets stay whole.
 pub(super) fn wrapped_lines(text: &str, width: Option<usize>) -> String {
@@ -165,13 +171,14 @@ impl Rows {
     /// The same with the last rows.
     pub fn render_last(self, most: Option<usize>) -> (String, usize) {
         let order: Vec<usize> = (0..self.rows.len()).rev().collect();
-        self.render_chosen(most, &order)
+        self.render_chosen((usize::MAX, most), &order)
     }
 
-    /// The same with the rows that come first in `order`, which has all of them by their number; they are printed as they
-    /// stand in the table.
-    pub fn render_chosen(self, most: Option<usize>, order: &[usize]) -> (String, usize) {
+    /// The same with the rows that come first in `order`, which has all of them by their number, at most `limit`; they are
+    /// printed as they stand in the table.
+    pub fn render_chosen(self, (limit, most): (usize, Option<usize>), order: &[usize]) -> (String, usize) {
         let (head, rows) = self.pieces(terminal_width());
+        let order = &order[..limit.min(order.len())];
         let shown = fitting(order.iter().map(|&row| &rows[row]), most);
         let mut chosen = order[..shown].to_vec();
         chosen.sort_unstable();

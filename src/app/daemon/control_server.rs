@@ -262,7 +262,7 @@ async fn answer(request: Request, who: String, shared: &DaemonContext, clients: 
         Request::Follow { bakes, seen } => follow(bakes, seen, shared, clients).await,
         Request::Reload => reload::reload(shared, &who).await,
         Request::Prune { dry_run, again, confirm, despite_failed_bake } => {
-            let mode = image_tasks::prune::Mode { dry_run, again, confirm, despite_failed_bake };
+            let mode = image_tasks::judging::Mode { dry_run, again, confirm, despite_failed_bake };
             image_tasks::prune::asked(shared, mode, &who).await
         }
         Request::Acknowledge { code, subject, until, reason } => {

@@ -70,7 +70,7 @@ pub use self::control_server::SocketError;
 pub use self::engine::{Engine, EngineRequest, EngineStatus, PlannedLine, RequestError};
 pub use self::image_tasks::{
     edit::change_of_images,
-    prune::{judged_images, judgement},
+    judging::{Judge, Mode, judgement},
     strays::failed_images,
 };
 pub use self::planner::StoredTiming;

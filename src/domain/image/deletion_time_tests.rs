@@ -103,7 +103,7 @@ impl World {
             }
         }
         self.images.retain(|image| !deleted.contains(&image.image_id));
-        self.timetable.passed(self.now, is_whole, self.interval);
+        self.timetable.passed(self.now, (is_whole, false), self.interval);
         deleted
     }
 

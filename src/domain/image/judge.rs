@@ -6,7 +6,7 @@
 //! images remain without it, and neither the line nor the inventory scan blocks deletions. All others stay, with the
 //! reason.
 
-use std::fmt;
+use std::{borrow::Borrow, fmt};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -192,14 +192,15 @@ impl RetentionDecision {
 /// Returns the decisions for all images of one line, in the order of `images`. `policy` is `None` for a line without a
 /// configuration. `images` has no deleted images.
 pub fn judge(
-    images: &[LineImage],
+    images: &[impl Borrow<LineImage>],
     policy: Option<&Policy>,
     blockers: &[Blocker],
     now: DateTime<Utc>,
 ) -> Vec<RetentionDecision> {
+    let images: Vec<&LineImage> = images.iter().map(Borrow::borrow).collect();
     let keep = policy.and_then(|policy| Some((policy.keep.as_ref()?, policy.zone)));
     // The rules apply to good images of this owner, the newest first. Failed ones never count.
-    let mut good: Vec<usize> = (0..images.len()).filter(|&index| is_good(&images[index])).collect();
+    let mut good: Vec<usize> = (0..images.len()).filter(|&index| is_good(images[index])).collect();
     good.sort_by_key(|&index| (images[index].version, images[index].date(now)));
     good.reverse();
     // Images of future slots count only among themselves: they never displace those of past slots.

@@ -23,6 +23,8 @@ pub struct Timetable {
     for_quota: Option<DateTime<Utc>>,
     /// Last pass. Images that were due then and not deleted wait for the next one.
     judged_at: Option<DateTime<Utc>>,
+    /// Whether the last pass could delete nothing, for a reason of this host: the next one comes when that has ended.
+    is_held: bool,
 }
 
 /// What brings a pass forward.
@@ -69,9 +71,22 @@ impl Timetable {
         prompts.grace_ends.into_iter().chain(quota).fold(regular, DateTime::min).max(now)
     }
 
-    /// Notes a pass that began at `now`; `is_whole`: it saw everything.
-    pub fn passed(&mut self, now: DateTime<Utc>, is_whole: bool, interval: TimeDelta) {
-        self.judged_at = Some(now);
+    /// Whether the last pass was held back by this host.
+    pub fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// Nothing holds deletions back at `now`: a pass that was held back comes at once.
+    pub fn released(&mut self, now: DateTime<Utc>) {
+        if std::mem::take(&mut self.is_held) {
+            self.regular = Some(now);
+        }
+    }
+
+    /// Notes a pass that began at `now`; `is_whole`: it saw everything; `is_held`: it could delete nothing, because the history
+    /// is not compared with the cloud or a clock is wrong.
+    pub fn passed(&mut self, now: DateTime<Utc>, (is_whole, is_held): (bool, bool), interval: TimeDelta) {
+        (self.judged_at, self.is_held) = (Some(now), is_held);
         self.regular = Some(now + if is_whole { interval } else { interval.min(AFTER_PROBLEM) });
     }
 
@@ -91,6 +106,8 @@ pub enum NextPass {
     AtStart,
     /// Never: the daemon only observes.
     Never,
+    /// Not as long as the history is not compared with the cloud, or a clock is wrong.
+    Held,
     /// The daemon does not answer.
     Unknown,
 }
@@ -100,7 +117,7 @@ impl NextPass {
     pub fn not_before(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
             Self::At(at) => Some(at.max(now)),
-            Self::AtStart | Self::Unknown => Some(now),
+            Self::AtStart | Self::Held | Self::Unknown => Some(now),
             Self::Never => None,
         }
     }
@@ -114,6 +131,9 @@ impl NextPass {
             }
             Self::AtStart => {
                 "No daemon answers: nothing is deleted before one runs, and times count from now.".to_owned()
+            }
+            Self::Held => {
+                "The daemon deletes nothing yet (`imagebaked status` says why): times count from now.".to_owned()
             }
             Self::Never => "The daemon only observes: it deletes nothing.".to_owned(),
             Self::Unknown => "The daemon does not answer: times count from now.".to_owned(),

@@ -103,6 +103,11 @@ impl Judged {
         self.verdict.goes() || matches!(self.action, Action::Blocked { .. } | Action::Search)
     }
 
+    /// Its place among images to be deleted: what goes first comes first, and what stays comes last.
+    pub fn turn(&self) -> (bool, bool, Option<DateTime<Utc>>) {
+        (!self.is_going(), self.not_before.is_none(), self.not_before)
+    }
+
     /// What happens next and when, with times in this zone.
     pub fn step(&self, zone: Zone) -> String {
         let word = self.action.as_str();

@@ -193,15 +193,13 @@ async fn shown(context: &Context<'_>, config: &Config, status: &Status, all: boo
         return Ok(format!("{}\n", serde_json::to_string(status)?));
     }
     let now = SystemClock.now();
-    Ok(match size(all, below) {
-        Some(size) => screen::of_status(status, now, size, context.color),
-        None => {
-            let bakes = status.running.iter().chain(&status.waiting).map(|bake| bake.schedule.as_str());
-            let shown = bakes.chain(status.late.iter().map(|late| late.schedule.as_str()));
-            let zones = context.zones_of_answer(config, shown).await;
-            whole::of_status(context, &zones, status, all, now)
-        }
-    })
+    if let Some(size) = size(all, below) {
+        return Ok(screen::of_status(status, now, size, context.color));
+    }
+    let bakes = status.running.iter().chain(&status.waiting).map(|bake| bake.schedule.as_str());
+    let shown = bakes.chain(status.late.iter().map(|late| late.schedule.as_str()));
+    let zones = context.zones_of_answer(config, shown).await;
+    Ok(whole::of_status(context, &zones, status, all, now))
 }
 
 /// Shows the status until the user, the daemon or the output ends it.

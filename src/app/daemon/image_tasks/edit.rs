@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use super::{
+    judging::{by_line, judge_line},
     policies,
-    prune::{by_line, judge_line},
 };
 use crate::{
     adapters::{

@@ -51,9 +51,9 @@ pub(crate) fn scan_problem(scan: &InventoryScan, now: DateTime<Utc>) -> Option<P
     let (code, severity, command) = if begins(&["Forbidden", "NoPermission"]) {
         (ProblemCode::RightsMissing, Severity::Warning, "imagebaked doctor")
     } else if begins(&[INCOMPLETE]) && lasted >= LIST_PROBLEM {
-        (ProblemCode::ListIncomplete, Severity::Problem, "imagebaked prune --dry-run")
+        (ProblemCode::ListIncomplete, Severity::Problem, "imagebaked prune --dry-run --ask-cloud")
     } else {
-        (ProblemCode::ListIncomplete, Severity::Warning, "imagebaked prune --dry-run")
+        (ProblemCode::ListIncomplete, Severity::Warning, "imagebaked prune --dry-run --ask-cloud")
     };
     Some(Problem::new(
         code,

@@ -19,6 +19,7 @@ mod deletions;
 pub(super) mod distribute;
 pub mod edit;
 pub(super) mod inventory_scan;
+pub mod judging;
 pub(super) mod pins;
 mod policies;
 pub mod prune;

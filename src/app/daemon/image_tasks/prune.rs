@@ -2,55 +2,37 @@
 //!
 //! A dry run omits only the last step, so that its output matches a real pass.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
-    time::Duration,
-};
-
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use super::{
     channels,
     deletions::{self, Progress},
-    inventory_scan, policies, strays,
+    inventory_scan,
+    judging::{Judge, Judgement, Mode, lines_to_judge},
+    strays,
 };
 use crate::{
     adapters::{
         config::Config,
         control::Reply,
-        store::{Doomed, ImageRow, NewestResult, Reader, StandingBrake, StoreError},
+        store::{Doomed, ImageRow, Reader, StandingBrake, StoreError},
     },
     app::daemon::{context::DaemonContext, engine::EngineRequest},
     domain::{
         error::chain,
         event,
         health::{Problem, ProblemCode, Severity, Subject, SubjectKind},
-        ids::{BakeId, ImageId, LineId},
+        ids::{ImageId, LineId},
         image::{
-            DeletionState, LineImage, Policy,
-            brake::{self, Brake, Candidate, LineLoad, MarkKind},
-            failed::{FailedAction, FailedImage},
-            judge::{Action, Blocker, RetentionDecision, Why, action, deleted_from, judge},
+            DeletionState, LineImage,
+            brake::MarkKind,
+            failed::FailedAction,
+            judge::{Action, RetentionDecision, Why},
             passes::NextPass,
-            report::{Judged, JudgedFailed, RetentionReport},
-            retention,
+            report::{Judged, RetentionReport},
         },
     },
 };
-
-/// Mode of a pass.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command")]
-pub struct Mode {
-    /// Scan and judge only.
-    pub dry_run: bool,
-    /// Also retry deletions that the cloud rejected.
-    pub again: bool,
-    /// Also delete images that need a confirmation.
-    pub confirm: bool,
-    /// A failed image does not block the deletion of others of its line.
-    pub despite_failed_bake: bool,
-}
 
 /// Calls of a pass on request that do not wait for the rate limit.
 const AT_ONCE: u32 = 20;
@@ -84,13 +66,13 @@ pub async fn pass(
         deletions::search(shared, config, who).await?;
     }
     let reader = shared.store.reader();
-    let watched = Watched::of(reader, config).await?;
-    let images = reader.present_images(Some(&watched.lines)).await?;
+    let lines = lines_to_judge(reader, config).await?;
+    let images = reader.present_images(Some(&lines)).await?;
     if images.is_empty() && config.schedules.is_empty() {
         return Ok(None);
     }
     // A marked image of a line without rules is unmarked, whoever uses it.
-    let may_delete = !images.is_empty() && watched.policies.values().any(|policy| policy.keep.is_some());
+    let may_delete = !images.is_empty() && config.schedules.iter().any(|schedule| schedule.keep.is_some());
     let is_uncompared = shared.engine.borrow().uncompared.is_some();
     if let Some(listed) = inventory_scan::scan(shared, config, &images, may_delete).await?
         && !is_uncompared
@@ -107,8 +89,9 @@ pub async fn pass(
     let is_own = !mode.again && !mode.despite_failed_bake;
     let is_preview = mode.dry_run && is_own || shared.cloud.mode().is_observe();
     let next_pass = if is_preview { shared.next_pass().await? } else { NextPass::At(now) };
-    let images = reader.present_images(Some(&watched.lines)).await?;
-    let mut judgement = watched.judge(reader, config, mode, (now, next_pass), images).await?;
+    let images = reader.present_images(Some(&lines)).await?;
+    let judge = Judge::read(reader, config, now).await?;
+    let mut judgement = judge.all(reader, mode, next_pass, images).await?;
     // A history that may be older than the cloud does not know the newest images.
     match clocks {
         Err(blocker) => {
@@ -122,7 +105,7 @@ pub async fn pass(
         }
         Ok(_) if shared.cloud.mode().is_observe() => judgement.log_what_would_go(),
         Ok(_) if mode.dry_run => {}
-        Ok(_) => judgement.apply(shared, config, &watched, mode, who).await?,
+        Ok(_) => judgement.apply(shared, config, &judge, mode, who).await?,
     }
     if !mode.dry_run && judgement.has_deleted() {
         // If it is lost, a bake tries after `retry.cap`.
@@ -133,159 +116,7 @@ pub async fn pass(
     Ok((!report.images.is_empty() || !report.failed.is_empty() || report.problem.is_some()).then_some(report))
 }
 
-/// Judges by the history, without a scan: `plan` announces by this what the next pass does, and when.
-pub async fn judgement(
-    reader: &Reader,
-    config: &Config,
-    (now, next_pass): (DateTime<Utc>, NextPass),
-) -> Result<RetentionReport, StoreError> {
-    let mode = Mode { dry_run: true, ..Mode::default() };
-    let watched = Watched::of(reader, config).await?;
-    let images = reader.present_images(Some(&watched.lines)).await?;
-    Ok(watched.judge(reader, config, mode, (now, next_pass), images).await?.report())
-}
-
-/// The same of some lines: all their images go in, and come out line by line. Of the limits of all lines together it knows
-/// those that the last pass exceeded.
-pub async fn judged_images(
-    reader: &Reader,
-    config: &Config,
-    images: Vec<ImageRow>,
-    (now, next_pass): (DateTime<Utc>, NextPass),
-) -> Result<Vec<(ImageRow, Judged)>, StoreError> {
-    let mode = Mode { dry_run: true, ..Mode::default() };
-    let watched = Watched { policies: policies::with_rules(config), lines: Vec::new() };
-    let mut judgement = watched.judge(reader, config, mode, (now, next_pass), images).await?;
-    let standing = reader.brakes().await?.into_iter().map(|standing| standing.brake);
-    let of_all: Vec<Brake> = standing.filter(|brake| brake.line().is_none()).collect();
-    judgement.hold(&of_all);
-    Ok(judgement.images)
-}
-
-/// Lines with rules, and those with marked images.
-pub async fn lines_to_judge(reader: &Reader, config: &Config) -> Result<Vec<LineId>, StoreError> {
-    Ok(Watched::of(reader, config).await?.lines)
-}
-
-/// Lines that a pass judges.
-struct Watched {
-    policies: BTreeMap<LineId, Policy>,
-    lines: Vec<LineId>,
-}
-
-impl Watched {
-    /// Lines with a policy, and those with marked images, whose policy may be gone.
-    async fn of(reader: &Reader, config: &Config) -> Result<Self, StoreError> {
-        let policies = policies::with_rules(config);
-        let mut lines: Vec<LineId> = policies.keys().cloned().collect();
-        lines.extend(reader.lines_with_marks().await?);
-        lines.sort_unstable();
-        lines.dedup();
-        Ok(Self { policies, lines })
-    }
-
-    /// Lines with rules, each with its rules as text: another text is an edit.
-    fn with_rules(&self) -> impl Iterator<Item = (&LineId, String)> {
-        self.policies.iter().filter_map(|(line, policy)| {
-            Some((line, format!("{} {}", retention::fingerprint(policy.keep.as_ref()?), policy.zone)))
-        })
-    }
-
-    /// Judges images of some of these lines, all of each, as of the last scan. Images of other lines stay.
-    async fn judge(
-        &self,
-        reader: &Reader,
-        config: &Config,
-        mode: Mode,
-        (now, next_pass): (DateTime<Utc>, NextPass),
-        images: Vec<ImageRow>,
-    ) -> Result<Judgement, StoreError> {
-        let lines = by_line(images);
-        let results = reader.newest_results(&lines.keys().cloned().collect::<Vec<_>>()).await?;
-        let problem = reader.last_scan().await?.and_then(|scan| scan.problem);
-        let judged_by = reader.line_rules().await?;
-        let rules: BTreeMap<&LineId, String> = self.with_rules().collect();
-        let mut loads: BTreeMap<LineId, LineLoad> = BTreeMap::new();
-        for (line, deleted) in reader.counted_deletions(now - brake::WINDOW).await? {
-            loads.entry(line).or_default().deleted = deleted;
-        }
-        let left = reader.images_left_by_channels(now - brake::WINDOW).await?;
-        let (mut images, mut counted, mut blocked) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        let mut overridden = Vec::new();
-        for (line, rows) in lines {
-            let policy = self.policies.get(&line);
-            let failed = results.get(&line).filter(|newest| !newest.succeeded);
-            let blocker = failed.filter(|_| !mode.despite_failed_bake);
-            if let (Some(failed), None) = (failed, blocker) {
-                overridden.push((line.clone(), failed.bake));
-            }
-            if problem.is_some() || blocker.is_some() {
-                blocked.insert(line.clone());
-            }
-            let times = (now, next_pass);
-            let judged = judge_line(&rows, policy, blocker, problem.as_deref(), mode.again, times);
-            let same_rules = rules.get(&line).is_some_and(|rules| judged_by.get(&line) == Some(rules));
-            let candidates: Vec<Candidate<'_>> = rows.iter().zip(&judged).map(|one| candidate(one, &left)).collect();
-            let counts = match policy.and_then(|policy| policy.keep.as_ref()) {
-                Some(keep) => brake::counted(&candidates, keep, same_rules, now),
-                None => vec![false; candidates.len()],
-            };
-            loads.entry(line).or_default().add(&candidates, &counts);
-            let ids = rows.iter().map(|row| &row.image.image_id);
-            counted.extend(ids.zip(counts).filter(|(_, counts)| *counts).map(|(id, _)| id.clone()));
-            images.extend(rows.into_iter().zip(judged));
-        }
-        let max_deletions = config.daemon.max_deletions.and_then(|most| usize::try_from(most).ok());
-        let brakes = brake::brakes(&loads, max_deletions, rules.len());
-        let scan = (problem.is_none(), mode.again);
-        let failed = strays::judge_failed(reader, &self.policies, scan, (now, next_pass)).await?;
-        let mut judgement = Judgement { problem, brakes: Vec::new(), images, counted, blocked, overridden, failed };
-        if !mode.confirm {
-            judgement.hold(&brakes);
-        }
-        judgement.brakes = brakes;
-        Ok(judgement)
-    }
-}
-
-/// Judged images.
-struct Judgement {
-    /// Why the last scan was not complete.
-    problem: Option<String>,
-    brakes: Vec<Brake>,
-    images: Vec<(ImageRow, Judged)>,
-    /// Images whose deletion counts for the brake.
-    counted: BTreeSet<ImageId>,
-    /// Lines whose deletions are blocked, whatever the rules are.
-    blocked: BTreeSet<LineId>,
-    /// Lines with the failed bake that a person overrides.
-    overridden: Vec<(LineId, BakeId)>,
-    failed: Vec<(FailedImage, JudgedFailed)>,
-}
-
 impl Judgement {
-    /// What these limits hold waits for a confirmation.
-    fn hold(&mut self, brakes: &[Brake]) {
-        let holds = |line: &LineId| brakes.iter().any(|brake| brake.line().is_none_or(|held| held == line));
-        for (row, judged) in &mut self.images {
-            let is_going = judged.action == Action::Delete && row.mark != MarkKind::Confirmed;
-            if is_going && holds(&row.image.line) {
-                (judged.action, judged.not_before) = (Action::NeedsConfirmation, None);
-            }
-        }
-    }
-
-    /// The report for clients.
-    fn report(self) -> RetentionReport {
-        RetentionReport {
-            problem: self.problem,
-            brakes: self.brakes,
-            images: self.images.into_iter().map(|(_, judged)| judged).collect(),
-            failed: self.failed.into_iter().map(|(_, judged)| judged).collect(),
-            next_pass: None,
-        }
-    }
-
     /// In observe mode the log has what would be deleted.
     fn log_what_would_go(&self) {
         for (_, judged) in self.images.iter().filter(|(_, judged)| judged.verdict.goes()) {
@@ -305,7 +136,7 @@ impl Judgement {
         &mut self,
         shared: &DaemonContext,
         config: &Config,
-        watched: &Watched,
+        judge: &Judge,
         mode: Mode,
         who: &str,
     ) -> Result<(), StoreError> {
@@ -353,20 +184,20 @@ impl Judgement {
         }
         for (image, judged) in &mut self.failed {
             if judged.action == FailedAction::Delete && shared.clocks_agree().is_ok() {
-                let keep = watched.policies.get(&image.line).and_then(|policy| policy.keep.as_ref());
+                let keep = judge.policies.get(&image.line).and_then(|policy| policy.keep.as_ref());
                 judged.action = strays::delete(shared, config, image, keep, who).await?;
                 judged.not_before = None;
             }
         }
-        self.note_judged(shared, watched).await
+        self.note_judged(shared, judge).await
     }
 
     /// Images of a complete pass are not new to the next one.
-    async fn note_judged(&self, shared: &DaemonContext, watched: &Watched) -> Result<(), StoreError> {
+    async fn note_judged(&self, shared: &DaemonContext, judge: &Judge) -> Result<(), StoreError> {
         if self.problem.is_some() {
             return Ok(());
         }
-        let rules: Vec<(&LineId, String)> = watched.with_rules().collect();
+        let rules: Vec<(&LineId, String)> = judge.rules.iter().map(|(line, rules)| (line, rules.clone())).collect();
         let known = shared.store.reader().line_rules().await?;
         let with_rules: Vec<&LineId> = rules.iter().map(|(line, _)| *line).collect();
         let changed: Vec<(&LineId, String)> = rules
@@ -387,79 +218,6 @@ impl Judgement {
         }
         shared.store.record_judged(&new, &changed, &with_rules).await
     }
-}
-
-/// The images of each line.
-pub(super) fn by_line(images: Vec<ImageRow>) -> BTreeMap<LineId, Vec<ImageRow>> {
-    let mut lines: BTreeMap<LineId, Vec<ImageRow>> = BTreeMap::new();
-    for row in images {
-        lines.entry(row.image.line.clone()).or_default().push(row);
-    }
-    lines
-}
-
-/// Input of the brake for an image.
-fn candidate<'a>((row, judged): (&'a ImageRow, &Judged), left: &HashSet<ImageId>) -> Candidate<'a> {
-    Candidate {
-        image: &row.image,
-        marked: matches!(row.image.deletion, DeletionState::Marked { .. }).then_some(row.mark),
-        is_new: !row.judged,
-        of_slot: row.of_slot,
-        left_by_channel: left.contains(&row.image.image_id),
-        goes: judged.verdict.goes(),
-        is_due: judged.action == Action::Delete,
-    }
-}
-
-/// Judges one line and determines the action for each image.
-pub(super) fn judge_line(
-    rows: &[ImageRow],
-    policy: Option<&Policy>,
-    newest: Option<&NewestResult>,
-    problem: Option<&str>,
-    again: bool,
-    (now, next_pass): (DateTime<Utc>, NextPass),
-) -> Vec<Judged> {
-    let mut blockers = Vec::new();
-    if let Some(newest) = newest.filter(|newest| !newest.succeeded) {
-        blockers.push(Blocker::NewestFailed { bake: newest.bake });
-    }
-    if let Some(problem) = problem {
-        blockers.push(Blocker::NotSeen { why: problem.to_owned() });
-    }
-    let images: Vec<LineImage> = rows
-        .iter()
-        .map(|row| {
-            let mut image = row.image.clone();
-            match &mut image.deletion {
-                DeletionState::Refused { .. } if again => image.deletion = DeletionState::Kept,
-                // Its grace had passed when the call was sent.
-                DeletionState::Marked { delete_after, last_error: Some(_), .. } if again => *delete_after = now,
-                _ => {}
-            }
-            image
-        })
-        .collect();
-    let grace = policy.and_then(|policy| policy.keep.as_ref()).map_or(Duration::ZERO, |keep| keep.grace);
-    let grace = TimeDelta::from_std(grace).unwrap_or(TimeDelta::MAX);
-    let verdicts = judge(&images, policy, &blockers, now);
-    let schedule = policy.map(|policy| policy.schedule.to_string());
-    images
-        .iter()
-        .zip(verdicts)
-        .map(|(image, verdict)| Judged {
-            image_id: image.image_id.clone(),
-            image_name: image.name.clone(),
-            line: image.line.clone(),
-            schedule: schedule.clone(),
-            version: image.version,
-            slot: image.slot,
-            action: action(image, &verdict, grace, now, next_pass.not_before(now).unwrap_or(now)),
-            not_before: next_pass.not_before(now).and_then(|at| deleted_from(&image.deletion, &verdict, grace, at)),
-            vetoed: image.veto.is_some(),
-            verdict,
-        })
-        .collect()
 }
 
 /// Carries out the action for one image, except its deletion.

@@ -5,7 +5,9 @@ use std::{sync::PoisonError, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    deletions, prune,
+    deletions,
+    judging::Mode,
+    prune,
     task_driver::{ImageTask, TaskRun},
 };
 use crate::{
@@ -24,6 +26,8 @@ use crate::{
 const LONGEST: Duration = Duration::from_hours(2);
 /// Time to the next run if something is due that this run did not do.
 const SOON: TimeDelta = TimeDelta::seconds(1);
+/// Interval of the checks whether what held a pass back is over.
+const WHILE_HELD: TimeDelta = TimeDelta::seconds(2);
 
 impl DaemonContext {
     /// Changes the timetable of the passes, and returns it.
@@ -41,10 +45,18 @@ impl DaemonContext {
         Ok(timetable.next(Prompts { grace_ends, quota_refused }, now))
     }
 
+    /// Whether no pass marks or deletes anything now: the history has to be compared with the cloud, or a clock is wrong.
+    fn holds_deletions(&self) -> bool {
+        self.engine.borrow().uncompared.is_some() || self.clocks_agree().is_err()
+    }
+
     /// The next pass that deletes images, for previews.
     pub(in crate::app::daemon) async fn next_pass(&self) -> Result<NextPass, StoreError> {
         if self.cloud.mode().is_observe() {
             return Ok(NextPass::Never);
+        }
+        if self.holds_deletions() {
+            return Ok(NextPass::Held);
         }
         Ok(NextPass::At(self.pass_due(self.clock.now()).await?))
     }
@@ -59,7 +71,12 @@ impl RetentionTask {
     async fn pass_if_due(shared: &DaemonContext, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
         let (config, reader) = (shared.config(), shared.store.reader());
         let interval = TimeDelta::from_std(config.daemon.prune_interval).unwrap_or(TimeDelta::hours(1));
-        let timetable = shared.plan_passes(|timetable| timetable.correct(now, interval));
+        let timetable = shared.plan_passes(|timetable| {
+            timetable.correct(now, interval);
+            if !shared.holds_deletions() {
+                timetable.released(now);
+            }
+        });
         if shared.pass_due(now).await? <= now {
             let for_quota = timetable.quota_pass(shared.engine.borrow().image_quota_refused);
             if for_quota.is_some_and(|due| now >= due) {
@@ -67,16 +84,21 @@ impl RetentionTask {
                 shared.plan_passes(|timetable| timetable.begins_for_quota(now));
             }
             let _one_at_a_time = shared.image_lock.lock().await;
+            let was_held = shared.holds_deletions();
             let whole = run_pass(shared, &config).await?;
-            shared.plan_passes(|timetable| timetable.passed(now, whole, interval));
+            let is_held = !whole && (was_held || shared.holds_deletions());
+            shared.plan_passes(|timetable| timetable.passed(now, (whole, is_held), interval));
         } else if reader.next_search().await?.is_some_and(|search| search <= now) {
             let _one_at_a_time = shared.image_lock.lock().await;
             deletions::search(shared, &config, ITSELF).await?;
         }
-        let next = shared.plan_passes(|_| {}).regular();
+        let timetable = shared.plan_passes(|_| {});
+        let check = timetable.is_held().then(|| now + WHILE_HELD);
+        let next = timetable.regular().into_iter().chain(check).min();
         let wait = next.map_or(TimeDelta::zero(), |next| next - now).to_std().unwrap_or_default();
         shared.housekeeping.set_due(RETENTION, shared.clock.boottime().saturating_add(wait));
-        let next = reader.next_search().await?.into_iter().fold(shared.pass_due(now).await?, DateTime::min);
+        let others = reader.next_search().await?.into_iter().chain(check);
+        let next = others.fold(shared.pass_due(now).await?, DateTime::min);
         Ok(Some(next.max(now + SOON)))
     }
 }
@@ -84,7 +106,7 @@ impl RetentionTask {
 /// A pass, reported as a run of its housekeeping job. Returns whether the inventory scan was complete.
 async fn run_pass(shared: &DaemonContext, config: &Config) -> Result<bool, StoreError> {
     let run = shared.housekeeping.begin(RETENTION, shared.clock.now(), shared.clock.boottime(), LONGEST);
-    let report = prune::pass(shared, config, prune::Mode::default(), ITSELF).await;
+    let report = prune::pass(shared, config, Mode::default(), ITSELF).await;
     let problem = report.as_ref().ok().and_then(|report| report.as_ref()?.problem.clone());
     let whole = problem.is_none();
     let outcome = match (&report, problem) {
