@@ -418,14 +418,28 @@ impl End {
         }
     }
 
+    /// With what came after it.
     pub(super) fn with_note(mut self, note: &str) -> Self {
-        let (Self::Succeeded { reason, .. }
-        | Self::Failed { reason, .. }
-        | Self::Skipped { reason, .. }
-        | Self::Cancelled { reason }) = &mut self;
+        let reason = self.reason_mut();
         reason.push_str("; ");
         reason.push_str(note);
         self
+    }
+
+    /// With what came before it: a reason is in the order of time.
+    pub(super) fn after(mut self, notes: &[String]) -> Self {
+        for note in notes.iter().rev() {
+            self.reason_mut().insert_str(0, &format!("{note}; "));
+        }
+        self
+    }
+
+    fn reason_mut(&mut self) -> &mut String {
+        let (Self::Succeeded { reason, .. }
+        | Self::Failed { reason, .. }
+        | Self::Skipped { reason, .. }
+        | Self::Cancelled { reason }) = self;
+        reason
     }
 }
 

@@ -153,9 +153,12 @@ impl Step<'_> {
         if work.rebakes < self.bake.settings.retry.rebakes && !self.past_deadline() {
             return self.rebake(work, image);
         }
-        let reason = "the cloud reports CREATE_FAILED and gives no reason; for a support ticket, the bake's calls have the \
-                      request id of its create call";
-        self.finish(work, made_in_vain(image, ReasonCode::CreatedFailed, true, reason.to_owned()))
+        let (which, no_other) = match work.rebakes {
+            0 => (String::new(), ""),
+            _ => (format!(" for image {}, too,", image.image_id), ", and no other one is asked for"),
+        };
+        let reason = format!("the cloud reports CREATE_FAILED{which} and gives no reason{no_other}");
+        self.finish(work, made_in_vain(image, ReasonCode::CreatedFailed, true, reason))
     }
 
     /// The cloud lists the image as CREATE_FAILED: another one is created under the next version. Later searches of

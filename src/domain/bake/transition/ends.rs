@@ -18,7 +18,7 @@ pub(super) const STARTED_MEANWHILE: &str = "the instance was started while its i
 pub(super) fn started_meanwhile(end: End, tries: u32) -> End {
     match &end {
         End::Failed { image: Some(_), reason, .. } if tries == 0 && !reason.contains(STARTED_MEANWHILE) => {
-            end.with_note(STARTED_MEANWHILE)
+            end.after(&[STARTED_MEANWHILE.to_owned()])
         }
         _ => end,
     }

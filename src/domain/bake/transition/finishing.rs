@@ -57,11 +57,9 @@ impl Step<'_> {
     }
 
     /// Ends the bake, after the pending restart and the pending hooks.
-    pub(super) fn finish(&self, mut work: BakeWork, mut end: End) -> (State, Effect) {
+    pub(super) fn finish(&self, mut work: BakeWork, end: End) -> (State, Effect) {
         work.waiting = None;
-        for note in std::mem::take(&mut work.notes) {
-            end = end.with_note(&note);
-        }
+        let end = end.after(&std::mem::take(&mut work.notes));
         self.start(work, Some(end))
     }
 

@@ -58,6 +58,12 @@ fn it_is_created_again_as_often_as_rebakes_allows_and_not_past_the_deadline() {
         (bake.answer(Response::Image(Some(second))), bake.code()),
         (Effect::Done, Some(ReasonCode::CreatedFailed))
     );
+    assert_eq!(
+        bake.reason(),
+        "the cloud reported CREATE_FAILED for image imgc-1, and another one was asked for; the cloud reports CREATE_FAILED for \
+         image imgc-2, too, and gives no reason, and no other one is asked for",
+        "in the order of time, with the end at the end"
+    );
 
     let mut late = rebaking(1);
     late.now = late.bake.give_up_at + TimeDelta::seconds(1);

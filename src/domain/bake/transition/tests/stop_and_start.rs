@@ -312,6 +312,6 @@ fn an_image_of_a_machine_that_could_not_be_stopped_has_a_note() {
         bake.due();
         bake.answer(powered(PowerState::Running));
     }
-    let wanted = "image made; imaged without a stop, which the cloud refused: NoPermission: the cloud's words";
+    let wanted = "imaged without a stop, which the cloud refused: NoPermission: the cloud's words; image made";
     assert_eq!((bake.state(), bake.reason()), ("succeeded", wanted));
 }

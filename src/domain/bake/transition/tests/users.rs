@@ -52,7 +52,7 @@ fn a_connected_user_is_waited_for_in_the_queue() {
     bake.due();
     bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
     bake.answer(powered(PowerState::Running));
-    assert_eq!(bake.reason(), "image made; waited 40m for a connected user to leave");
+    assert_eq!(bake.reason(), "waited 40m for a connected user to leave; image made");
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn if_connected_is_proceed() {
     bake.answer(powered(PowerState::Stopped));
     bake.answer(Response::Accepted);
     bake.answer(in_use());
-    let reason = "cancelled by ops; alice was connected; stopped nevertheless, because if_connected is \"proceed\"";
+    let reason = "alice was connected; stopped nevertheless, because if_connected is \"proceed\"; cancelled by ops";
     assert_eq!((bake.state(), bake.reason()), ("cancelled", reason), "who works on it shows that it runs");
 }
 
