@@ -7,7 +7,7 @@ use self::instants::{instant, maybe_instant};
 use super::{
     bake::Trigger,
     ids::BakeId,
-    image::{LineImage, brake::MarkKind},
+    image::{LineImage, brake::MarkKind, reconcile::REBUILT},
     plan::explain::Record,
 };
 
@@ -147,6 +147,7 @@ impl BakeRow {
             },
             is_current: true,
             manual: self.trigger == Trigger::Manual.as_str(),
+            rebuilt: self.reason.as_deref() == Some(REBUILT),
             first: DateTime::from_timestamp_millis(self.first_slot).unwrap_or_default(),
             last: self.slot(),
             count: self.slot_count.unsigned_abs(),

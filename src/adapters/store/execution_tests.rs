@@ -592,6 +592,7 @@ async fn images(store: &Store) {
         line: "other".into(),
         version: None,
         slot: day(0),
+        made_at: day(0),
         ours: true,
         obstacle: None,
     };

@@ -112,7 +112,7 @@ VALUES (?1, ?2, ?3, ?4,
         CASE WHEN ?5 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM images WHERE line_id = ?2 AND version = ?5) THEN ?5
              ELSE 1 + max(coalesce((SELECT last_version FROM lines WHERE line_id = ?2), 0),
                           coalesce((SELECT max(version) FROM images WHERE line_id = ?2), 0)) END,
-        ?6, ?7, ?8, ?9, ?10, ?10)
+        ?6, ?7, ?8, ?9, ?10, ?11)
 ON CONFLICT (image_id) DO UPDATE
 SET line_id = excluded.line_id, schedule_id = excluded.schedule_id, instance_id = excluded.instance_id,
     version = excluded.version, image_name = excluded.image_name, slot = excluded.slot, ours = excluded.ours,
@@ -196,6 +196,8 @@ pub struct NewImage {
     pub version: Option<u32>,
     /// Date for the rules.
     pub slot: DateTime<Utc>,
+    /// When it was made, as far as the cloud shows it: from then on it is good.
+    pub made_at: DateTime<Utc>,
     /// Whether it carries the owner's tag.
     pub ours: bool,
     /// Reason why it cannot be adopted.
@@ -397,6 +399,7 @@ impl Store {
                 .bind(&image.image_name)
                 .bind(image.slot.timestamp_millis())
                 .bind(image.ours)
+                .bind(image.made_at.timestamp_millis())
                 .bind(now.timestamp_millis())
                 .fetch_one(&mut *tx)
                 .await

@@ -7,7 +7,12 @@ use serde::Serialize;
 
 use super::{Reader, Store, StoreError, audit::audit, failed, transitions::RAISE_VERSIONS, writer::WriteTransaction};
 use crate::domain::{
-    api::{call::MadeImage, cause::Cause, identity::ImageStatus},
+    api::{
+        call::MadeImage,
+        cause::Cause,
+        gmt_offset::{self, GmtOffset},
+        identity::ImageStatus,
+    },
     bake::{
         State, Trigger,
         reason::ReasonCode,
@@ -16,7 +21,7 @@ use crate::domain::{
     event::{Action, AuditLine},
     health::{Subject, SubjectKind},
     ids::{BakeId, ImageId, LineId},
-    image::reconcile::{Comparison, Rebuilt, Recorded},
+    image::reconcile::{Comparison, NOT_IN_TAGS, REBUILT, Rebuilt, Recorded},
 };
 
 /// Rows that have to do with images: those with one, with a version or without an end, and those of some slots. Whose image
@@ -117,9 +122,6 @@ FROM json_each(?1) AS rebuilt CROSS JOIN bakes b
 WHERE b.state = 'succeeded' AND b.image_id = rebuilt.value ->> 'image_id'
 ON CONFLICT (image_id) DO NOTHING";
 
-/// Reason of rows made from tags.
-const REASON: &str = "rebuilt from the image's tags";
-
 impl Reader {
     /// Rows with an image, a version or no end, and the rows of `slots`.
     ///
@@ -176,10 +178,11 @@ impl Store {
     ) -> Result<(), StoreError> {
         let versions: Vec<_> =
             found.versions.iter().map(|(line_id, version)| Version { line_id, version: *version }).collect();
+        let zone = self.reader().gmt_offset().await?;
         let rows = found
             .rows
             .iter()
-            .map(|rebuilt| Row::of(rebuilt, config_hash, now))
+            .map(|rebuilt| Row::of(rebuilt, config_hash, zone, now))
             .collect::<Result<Vec<_>, _>>()
             .map_err(StoreError::Encode)?;
         let unknown: Vec<Wake> = found.unknown.iter().map(|id| Wake { id: *id, at: now.timestamp_millis() }).collect();
@@ -191,12 +194,9 @@ impl Store {
         write(&mut tx, INSERT_REBUILT, &rows).await?;
         write(&mut tx, INSERT_REBUILT_IMAGES, &rows).await?;
         write(&mut tx, WAKE_UNKNOWN, &unknown).await?;
-        let detail = format!(
-            "{} lines raised, {} rows rebuilt, {} unknown bakes made due",
-            versions.len(),
-            rows.len(),
-            unknown.len()
-        );
+        let (raised, rebuilt, due) = (versions.len(), rows.len(), unknown.len());
+        let lost = if rows.is_empty() { String::new() } else { format!("; {NOT_IN_TAGS}") };
+        let detail = format!("{raised} lines raised, {rebuilt} rows rebuilt, {due} unknown bakes made due{lost}");
         audit(&mut tx, &reconciled(now, who, Subject::only(SubjectKind::History), detail)).await?;
         tx.commit().await.map_err(failed("commit the data of the cloud"))
     }
@@ -262,11 +262,18 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn of(rebuilt: &'a Rebuilt, config_hash: &'a str, now: DateTime<Utc>) -> Result<Self, serde_json::Error> {
+    /// Ages count from when the image was made, and not from now.
+    fn of(
+        rebuilt: &'a Rebuilt,
+        config_hash: &'a str,
+        zone: Option<GmtOffset>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, serde_json::Error> {
         let (image, tagged) = (&rebuilt.image, &rebuilt.tagged);
+        let made_at = gmt_offset::made_at(image.made_at, zone, tagged.slot, now);
         let work = BakeWork { version: tagged.version, image_name: image.name.clone(), ..BakeWork::default() };
         let made = MadeImage { image_id: image.image_id.clone(), version_id: image.version_id.clone(), task_id: None };
-        let reason = REASON.to_owned();
+        let reason = REBUILT.to_owned();
         let end = if image.status == ImageStatus::Available {
             End::Succeeded { image: made, reason }
         } else {
@@ -284,14 +291,14 @@ impl<'a> Row<'a> {
             config_hash,
             state: state.as_str(),
             progress: serde_json::to_string(&state)?,
-            reason: REASON,
+            reason: REBUILT,
             reason_code: state.reason_code().map(ReasonCode::as_str),
             cause: state.cause().map(Cause::as_str),
             version: tagged.version,
             image_name: &image.name,
             image_id: &image.image_id,
             version_id: image.version_id.as_deref(),
-            at: now.timestamp_millis(),
+            at: made_at.timestamp_millis(),
         })
     }
 }

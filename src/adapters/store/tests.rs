@@ -552,7 +552,7 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
             status: ImageStatus::Available,
             tags: [].into(),
             kind: None,
-            made_at: None,
+            made_at: crate::domain::api::gmt_offset::parse("2026-12-31 11:20:00"),
         },
     };
     let found = Comparison {
@@ -572,6 +572,8 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
     let images = store.reader().present_images(None).await.unwrap();
     let [image] = images.as_slice() else { panic!("{images:?}") };
     assert_eq!((image.image.image_id.as_str(), image.image.version), ("imgc-5", 5));
+    assert_eq!(image.image.available_at, at("2026-12-31T03:20:00Z"), "when it was made, not when it was found");
+    assert!(store.reader().bake(BakeId(3)).await.unwrap().unwrap().record().rebuilt);
     let recorded = store.reader().recorded(&[]).await.unwrap();
     assert_eq!(recorded.len(), 3);
     assert_eq!(recorded.iter().filter(|row| row.ended).count(), 1);

@@ -20,7 +20,7 @@ use crate::{
         clock::{Clock, SystemClock},
         error::chain,
         ids::LineId,
-        image::reconcile::{Comparison, Difference, FailedImage},
+        image::reconcile::{Comparison, Difference, FailedImage, NOT_IN_TAGS},
     },
 };
 
@@ -98,6 +98,7 @@ fn text(differences: &[Difference], applied: bool) -> String {
         return "History and cloud agree.\n".to_owned();
     }
     let (repairable, others): (Vec<_>, Vec<_>) = differences.iter().partition(|difference| difference.is_repairable());
+    let adds_images = repairable.iter().any(|one| matches!(one, Difference::Unrecorded { .. }));
     let mut text = String::new();
     for (heading, differences) in [
         (if applied { "Added to the history:" } else { "--apply adds to the history:" }, repairable),
@@ -107,6 +108,9 @@ fn text(differences: &[Difference], applied: bool) -> String {
             text.push_str(&format!("{heading}\n"));
             text.extend(differences.iter().map(|difference| format!("  - {difference}\n")));
         }
+    }
+    if adds_images {
+        text.push_str(&format!("Note: {NOT_IN_TAGS}.\n"));
     }
     text
 }

@@ -17,7 +17,7 @@ use crate::{
             identity::RemoteImage,
         },
         error::chain,
-        image::reconcile::{Comparison, Difference, Recorded, RecordedHistory, Tagged, compare},
+        image::reconcile::{Comparison, Difference, NOT_IN_TAGS, Recorded, RecordedHistory, Tagged, compare},
     },
 };
 
@@ -188,7 +188,7 @@ async fn take_over(shared: &DaemonContext) -> Result<bool, NotCompared> {
             rows,
             lines,
             "the cloud has images of ours that the history did not know: {rows} rows were added, versions of {lines} lines \
-             go on after them"
+             go on after them; {NOT_IN_TAGS}"
         );
     }
     Ok(being_made)

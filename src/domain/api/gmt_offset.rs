@@ -51,6 +51,24 @@ impl GmtOffset {
     }
 }
 
+/// Zones that the cloud is known to write times in, in minutes ahead of UTC: that of Beijing, and UTC.
+const USUAL: [i32; 2] = [480, 0];
+
+/// When the image of a slot was made. Where the zone is not known, it is the one of the usual zones by which the image was made
+/// after its slot and not in the future; the slot itself where the cloud shows nothing that fits.
+pub fn made_at(
+    shown: Option<NaiveDateTime>,
+    zone: Option<GmtOffset>,
+    slot: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> DateTime<Utc> {
+    let slack = TimeDelta::seconds(SLACK);
+    let fits = |at: &DateTime<Utc>| *at >= slot - slack && *at <= now + slack;
+    let zones: Vec<GmtOffset> = zone.map_or_else(|| USUAL.map(GmtOffset::from_minutes).to_vec(), |zone| vec![zone]);
+    let made = shown.and_then(|shown| zones.iter().map(|zone| zone.instant(shown)).find(fits));
+    made.unwrap_or(slot).min(now)
+}
+
 /// Parses `GmtCreate`, also with a `T`, fractions of seconds or a `Z`.
 pub fn parse(text: &str) -> Option<NaiveDateTime> {
     let text = text.trim().trim_end_matches(['Z', 'z']);
@@ -96,6 +114,23 @@ mod tests {
         assert_eq!(GmtOffset::agree(None, utc), Some(utc));
         assert_eq!(GmtOffset::agree(Some(utc), utc), Some(utc));
         assert_eq!(GmtOffset::agree(Some(utc), shanghai), None);
+    }
+
+    #[test]
+    fn an_image_of_a_slot_was_made_after_it_and_not_in_the_future() {
+        let (slot, now) = (at("2026-03-01T19:00:00Z"), at("2026-03-02T12:00:00Z"));
+        let utc = Some(GmtOffset::from_minutes(0));
+        for (shown, zone, made) in [
+            (Some("2026-03-02 03:20:00"), None, "2026-03-01T19:20:00Z"),
+            (Some("2026-03-01 19:20:00"), None, "2026-03-01T19:20:00Z"),
+            (Some("2026-03-02 03:20:00"), utc, "2026-03-02T03:20:00Z"),
+            (Some("2026-02-01 03:20:00"), None, "2026-03-01T19:00:00Z"),
+            (Some("2026-03-02 23:00:00"), utc, "2026-03-01T19:00:00Z"),
+            (None, None, "2026-03-01T19:00:00Z"),
+        ] {
+            assert_eq!(made_at(shown.and_then(parse), zone, slot, now), at(made), "{shown:?} {zone:?}");
+        }
+        assert_eq!(made_at(None, None, now + TimeDelta::days(1), now), now, "a slot to come");
     }
 
     #[test]

@@ -69,6 +69,12 @@ impl Tagged {
     }
 }
 
+/// Reason of rows that were made from tags.
+pub const REBUILT: &str = "rebuilt from the image's tags";
+/// What images do not carry: a history that is rebuilt from them has none of it.
+pub const NOT_IN_TAGS: &str = "rows made from tags have no vetoes, pins, channel assignments and results of checks, and what only \
+                               a lost history had is gone: acknowledgements, pauses, failed bakes, the audit";
+
 /// Maximum distance of a tagged version from the last known one of its line.
 const FURTHEST_AHEAD: u32 = 1_000;
 /// Bound of a tagged version if no version of the line is known.

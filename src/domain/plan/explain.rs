@@ -98,6 +98,8 @@ pub struct Record {
     pub is_current: bool,
     /// Whether a person requested it: it belongs to no slot of the rule.
     pub manual: bool,
+    /// Whether the row was made from the tags of its image.
+    pub rebuilt: bool,
     /// First slot of the row.
     pub first: DateTime<Utc>,
     /// Last slot of the row.
@@ -151,7 +153,13 @@ pub fn explain(moment: PointInTime, case: &Case<'_>) -> Explanation {
         _ => String::new(),
     };
     if !of_rule && recorded {
-        words.push_str(" The rule has been changed since: as it stands it has no slot then.");
+        let is_rebuilt = case.record.is_some_and(|record| record.rebuilt);
+        words.push_str(if is_rebuilt {
+            " The row was rebuilt from the cloud, whose image does not show whether a person asked for it; the rule has no slot \
+             then."
+        } else {
+            " The rule has been changed since: as it stands it has no slot then."
+        });
     }
     let before = case.timing.last_until(moment.at - TimeDelta::nanoseconds(1));
     let after = case.timing.next_after(moment.at);
@@ -418,10 +426,22 @@ mod tests {
             reason,
             is_current: true,
             manual: false,
+            rebuilt: false,
             first,
             last,
             count: 5,
         }
+    }
+
+    #[test]
+    fn a_row_of_no_slot_is_of_another_rule_unless_it_was_rebuilt() {
+        let timing = berlin("30 2 * * *");
+        let said = |rebuilt: bool| {
+            let record = Record { state: "succeeded".into(), rebuilt, count: 1, ..record() };
+            explain(moment(record.last, timing.zone()), &Case { record: Some(&record), ..case(&timing) }).words
+        };
+        assert!(said(false).contains("The rule has been changed since"), "{}", said(false));
+        assert!(!said(true).contains("changed") && said(true).contains("rebuilt from the cloud"), "{}", said(true));
     }
 
     #[test]

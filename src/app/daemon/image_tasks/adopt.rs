@@ -14,7 +14,11 @@ use crate::{
     },
     app::daemon::{context::DaemonContext, engine::EngineRequest, remote_images::remote_image},
     domain::{
-        api::{call::ApiError, gmt_offset, instance_state::InstanceType},
+        api::{
+            call::ApiError,
+            gmt_offset::{self, GmtOffset},
+            instance_state::InstanceType,
+        },
         error::chain,
         ids::{ImageId, InstanceId, LineId, ScheduleId},
         image::reconcile::Tagged,
@@ -62,7 +66,12 @@ pub async fn adopt(
         Ok(versions) => versions,
         Err(error) => return Reply::Failed { message: chain(&error) },
     };
-    let mut new: Vec<NewImage> = images.iter().map(|image| candidate(image, &target, &owner, &versions, now)).collect();
+    let zone = match shared.store.reader().gmt_offset().await {
+        Ok(zone) => zone,
+        Err(error) => return Reply::Failed { message: chain(&error) },
+    };
+    let mut new: Vec<NewImage> =
+        images.iter().map(|image| candidate(image, &target, (&owner, &versions), zone, now)).collect();
     if let Err(error) = keep_for_their_lines(shared, &images, &owner, &mut new).await {
         return Reply::Failed { message: chain(&error) };
     }
@@ -171,13 +180,18 @@ fn not_found(wanted: &Wanted, images: &[Image]) -> Option<String> {
 fn candidate(
     image: &Image,
     target: &AdoptionTarget,
-    owner: &str,
-    versions: &HashMap<LineId, u32>,
+    (owner, versions): (&str, &HashMap<LineId, u32>),
+    zone: Option<GmtOffset>,
     now: DateTime<Utc>,
 ) -> NewImage {
     let tagged = Tagged::read_plausible(&remote_image(image), owner, versions, now);
-    // The zone of the cloud's text is not documented. It dates images of others, which no rule counts.
-    let made = image.gmt_create.as_deref().and_then(gmt_offset::parse);
+    let shown = image.gmt_create.as_deref().and_then(gmt_offset::parse);
+    let made_at = match (&tagged, shown) {
+        (Some(tagged), shown) => gmt_offset::made_at(shown, zone, tagged.slot, now),
+        // Of images of others, which no rule counts, nothing shows the zone.
+        (None, Some(shown)) => zone.map_or_else(|| shown.and_utc(), |zone| zone.instant(shown)).min(now),
+        (None, None) => now,
+    };
     NewImage {
         image_id: image.image_id.clone(),
         image_name: image.image_name.clone().unwrap_or_default(),
@@ -186,7 +200,8 @@ fn candidate(
         instance_id: target.instance.clone(),
         line: target.line.clone(),
         version: tagged.as_ref().map(|tagged| tagged.version),
-        slot: tagged.map(|tagged| tagged.slot).or(made.map(|made| made.and_utc().min(now))).unwrap_or(now),
+        slot: tagged.map_or(made_at, |tagged| tagged.slot),
+        made_at,
         ours: is_ours(image, owner),
         obstacle: obstacle(image, target.instance_type),
     }
