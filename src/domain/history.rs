@@ -11,6 +11,7 @@ use super::{
     plan::explain::Record,
 };
 
+pub mod advice;
 pub mod instants;
 pub mod repeated;
 
@@ -157,6 +158,40 @@ impl BakeRow {
     /// Whether the bake has ended.
     pub fn is_ended(&self) -> bool {
         self.finished_at.is_some()
+    }
+}
+
+#[cfg(test)]
+impl BakeRow {
+    /// A bake that waits in the queue.
+    pub(crate) fn example() -> Self {
+        Self {
+            id: 7,
+            schedule_id: "golden".to_owned(),
+            schedule: "golden".to_owned(),
+            instance_id: "ecd-1".to_owned(),
+            line_id: "golden".to_owned(),
+            slot: 0,
+            trigger: "slot".to_owned(),
+            slot_count: 1,
+            first_slot: 0,
+            state: "queued".to_owned(),
+            reason: None,
+            reason_code: None,
+            cause: None,
+            version: None,
+            image_name: None,
+            image_id: None,
+            version_id: None,
+            task_id: None,
+            attempts: 0,
+            wake_at: None,
+            created_at: 0,
+            finished_at: None,
+            requested_by: None,
+            config_hash: String::new(),
+            vetoed: false,
+        }
     }
 }
 

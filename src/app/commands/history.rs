@@ -104,7 +104,6 @@ fn listed(rows: &[BakeRow], zones: &Zones, (now, is_unfollowed): (DateTime<Utc>,
         ["BAKE", "SLOT", "WHEN", "SCHEDULE", "INSTANCE", "STATE", "V", "IMAGE", "ATTEMPTS", "DURATION", "REASON"];
     let mut table = Rows::new(&header, color).in_blocks(&["BAKE", "SLOT", "SCHEDULE", "STATE"]);
     for row in rows {
-        let image = row.image_id.as_deref().or(row.image_name.as_deref()).unwrap_or(NONE);
         let took = row
             .finished_at
             .filter(|_| row.version.is_some())
@@ -124,11 +123,39 @@ fn listed(rows: &[BakeRow], zones: &Zones, (now, is_unfollowed): (DateTime<Utc>,
             row.instance_id.clone(),
             if is_unfollowed && !row.is_ended() { last_known(&row.state) } else { row.word().to_owned() },
             row.version.map_or_else(|| NONE.to_owned(), |version| version.to_string()),
-            image.to_owned(),
+            image(row),
             row.attempts.to_string(),
             took,
             reason.trim_end_matches([' ', ':']).to_owned(),
         ]);
     }
     table
+}
+
+/// The image of a bake. One that is not over has the name that its image will have, and one that made none has neither.
+fn image(row: &BakeRow) -> String {
+    match (&row.image_id, &row.image_name) {
+        (Some(id), _) => id.clone(),
+        (None, Some(name)) if !row.is_ended() => format!("none yet, to be {name}"),
+        _ => NONE.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_no_image_has_is_not_shown_as_one() {
+        let row = |id: Option<&str>, name: Option<&str>, finished_at| BakeRow {
+            image_id: id.map(str::to_owned),
+            image_name: name.map(str::to_owned),
+            finished_at,
+            ..BakeRow::example()
+        };
+        assert_eq!(image(&row(Some("imgc-1"), Some("golden-v1"), Some(1))), "imgc-1");
+        assert_eq!(image(&row(None, Some("golden-v1"), Some(1))), NONE, "it ended without an image");
+        assert_eq!(image(&row(None, Some("golden-v1"), None)), "none yet, to be golden-v1");
+        assert_eq!(image(&row(None, None, None)), NONE);
+    }
 }

@@ -25,7 +25,10 @@ use crate::{
         },
         calendar::zone::Zone,
         clock::{Clock, SystemClock},
-        history::repeated::{RepeatedCalls, folded},
+        history::{
+            advice,
+            repeated::{RepeatedCalls, folded},
+        },
         ids::BakeId,
         image::{
             DeletionState,
@@ -161,6 +164,11 @@ impl BakeReport {
         self.row.id
     }
 
+    /// What a person sees of it in one word.
+    pub fn word(&self) -> &str {
+        self.row.word()
+    }
+
     /// Whether it made its image, and that is not vetoed.
     pub fn is_good(&self) -> bool {
         self.row.word() == "succeeded"
@@ -193,6 +201,16 @@ impl BakeReport {
         text.push_str(&self.regions(color, extent.rest(&text)));
         text.push_str(&self.calls(color, extent.rest(&text)));
         text
+    }
+
+    /// What the row has, and what to do about a failure.
+    fn facts(&self, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
+        let mut facts = facts(&self.row, now, self.zone);
+        if let Some(advice) = advice::of(&self.row, &self.attempts) {
+            let after = facts.iter().position(|(name, _)| *name == "schedule").unwrap_or(facts.len());
+            facts.insert(after, ("advice", advice));
+        }
+        facts
     }
 
     /// Progress of the copies in other regions.
@@ -363,8 +381,11 @@ fn facts(row: &BakeRow, now: DateTime<Utc>, zone: Zone) -> Vec<(&'static str, St
         ("instance", row.instance_id.clone()),
         ("slot", time(row.slot)),
         ("trigger", row.trigger.clone()),
-        ("image", or_none(row.image_id.as_ref())),
-        ("image name", or_none(row.image_name.as_ref())),
+        (
+            "image",
+            row.image_id.clone().unwrap_or_else(|| if row.is_ended() { "none was made" } else { NONE }.to_owned()),
+        ),
+        ("image name", or_none(row.image_name.as_ref().filter(|_| row.image_id.is_some() || !row.is_ended()))),
         (
             "version",
             row.version.map_or_else(|| NONE.to_owned(), |version| format!("{version} of line {}", row.line_id)),
