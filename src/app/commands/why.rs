@@ -36,8 +36,12 @@ use crate::{
     },
 };
 
-/// Maximum number of explained slots of a day.
-const MOST_SLOTS: usize = 10;
+/// Maximum number of explained slots of a day, of all instances together; a schedule of many has a few all the same.
+const MOST_EXPLAINED: usize = 200;
+/// That of one instance, at least.
+const FEWEST_SLOTS: usize = 10;
+/// Bakes that say the same whose numbers are listed.
+const MOST_NUMBERED: usize = 12;
 /// Lines of a terminal for the calls of one bake among several.
 const ROOM_OF_CALLS: usize = 12;
 /// Maximum number of considered slots of a day.
@@ -183,8 +187,9 @@ impl Subject<'_> {
         if asked.is_day() {
             let (first, after) = asked.span(zone, now, Facing::Past);
             let slots = self.slots(reader, first, after).await?;
-            let more = slots.len().saturating_sub(MOST_SLOTS);
-            let shown: Vec<_> = slots.into_iter().take(MOST_SLOTS).map(|at| explain::moment(at, zone)).collect();
+            let most = (MOST_EXPLAINED / self.instances.len().max(1)).max(FEWEST_SLOTS);
+            let more = slots.len().saturating_sub(most);
+            let shown: Vec<_> = slots.into_iter().take(most).map(|at| explain::moment(at, zone)).collect();
             return Ok(if shown.is_empty() { (of_time, 0) } else { (shown, more) });
         }
         let length = asked.length();
@@ -316,7 +321,62 @@ async fn image_name(
     Ok(Template::parse(&schedule.settings.image_name).map(|template| template.render(&values)).unwrap_or_default())
 }
 
+/// How many slots there are of each result, if there are several.
+fn sum(explanations: &[InstanceExplanation]) -> String {
+    if explanations.len() < 2 {
+        return String::new();
+    }
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for one in explanations {
+        match counts.iter_mut().find(|(word, _)| *word == one.result()) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((one.result(), 1)),
+        }
+    }
+    let counts: Vec<String> = counts.into_iter().map(|(word, n)| format!("{n} {word}")).collect();
+    format!("{} answers: {}\n", explanations.len(), counts.join(", "))
+}
+
+/// What says the same as the first of these.
+fn rest(alike: &[InstanceExplanation], zone: Zone) -> String {
+    let [_, others @ ..] = alike else { return String::new() };
+    let Some(last) = others.last() else { return String::new() };
+    let ids: Vec<String> =
+        others.iter().filter_map(|one| one.report.as_ref()).map(|report| report.id().to_string()).collect();
+    let bakes = match ids.len() {
+        0 => String::new(),
+        n if n > MOST_NUMBERED => {
+            format!(" (bakes {} and {} more)", ids[..MOST_NUMBERED].join(", "), n - MOST_NUMBERED)
+        }
+        1 => format!(" (bake {})", ids.concat()),
+        _ => format!(" (bakes {})", ids.join(", ")),
+    };
+    format!("  The same for {} more, until {}{bakes}.\n", others.len(), show(last.moment.at, zone))
+}
+
 impl InstanceExplanation {
+    /// What became of it, in a word.
+    fn result(&self) -> &str {
+        match &self.report {
+            Some(report) => report.word(),
+            None if self.answer.will_run => "to come",
+            None => "without a bake",
+        }
+    }
+
+    /// Whether both explanations differ in nothing but their time, their bake and the name of their image.
+    fn says_the_same(&self, other: &Self, zone: Zone) -> bool {
+        self.gist(zone) == other.gist(zone)
+    }
+
+    fn gist(&self, zone: Zone) -> String {
+        let mut words = self.answer.words.replace(&show(self.moment.at, zone), "…");
+        if let Some(report) = &self.report {
+            words = words.replace(&format!("ake {} ", report.id()), "ake … ");
+        }
+        words
+    }
+
     fn words(&self, zone: Zone) -> String {
         let words = &self.answer.words;
         let it = if self.report.is_some() { "it" } else { "this schedule" };
@@ -390,13 +450,16 @@ fn as_text(
         _ => None,
     });
     let is_whole = |one: &InstanceExplanation| whole.is_some_and(|whole| std::ptr::eq(whole, one));
+    let head = format!("{head}{}", sum(explanations));
     let mut texts: Vec<(bool, String)> = Vec::new();
-    for one in explanations {
+    for alike in explanations.chunk_by(|one, next| !is_whole(one) && !is_whole(next) && one.says_the_same(next, zone)) {
+        let Some(one) = alike.first() else { continue };
         let (at, when) = (show(one.moment.at, zone), relative(one.moment.at, now));
         let mut text = wrapped(&format!("\n{}, {at} ({when})\n  {}\n", one.instance, one.words(zone)), 2);
         if let Some(report) = one.report.as_ref().filter(|_| !is_whole(one)) {
             text.push_str(&format!("    imagebaked show {}\n", report.id()));
         }
+        text.push_str(&wrapped(&rest(alike, zone), 2));
         texts.push((is_whole(one), text));
     }
     let lines = screen().filter(|_| !all);
@@ -435,4 +498,28 @@ fn shorten(texts: &mut Vec<(bool, String)>, lines: usize) -> usize {
         fits
     });
     all - texts.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(minute: i64, words: &str) -> InstanceExplanation {
+        let at = DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
+        let words = format!("{} {words}", show(at, Zone::UTC));
+        let answer = Explanation { slot: Some(at), due: true, will_run: true, before: None, after: None, words };
+        let moment = explain::moment(at, Zone::UTC);
+        InstanceExplanation { instance: "ecd-1".to_owned(), moment, answer, report: None, image_name: None }
+    }
+
+    #[test]
+    fn slots_that_say_the_same_are_summed() {
+        let explanations: Vec<_> = [0, 15, 30].map(|minute| slot(minute, "is a slot to come.")).into();
+        assert_eq!(sum(&explanations), "3 answers: 3 to come\n");
+        assert!(explanations[0].says_the_same(&explanations[2], Zone::UTC));
+        assert!(!explanations[0].says_the_same(&slot(45, "is no slot."), Zone::UTC));
+        let rest = rest(&explanations, Zone::UTC);
+        assert_eq!(rest, "  The same for 2 more, until Thu 1970-01-01 00:30 +00:00.\n");
+        assert_eq!((sum(&explanations[..1]).as_str(), super::rest(&explanations[..1], Zone::UTC).as_str()), ("", ""));
+    }
 }
