@@ -91,9 +91,9 @@ impl From<ApiError> for Unanswered {
 }
 
 /// Parameters of every request.
-struct Ready {
-    endpoint: Endpoint,
-    key: AccessKey,
+pub(super) struct Ready {
+    pub(super) endpoint: Endpoint,
+    pub(super) key: AccessKey,
 }
 
 /// Response of a host to an unsigned request.
@@ -121,7 +121,7 @@ pub struct CredentialsInUse {
 /// Client of the WUYING API for one account.
 pub struct CloudClient {
     endpoints: Endpoints,
-    credential_provider: CredentialProvider,
+    pub(super) credential_provider: CredentialProvider,
     http: Http,
     throttle: Throttle,
     clock: Arc<dyn Clock>,
@@ -382,7 +382,7 @@ impl CloudClient {
         Ok(Ready { endpoint, key: credentials.key })
     }
 
-    async fn exchange<C: CloudCall>(
+    pub(super) async fn exchange<C: CloudCall>(
         &self,
         request: &RpcRequest,
         ready: &Ready,

@@ -18,6 +18,7 @@ pub mod answer;
 pub mod authorities;
 mod calls;
 pub mod client;
+mod credential_review;
 pub mod credentials;
 mod damaged_json;
 pub mod endpoint;

@@ -17,6 +17,14 @@ pub struct AccessKey {
 }
 
 impl AccessKey {
+    /// Whether both sign alike.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let token = |key: &Self| key.security_token.as_ref().map(|token| token.expose_secret().to_owned());
+        self.id == other.id
+            && self.secret.expose_secret() == other.secret.expose_secret()
+            && token(self) == token(other)
+    }
+
     /// The id, for people: enough to recognise it, not enough to search the web for it.
     pub fn masked(&self) -> String {
         let chars: Vec<char> = self.id.chars().collect();

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use crate::domain::{
+    api::credential_review::CredentialReview,
     health::ProblemCode,
     ids::{BakeId, ImageId, InstanceId},
     image::{
@@ -350,6 +351,9 @@ pub enum Reply {
         /// Their effect on the images; long lists are shortened.
         #[serde(default)]
         images: Box<Change>,
+        /// What became of the credentials, which are read again, too.
+        #[serde(default)]
+        credentials: Option<Box<CredentialReview>>,
     },
     /// To `Reconcile`.
     Reconciled {

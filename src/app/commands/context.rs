@@ -73,6 +73,14 @@ impl Context<'_> {
         Ok((config, presence))
     }
 
+    /// The same without a word on errors: the daemon reports them itself.
+    pub(super) async fn locate_daemon_quietly(&self) -> Result<Config> {
+        match config::load_lenient(self.config_path, &self.environment) {
+            (Some(config), _) if !config.files.is_empty() => Ok(self.with_running(config).await),
+            _ => self.locate_daemon().await,
+        }
+    }
+
     /// The configuration with the state directory and the socket that the running daemon uses.
     pub(super) async fn with_running(&self, mut config: Config) -> Config {
         let daemon = self.running(&config).await;

@@ -29,7 +29,7 @@ const NARROWEST: usize = 40;
 /// A terminal counts as at least this high.
 const SHORTEST: usize = 16;
 /// An answer is at most this long, however high the terminal is: it is read at a glance, and an option shows all.
-const LONGEST_ANSWER: usize = 25;
+pub(super) const LONGEST_ANSWER: usize = 25;
 /// Lines around a list on a terminal: its heading, its end.
 const AROUND: usize = 4;
 /// Minimum width of the last column, which wraps.

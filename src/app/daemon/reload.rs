@@ -16,6 +16,7 @@ use crate::{
         systemd, tzdata,
     },
     domain::{
+        api::credential_review::{CredentialReview, KeyResult},
         error::chain,
         event::{Action, AuditLine},
         health::{Subject, SubjectKind},
@@ -38,7 +39,16 @@ pub async fn reload(shared: &DaemonContext, who: &str) -> Reply {
     let _turn = shared.reloading.lock().await;
     systemd::reloading();
     let before = shared.config().hash.clone();
-    let reply = take_over(shared, who).await;
+    // Before the configuration, so that a bake does not find the new key first.
+    let review = review_credentials(shared).await;
+    let sentence = review.sentence();
+    if let Some(sentence) = &sentence {
+        tracing::info!(who, "{sentence}");
+    }
+    let mut reply = take_over(shared, who).await;
+    if let Reply::Reloaded { credentials, .. } = &mut reply {
+        *credentials = Some(Box::new(review));
+    }
     match &reply {
         Reply::Reloaded { config_hash, schedules, diff, images, .. } => {
             let changed = [Some(diff.summary()), images.summary()].into_iter().flatten().collect::<Vec<_>>().join("; ");
@@ -49,6 +59,7 @@ pub async fn reload(shared: &DaemonContext, who: &str) -> Reply {
                 let changes = diff.changes(MAX_AUDITED).join("; ");
                 format!("configuration {config_hash} instead of {before}: {changes}")
             };
+            let detail = sentence.map_or_else(|| detail.clone(), |sentence| format!("{detail}; {sentence}"));
             note(shared, who, Action::Reload, detail).await;
             note_left_out(shared, who).await;
         }
@@ -62,6 +73,16 @@ pub async fn reload(shared: &DaemonContext, who: &str) -> Reply {
     }
     systemd::ready(&service_status::line(shared).await);
     reply
+}
+
+/// Reads the credentials again, and ends a suspension if the cloud accepts them.
+async fn review_credentials(shared: &DaemonContext) -> CredentialReview {
+    let is_rejected = shared.engine.borrow().suspension.as_ref().is_some_and(|suspension| !suspension.is_clock);
+    let review = shared.cloud.review_credentials(is_rejected).await;
+    if review.result == KeyResult::Accepted && shared.orders.send(EngineRequest::CredentialsAccepted).await.is_err() {
+        tracing::debug!("the engine has ended; a suspension of the credentials stays as it is");
+    }
+    review
 }
 
 /// Records in the audit which kinds of users the operator excludes, if images are deleted at all.
@@ -139,7 +160,7 @@ async fn take_over(shared: &DaemonContext, who: &str) -> Reply {
             on_disk.refused = None;
             on_disk.restart_since = needs_restart.then(|| on_disk.restart_since.unwrap_or(now));
             drop(on_disk);
-            Reply::Reloaded { config_hash, schedules, warnings, diff, images }
+            Reply::Reloaded { config_hash, schedules, warnings, diff, images, credentials: None }
         }
         Err(error) => error.to_reply(),
     }

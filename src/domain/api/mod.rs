@@ -12,6 +12,7 @@ pub mod call;
 pub mod cause;
 pub mod class;
 pub mod codes;
+pub mod credential_review;
 pub mod credential_source;
 pub mod endpoint;
 pub mod gmt_offset;

@@ -111,6 +111,24 @@ impl Chain {
         })
     }
 
+    /// Why an edit of this source counts at the next start only, where that is so.
+    pub(super) fn fixed(&self, source: SourceName) -> Option<&'static str> {
+        match source {
+            SourceName::Environment => Some("Variables of the daemon change with `systemctl restart imagebaked` only"),
+            SourceName::Files if self.has_copies() => Some(
+                "systemd gave the daemon a copy of the files (LoadCredential=), which changes with `systemctl restart \
+                 imagebaked` only",
+            ),
+            _ => None,
+        }
+    }
+
+    /// Whether the folder is the one that systemd makes for a unit, such as `/run/credentials/imagebaked.service`.
+    fn has_copies(&self) -> bool {
+        let folder = self.environment.credentials_directory.as_deref();
+        folder.is_some_and(|folder| folder.extension().is_some_and(|end| end == "service"))
+    }
+
     /// Credentials from `only`, or from the first source that is set up. One that is set up and fails ends the search:
     /// the next one would sign as somebody else.
     pub(super) async fn fetch(

@@ -121,6 +121,28 @@ async fn every_key_and_token_that_was_read_is_known_to_be_masked() {
 }
 
 #[tokio::test]
+async fn edited_files_are_seen_beside_the_key_in_use() {
+    let host = Host::new();
+    key_folder(host.home.path(), "old");
+    let environment = Environment { credentials_directory: Some(host.home.path().to_owned()), ..host.environment() };
+    let of_unit = Some("/run/credentials/imagebaked.service".into());
+    let of_systemd = Environment { credentials_directory: of_unit, ..environment.clone() };
+    let provider = provider("files", environment);
+    provider.get().await.unwrap();
+    assert!(provider.reread().await.unwrap().is_none(), "nothing was edited");
+    host.put("access_key_secret", "another-secret\n");
+    let found = provider.reread().await.unwrap().unwrap();
+    assert_eq!(provider.get().await.unwrap().key.secret.expose_secret(), "file-secret", "it stays in use");
+    provider.take_over(found);
+    assert_eq!(provider.get().await.unwrap().key.secret.expose_secret(), "another-secret");
+    host.put("access_key_secret", "");
+    assert!(provider.reread().await.is_err());
+    assert_eq!(provider.get().await.unwrap().key.id, "old", "it stays in use");
+    assert_eq!(provider.fixed(SourceName::Files), None, "an edit counts at once");
+    assert!(self::provider("files", of_systemd).fixed(SourceName::Files).unwrap().contains("LoadCredential="));
+}
+
+#[tokio::test]
 async fn files_are_read_again_on_demand() {
     let host = Host::new();
     key_folder(host.home.path(), "old");

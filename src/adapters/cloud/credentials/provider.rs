@@ -152,6 +152,34 @@ impl CredentialProvider {
         let _ = self.fetch(seen, serves_until).await;
     }
 
+    /// Reads the source anew beside the credentials at hand, which stay. `None`: they are the same, or keys that are renewed by
+    /// themselves.
+    ///
+    /// # Errors
+    ///
+    /// `NoCredentials` if there are none.
+    pub async fn reread(&self) -> Result<Option<Credentials>, NoCredentials> {
+        let (at_hand, source) = {
+            let state = self.state();
+            (state.at_hand.clone(), state.source)
+        };
+        if at_hand.as_ref().is_some_and(|at_hand| at_hand.credentials.expires_at.is_some() && !at_hand.is_rejected) {
+            return Ok(None);
+        }
+        let found = self.chain.fetch(self.chain.chosen().or(source), self.clock.now()).await?;
+        Ok(Some(found).filter(|found| !at_hand.is_some_and(|at_hand| at_hand.credentials.key.is_same(&found.key))))
+    }
+
+    /// Takes credentials that were read again in place of those at hand.
+    pub fn take_over(&self, credentials: Credentials) {
+        self.keep(&Ok(credentials), self.clock.now());
+    }
+
+    /// Why an edit of this source counts at the next start only, where that is so.
+    pub fn fixed(&self, source: SourceName) -> Option<&'static str> {
+        self.chain.fixed(source)
+    }
+
     /// Waits for the turn to fetch; the result of another call that fetched since `seen` is good for this one, too.
     async fn fetch(&self, seen: u64, serves_until: Option<DateTime<Utc>>) -> Result<Credentials, NoCredentials> {
         let turn = self.fetching.lock().await;

@@ -39,13 +39,22 @@ impl Engine {
             }
             // Some rejections precede the check of the signature, and hooks do not use credentials.
             Response::Refused(_) | Response::Hook(_) => {}
-            _ => {
-                if let Some(suspension) = self.suspension.take() {
-                    let what = if suspension.is_clock { "clock" } else { "credentials" };
-                    tracing::info!(since = %suspension.since, "{what} accepted again: no schedule is suspended");
-                    self.cloud.ask_owner_again();
-                }
-            }
+            _ => self.end_suspension(),
+        }
+    }
+
+    fn end_suspension(&mut self) {
+        if let Some(suspension) = self.suspension.take() {
+            let what = if suspension.is_clock { "clock" } else { "credentials" };
+            tracing::info!(since = %suspension.since, "{what} accepted again: no schedule is suspended");
+            self.cloud.ask_owner_again();
+        }
+    }
+
+    /// The cloud accepted the credentials outside of a bake.
+    pub(super) fn credentials_accepted(&mut self) {
+        if self.suspension.as_ref().is_some_and(|suspension| !suspension.is_clock) {
+            self.end_suspension();
         }
     }
 

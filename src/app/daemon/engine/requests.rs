@@ -112,6 +112,8 @@ pub enum EngineRequest {
         /// Error of the comparison; it is repeated.
         outcome: Result<(), NotCompared>,
     },
+    /// The cloud accepted credentials that were read again.
+    CredentialsAccepted,
     /// Images were deleted: their quota may have room.
     ImagesDeleted,
     /// Process what is due; sent at the start.
@@ -186,14 +188,20 @@ impl Engine {
                 self.images_deleted(self.clock.now());
                 self.turn().await;
             }
+            EngineRequest::CredentialsAccepted => {
+                self.credentials_accepted();
+                self.turn().await;
+            }
             EngineRequest::Compared { outcome } => {
                 self.take_comparison(outcome);
                 self.turn().await;
             }
             EngineRequest::Bake { selection, who, reply } => {
-                // A dropped receiver means that the client has gone; the bake remains.
-                let _ = reply.send(self.record_manual(&selection, who).await);
+                // Answered after the turn, so that the client can ask why a bake does not begin. A dropped receiver means that
+                // the client has gone; the bake remains.
+                let outcome = self.record_manual(&selection, who).await;
                 self.turn().await;
+                let _ = reply.send(outcome);
             }
             EngineRequest::Rebuild { found, who, reply } => {
                 let rebuilt = self.store.rebuild(&found, &who, &self.config_hash, self.clock.now()).await;
@@ -206,8 +214,9 @@ impl Engine {
                 self.turn().await;
             }
             EngineRequest::Retry { bake, who, reply } => {
-                let _ = reply.send(self.retry(bake, who).await);
+                let outcome = self.retry(bake, who).await;
                 self.turn().await;
+                let _ = reply.send(outcome);
             }
             EngineRequest::Cancel { bake, who, reply } => {
                 let _ = reply.send(self.cancel(bake, &who).await);
@@ -420,7 +429,7 @@ impl EngineRequest {
             | Self::Cancel { reply, .. }
             | Self::Pause { reply, .. }
             | Self::Resume { reply, .. } => drop(reply.send(Err(error))),
-            Self::Compared { .. } | Self::ImagesDeleted | Self::Tick => {}
+            Self::Compared { .. } | Self::CredentialsAccepted | Self::ImagesDeleted | Self::Tick => {}
         }
     }
 }
