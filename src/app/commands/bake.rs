@@ -29,6 +29,9 @@ use crate::{
     },
 };
 
+/// Numbers of bakes that one sentence lists.
+const MOST_LISTED: usize = 8;
+
 pub async fn run(context: &Context<'_>, args: &BakeArgs) -> Result {
     let selection = BakeSelection {
         schedules: args.schedules.names(),
@@ -78,9 +81,45 @@ pub async fn ask(context: &Context<'_>, config: &Config, request: Request, wait:
         let bakes: Vec<_> = bakes.iter().map(|id| json!({ "id": id })).collect();
         return Ok(CommandOutput::done(format!("{}\n", json!({ "bakes": bakes }))));
     }
-    let text =
+    // Why a bake does not begin is worth a question; without the answer the bakes are recorded all the same.
+    let asked = Request::Follow { bakes: bakes.iter().copied().take(MOST_FOLLOWED).collect(), seen: 0 };
+    let rows = match context.ask(config, asked).await {
+        Ok(Reply::Rows { rows, .. }) => rows,
+        _ => Vec::new(),
+    };
+    let mut text: String =
         bakes.iter().map(|id| format!("Bake {id} is recorded; follow it with `imagebaked show {id}`.\n")).collect();
+    text.push_str(&not_begun(&rows));
     Ok(CommandOutput::done(text))
+}
+
+/// Why bakes cannot begin yet, each reason once, and that a pause does not keep them from it.
+fn not_begun(rows: &[Value]) -> String {
+    let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+    let mut pauses: Vec<String> = Vec::new();
+    for row in rows {
+        let (reason, pause) = (text(row, "reason"), text(row, "pause"));
+        if row["state"] == "queued" && !reason.is_empty() {
+            match reasons.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, ids)) => ids.push(row["id"].to_string()),
+                None => reasons.push((reason, vec![row["id"].to_string()])),
+            }
+        }
+        let paused =
+            format!("{} is paused {pause}; a bake that is asked for is made all the same.\n", text(row, "schedule"));
+        if !pause.is_empty() && !pauses.contains(&paused) {
+            pauses.push(paused);
+        }
+    }
+    let held = reasons.iter().map(|(reason, ids)| {
+        let which = match ids.as_slice() {
+            [id] => format!("Bake {id}"),
+            [first, .., last] if ids.len() > MOST_LISTED => format!("{} bakes ({first} to {last})", ids.len()),
+            many => format!("Bakes {}", many.join(", ")),
+        };
+        format!("{which} cannot begin yet: {reason}.\n")
+    });
+    held.chain(pauses).collect()
 }
 
 /// Reports each change of state, until all bakes have ended and the images of successful ones are verified.
@@ -254,6 +293,18 @@ mod tests {
         assert_eq!(progress_of(&row(8, None), &[], now), "bake 8 building 5m");
         let late = row(9, Some(60));
         assert!(progress_of(&late, &[], now).ends_with("[##########]"), "no more than all of it");
+    }
+
+    #[test]
+    fn a_bake_that_cannot_begin_says_why_and_until_when() {
+        let row = |id: u64, state: &str, reason: &str, pause: Value| json!({ "id": id, "schedule": "golden", "state": state, "reason": reason, "pause": pause });
+        let rejected = "credentials rejected, every schedule is suspended: no; next try 03:01, until 07:00 at most";
+        let rows = [row(7, "queued", rejected, Value::Null), row(8, "queued", rejected, Value::Null)];
+        assert_eq!(not_begun(&rows), format!("Bakes 7, 8 cannot begin yet: {rejected}.\n"));
+        let paused = row(9, "preparing", "polls its instance", json!("by ann"));
+        let said = not_begun(&[paused.clone(), paused]);
+        assert_eq!(said, "golden is paused by ann; a bake that is asked for is made all the same.\n");
+        assert_eq!(not_begun(&[row(9, "preparing", "polls its instance", Value::Null)]), "");
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::{
     },
     domain::{
         error::chain,
-        ids::{BakeId, LineId},
+        ids::{BakeId, LineId, ScheduleId},
         image::Pin,
         text::{LONGEST_TEXT, clean, clean_json},
         time::rfc3339,
@@ -336,10 +336,16 @@ async fn follow(mut bakes: Vec<BakeId>, seen: u64, shared: &DaemonContext, clien
 }
 
 /// Bakes as rows of the history, each with `verify` and `veto` of its image: a bake is good only if its image is. An open
-/// one has `begins_until` and `usual_seconds`.
+/// one has `begins_until`, `usual_seconds` and `pause`.
 async fn rows(bakes: &[BakeId], shared: &DaemonContext) -> Result<Vec<serde_json::Value>, StoreError> {
     let reader = shared.store.reader();
     let mut rows = Vec::with_capacity(bakes.len());
+    let (pauses, config, now) = (reader.pauses().await?, shared.config(), shared.clock.now());
+    let paused = |schedule_id: &str| {
+        let in_file = config.schedules.iter().any(|one| one.paused && one.id.as_str() == schedule_id);
+        let pause = pauses.get(&ScheduleId::from(schedule_id)).filter(|pause| pause.is_in_force(now));
+        if in_file { Some("in the file".to_owned()) } else { pause.map(|pause| format!("by {}", pause.who)) }
+    };
     for &bake in bakes {
         let Some(row) = reader.bake(bake).await? else { continue };
         let check = match row.image_id.as_deref().filter(|_| row.is_ended()) {
@@ -347,11 +353,13 @@ async fn rows(bakes: &[BakeId], shared: &DaemonContext) -> Result<Vec<serde_json
             None => None,
         };
         let open_line = (!row.is_ended()).then(|| LineId::from(row.line_id.as_str()));
+        let schedule_id = row.schedule_id.clone();
         let mut json = serde_json::to_value(row).map_err(StoreError::Encode)?;
         let (verify, veto) = check.map(|check| (check.verify, check.veto)).unwrap_or_default();
         json["verify"] = verify.into();
         json["veto"] = veto.into();
         if let Some(line) = open_line {
+            json["pause"] = paused(&schedule_id).into();
             json["begins_until"] = reader.give_up_at(bake).await?.map(rfc3339).into();
             json["usual_seconds"] = reader.usual_duration(&line).await?.map(|usual| usual.as_secs()).into();
         }
