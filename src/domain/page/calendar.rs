@@ -15,6 +15,8 @@ pub const WEEKS: i64 = 5;
 pub struct Day {
     /// The date in the schedule's zone.
     pub date: NaiveDate,
+    /// Whether its month is named: the first one of all, and the first one of a month.
+    pub names_month: bool,
     /// Whether it has not come.
     pub is_ahead: bool,
     /// Number of bakes of each result.
@@ -42,7 +44,8 @@ pub fn weeks(rows: &[Recorded], zone: Zone, now: DateTime<Utc>) -> Vec<[Day; 7]>
             std::array::from_fn(|day| {
                 let days = week * 7 + i64::try_from(day).unwrap_or_default();
                 let date = monday.checked_add_signed(TimeDelta::days(days)).unwrap_or(monday);
-                Day { date, is_ahead: date > today, counts: counts.remove(&date).unwrap_or_default() }
+                let names_month = date == monday || date.day() == 1;
+                Day { date, names_month, is_ahead: date > today, counts: counts.remove(&date).unwrap_or_default() }
             })
         })
         .collect()

@@ -30,6 +30,8 @@ fn weeks_begin_on_monday_and_end_with_the_current_one() {
     let weeks = weeks(&rows, zone, now);
     assert_eq!(weeks.len(), 5);
     assert_eq!(weeks[0][0].date.to_string(), "2027-02-01");
+    let named: Vec<_> = weeks.iter().flatten().filter(|day| day.names_month).map(|day| day.date.to_string()).collect();
+    assert_eq!(named, ["2027-02-01", "2027-03-01"]);
     let [_, tuesday, wednesday, thursday, ..] = &weeks[4];
     assert_eq!(wednesday.date.to_string(), "2027-03-03");
     assert_eq!(

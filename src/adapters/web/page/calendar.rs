@@ -58,12 +58,17 @@ fn cell(frame: &Frame, schedule_id: &str, day: &Day) -> Markup {
                 @let (class, symbol) = appearance(outcome);
                 @let path = format!("history?schedule={}&since={date}&until={date}", encode(schedule_id));
                 a.day.(class) href=(frame.to(&path)) title={ (date) ": " (counts.join(", ")) } {
-                    span.date { (day.date.format("%-d")) }
+                    span.date { (date_of(day)) }
                     span.read { ": " (counts.join(", ")) }
                     span aria-hidden="true" { (symbol) @if day.counts.values().sum::<usize>() > 1 { (day.counts[&outcome]) } }
                 }
             }
-            None => span.day { span.date { (day.date.format("%-d")) } },
+            None => span.day { span.date { (date_of(day)) } },
         }
     }
+}
+
+/// The day of the month, with the month where it is named.
+fn date_of(day: &Day) -> String {
+    day.date.format(if day.names_month { "%-d %b" } else { "%-d" }).to_string()
 }

@@ -255,18 +255,31 @@ pub(super) fn trigger(row: &BakeRow) -> String {
     }
 }
 
-/// Duration of a bake, so far or in total; none for a row that ended when it was created.
+/// Duration of a bake, so far or in total; none for a row that ended when it was created, and for a bake that has not begun.
 pub(super) fn duration(row: &BakeRow, frame: &Frame) -> String {
+    length(row, frame.now.timestamp_millis()).map_or_else(String::new, brief)
+}
+
+/// The same in milliseconds.
+fn length(row: &BakeRow, now: i64) -> Option<i64> {
     match row.finished_at {
-        Some(end) if end == row.created_at => String::new(),
-        Some(end) => brief(end - row.created_at),
-        None => brief(frame.now.timestamp_millis() - row.created_at),
+        None => row.version.is_some().then(|| now - row.created_at),
+        Some(end) => (end != row.created_at).then(|| end - row.created_at),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bake_that_has_not_begun_has_no_duration() {
+        let begun = |version, finished_at| BakeRow { version, finished_at, created_at: 1_000, ..BakeRow::example() };
+        assert_eq!(length(&begun(None, None), 9_000), None, "it waits in the queue");
+        assert_eq!(length(&begun(Some(3), None), 9_000), Some(8_000));
+        assert_eq!(length(&begun(Some(3), Some(4_000)), 9_000), Some(3_000));
+        assert_eq!(length(&begun(None, Some(1_000)), 9_000), None, "it ended when it was recorded");
+    }
 
     #[test]
     fn filters_are_read() {

@@ -44,8 +44,9 @@ fn night(frame: &Frame, night: &Night) -> Markup {
 
 /// One sentence on the night.
 fn sum(frame: &Frame, night: &Night) -> Markup {
-    let mut parts: Vec<String> =
-        night.counts.iter().map(|(outcome, count)| format!("{count} {}", outcome.word())).collect();
+    // What is open is counted above, as of the moment of the page; a night is computed a few seconds before.
+    let ended = night.counts.iter().filter(|(outcome, _)| !outcome.is_open());
+    let mut parts: Vec<String> = ended.map(|(outcome, count)| format!("{count} {}", outcome.word())).collect();
     if night.planned > 0 {
         parts.push(format!("{} planned", night.planned));
     }
@@ -53,7 +54,7 @@ fn sum(frame: &Frame, night: &Night) -> Markup {
         parts.push(format!("{} expected to be skipped", night.late));
     }
     html! {
-        (parts.join(", ")) ". "
+        @if !parts.is_empty() { (parts.join(", ")) ". " }
         @if let Some(end) = night.end {
             @if end > frame.now { "Done at " } @else { "Done since " }
             (show_minute(end, frame.zone)) ". "
