@@ -463,7 +463,7 @@ fn a_file_that_is_not_there_is_reported_with_a_way_out() {
     let output = imagebaked().arg("--config").arg(&path).arg("run").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let err = String::from_utf8(output.stderr).unwrap();
-    assert!(err.contains("there is no such file") && err.contains("commented example"), "{err}");
+    assert!(err.contains("there is no such file") && err.contains(" init` writes one"), "{err}");
     fs::write(&path, "").unwrap();
     let output = imagebaked().arg("--config").arg(&path).arg("check").output().unwrap();
     let out = String::from_utf8(output.stdout).unwrap();

@@ -102,7 +102,8 @@ fn unreadable(index: usize, path: &Path, error: &io::Error, out: &mut Diagnostic
             "create that file, or remove the link",
         ),
         io::ErrorKind::NotFound => {
-            let hint = "create it; config/imagebaked.toml of the distribution is a commented example";
+            let hint =
+                "`imagebaked init` writes one; config/imagebaked.toml of the distribution is a commented example";
             ("no-file", "there is no such file".to_owned(), hint)
         }
         io::ErrorKind::IsADirectory => ("not-a-file", "this is a folder".to_owned(), "name the file in it"),

@@ -95,12 +95,26 @@ pub(super) fn print_question(question: &str) {
 ///
 /// What the standard output answered.
 pub fn print_usage(error: &clap::Error) -> io::Result<()> {
-    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let color = |is_terminal| usage_color(&arguments, no_color, is_terminal);
     if error.use_stderr() {
-        print_error(&usage(error, io::stderr().is_terminal() && !is_plain, &ARGUMENTS, &LONG_ARGUMENTS));
+        print_error(&usage(error, color(io::stderr().is_terminal()), &ARGUMENTS, &LONG_ARGUMENTS));
         Ok(())
     } else {
-        write_raw(&usage(error, io::stdout().is_terminal() && !is_plain, &ARGUMENTS, &LONG_ARGUMENTS))
+        write_raw(&usage(error, color(io::stdout().is_terminal()), &ARGUMENTS, &LONG_ARGUMENTS))
+    }
+}
+
+/// Whether what is wrong with a command line is shown in colours: its `--color` is not parsed then, and holds all the same.
+fn usage_color(arguments: &[OsString], no_color: bool, is_terminal: bool) -> bool {
+    let words: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    let after = words.windows(2).filter(|pair| pair[0] == "--color").map(|pair| &*pair[1]);
+    let joined = words.iter().filter_map(|word| word.strip_prefix("--color="));
+    match after.chain(joined).next_back() {
+        Some("always") => true,
+        Some("never") => false,
+        _ => is_terminal && !no_color,
     }
 }
 
@@ -221,6 +235,18 @@ fn config_option(arguments: &[OsString]) -> ConfigOption {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_colours_of_usage_errors_are_those_of_the_command_line() {
+        let color = |line: &str, no_color, is_terminal| {
+            usage_color(&line.split(' ').map(OsString::from).collect::<Vec<_>>(), no_color, is_terminal)
+        };
+        assert!(color("imagebaked show x", false, true));
+        assert!(!color("imagebaked show x", true, true) && !color("imagebaked show x", false, false));
+        assert!(!color("imagebaked --color never show x", false, true));
+        assert!(!color("imagebaked show x --color=never", false, true));
+        assert!(color("imagebaked --color always show x", true, false));
+    }
 
     #[test]
     fn only_colours_lines_and_tabs_reach_a_terminal() {

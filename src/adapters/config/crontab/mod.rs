@@ -30,6 +30,12 @@ const MOST_OPTIONS: usize = 20;
 /// Words before a command that do not belong to it.
 const WRAPPERS: [&str; 7] = ["sudo", "nice", "ionice", "env", "exec", "timeout", "flock"];
 
+/// How programs begin that run the file after them.
+const RUNNERS: [&str; 16] = [
+    "bash", "chronic", "cronic", "dash", "java", "ksh", "node", "perl", "php", "python", "pwsh", "ruby", "setsid",
+    "sh", "time", "zsh",
+];
+
 /// Result of one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
@@ -219,7 +225,10 @@ impl Crontab {
         let found = |ids: Vec<String>| {
             let name = self.name(&ids, command);
             let options = options::read(command, &head(&name, &ids, &cron, zone.name()));
-            let notes: Vec<String> = note.iter().cloned().chain(options.note).collect();
+            let user = (!self.system).then(|| user_before(command)).flatten().map(|user| {
+                format!("{user:?} before the command looks like a user: read a file such as /etc/crontab with --system")
+            });
+            let notes: Vec<String> = user.into_iter().chain(note.iter().cloned()).chain(options.note).collect();
             Found {
                 line: number,
                 name,
@@ -265,6 +274,15 @@ impl Crontab {
         let base: String = base.chars().take(LONGEST_NAME - 7).collect();
         self.names.take(&base)
     }
+}
+
+/// The word before a path, if it looks like a user of the system format: no program that runs the path.
+fn user_before(command: &str) -> Option<&str> {
+    let (word, rest) = command.split_once(char::is_whitespace)?;
+    let is_name = word.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let runs_files = WRAPPERS.contains(&word) || RUNNERS.iter().any(|runner| word.starts_with(runner));
+    (is_name && !runs_files && rest.trim_start().starts_with('/')).then_some(word)
 }
 
 /// `NAME = value`, without quotes.
@@ -359,6 +377,19 @@ mod tests {
         assert_eq!(by_tz.timezone, "UTC");
         assert!(by_tz.note.unwrap().contains("by the zone of its host (Asia/Shanghai)"));
         assert_eq!(found("TZ=Asia/Shanghai\n0 3 * * * bake ecd-1").note, None);
+    }
+
+    #[test]
+    fn a_user_before_the_command_is_a_sign_of_the_system_format() {
+        let note = |line: &str| found(&format!("0 1 * * * {line}")).note;
+        assert!(
+            note("root /opt/img.py ecd-1").is_some_and(|note| note.contains("\"root\"") && note.contains("--system"))
+        );
+        for line in ["/opt/img.py ecd-1", "python3 /opt/img.py ecd-1", "sudo /opt/img.py ecd-1", "bake ecd-1 /tmp"] {
+            assert_eq!(note(line), None, "{line}");
+        }
+        let system = read("0 1 * * * root su /opt/img.py ecd-1", Zone::UTC, true);
+        assert!(matches!(&system[0], Entry::Schedule(found) if found.note.is_none()), "{system:?}");
     }
 
     #[test]

@@ -116,7 +116,7 @@ async fn hosts(cloud: &CloudClient, needs: &Needs, report: &mut DoctorReport) ->
         match cloud.endpoint(&product) {
             Ok(endpoint) if !endpoints.contains(&endpoint) => endpoints.push(endpoint),
             Ok(_) => {}
-            Err(api_error) => report.add(Check::fail("endpoint", api_error.to_string(), &*api_error.advice)),
+            Err(api_error) => report.add(Check::fail("endpoint", api_error.to_string(), advice_of(&api_error))),
         }
     }
     let sts = cloud.endpoint(&Product::Sts).ok();
@@ -149,7 +149,21 @@ fn unreachable(api_error: &ApiError) -> &str {
     if api_error.message.contains("certificate") {
         "check this host's clock and CA certificates, and whether a proxy puts itself in between"
     } else {
-        &api_error.advice
+        advice_of(api_error)
+    }
+}
+
+/// What a person can do about an error: the advice of one that passes by itself says what bakes do.
+fn advice_of(api_error: &ApiError) -> &str {
+    match api_error.class {
+        _ if api_error.is_outage() => {
+            "check the network, DNS, proxies and firewalls between this host and that one; bakes go on by themselves once it \
+             answers"
+        }
+        ErrorClass::Transient | ErrorClass::Unclear => {
+            "run this command again in a minute; bakes try again by themselves"
+        }
+        _ => &api_error.advice,
     }
 }
 
@@ -245,7 +259,7 @@ fn provide(context: &Context<'_>, config: &Config, api_error: &ApiError) -> Stri
             ConfigOption::new(context.config_path).in_text("imagebaked doctor")
         )
     } else {
-        api_error.advice.to_string()
+        advice_of(api_error).to_owned()
     }
 }
 
@@ -354,7 +368,7 @@ async fn instances(cloud: &CloudClient, config: &Config) -> Vec<Check> {
             }
             Err(api_error) => {
                 let name = format!("{} {}s in {region}", group.len(), kind_label(kind));
-                checks.push(Check::warn(name, format!("not looked up: {api_error}"), &*api_error.advice));
+                checks.push(Check::warn(name, format!("not looked up: {api_error}"), advice_of(&api_error)));
             }
         }
     }
@@ -440,7 +454,7 @@ async fn images(cloud: &CloudClient, config: &Config) -> Check {
     let filter = ListImage { tags: [(TAG_OWNER.to_owned(), owner.clone())].into(), ..ListImage::default() };
     let images = match cloud.list_all_images(&filter).await {
         Ok(images) => images,
-        Err(api_error) => return Check::warn(name, format!("not listed: {api_error}"), &*api_error.advice),
+        Err(api_error) => return Check::warn(name, format!("not listed: {api_error}"), advice_of(&api_error)),
     };
     let lines: BTreeSet<String> = config
         .schedules
@@ -475,4 +489,33 @@ async fn images(cloud: &CloudClient, config: &Config) -> Check {
     let advice = "no schedule manages these: restore the schedule (with its `id`, if it was renamed), or delete them in the \
                   console";
     Check::warn(name, found, advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::api::codes::{self, Idempotency};
+
+    #[test]
+    fn what_bakes_do_by_themselves_is_no_advice() {
+        let error = |code: Option<&str>, status| {
+            let rule = codes::judge(code, status, Idempotency::Idempotent);
+            let code = code.map(str::to_owned);
+            let (message, advice) = ("no".to_owned(), rule.advice.into());
+            ApiError {
+                class: rule.class,
+                code,
+                message,
+                advice,
+                http_status: None,
+                request_id: None,
+                retry_after: None,
+            }
+        };
+        for silent in [error(None, 502), error(Some("Timeout"), 0), error(Some("InternalError"), 500)] {
+            let advice = advice_of(&silent);
+            assert!(!advice.contains("tried again") && !advice.contains("nothing to do"), "{silent:?}: {advice}");
+        }
+        assert!(advice_of(&error(Some("Forbidden.RAM"), 403)).starts_with("Grant"));
+    }
 }

@@ -19,7 +19,12 @@ use crate::{
         files::open_regular,
         store::{DATABASE_FILE, Reader, StoreError},
     },
-    domain::{calendar::zone::Zone, error::chain, health::Verdict, time::show},
+    domain::{
+        calendar::zone::Zone,
+        error::chain,
+        health::{Health, Verdict},
+        time::show,
+    },
 };
 
 /// Maximum number of problems that are named beside the first.
@@ -127,13 +132,7 @@ pub(super) fn daemon(config: &Config, answer: Result<Reply, ControlError>, broke
         return Check::warn(name, found, format!("systemctl restart {UNIT}"));
     }
     if status.health.verdict != Verdict::Ok {
-        // Several problems have one code.
-        let mut others: Vec<_> = status.health.problems().skip(1).map(|one| one.code.as_str()).collect();
-        others.sort_unstable();
-        others.dedup();
-        others.truncate(SHOWN);
-        let others = if others.is_empty() { String::new() } else { format!(" Also: {}.", others.join(", ")) };
-        let found = format!("{found}; {}{others}", status.health.headline());
+        let found = format!("{found}; {}", verdict(&status.health));
         let advice = "imagebaked status shows the command for each; see docs/problems.md";
         let is_problem = status.health.verdict == Verdict::Problem;
         return if is_problem { Check::fail(name, found, advice) } else { Check::warn(name, found, advice) };
@@ -143,6 +142,20 @@ pub(super) fn daemon(config: &Config, answer: Result<Reply, ControlError>, broke
         return Check::warn(name, found, "imagebaked reload; [cloud] and [daemon] may ask for a restart");
     }
     Check::ok(name, format!("{found}, health OK"))
+}
+
+/// The verdict with its first problem, and the codes of others.
+fn verdict(health: &Health) -> String {
+    let headline = health.headline();
+    let mut others: Vec<&str> = Vec::new();
+    let first = health.problems().next().map(|first| first.code);
+    for code in health.problems().map(|one| one.code).filter(|code| Some(*code) != first) {
+        if !others.contains(&code.as_str()) && others.len() < SHOWN {
+            others.push(code.as_str());
+        }
+    }
+    let others = if others.is_empty() { String::new() } else { format!("; also {}", others.join(", ")) };
+    format!("{}{others}", headline.trim_end_matches('.'))
 }
 
 /// Whether systemd starts the daemon, now and at boot.
@@ -213,4 +226,25 @@ async fn ask(environment: &BTreeMap<String, String>, what: &[&str]) -> Result<St
     let why = first(child.stderr.as_mut().map(|stream| stream as &mut dyn io::Read));
     // Older versions have no word for it.
     if why.contains("No such file") { Ok("not-found".to_owned()) } else { Err(format!("systemctl reports: {why}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::health::{Problem, ProblemCode, Severity, Subject, SubjectKind};
+
+    #[test]
+    fn the_verdict_names_each_other_code_once_and_ends_without_a_full_stop() {
+        let problem = |code, schedule: &str| {
+            let subject = Subject::new(SubjectKind::Schedule, schedule);
+            let message = format!("{schedule} failed.");
+            Problem::new(code, Severity::Problem, subject, DateTime::UNIX_EPOCH, message, None)
+        };
+        let one = verdict(&Health::of(vec![problem(ProblemCode::BakeFailed, "a")]));
+        assert!(one.ends_with(": a failed"), "{one}");
+        let alike = [problem(ProblemCode::BakeFailed, "a"), problem(ProblemCode::BakeFailed, "b")];
+        let others = [problem(ProblemCode::VerifyFailed, "c"), problem(ProblemCode::VerifyFailed, "d")];
+        let all = verdict(&Health::of(alike.into_iter().chain(others).collect()));
+        assert!(all.ends_with(": a failed; also verify_failed"), "{all}");
+    }
 }
