@@ -203,16 +203,6 @@ impl BakeReport {
         text
     }
 
-    /// What the row has, and what to do about a failure.
-    fn facts(&self, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
-        let mut facts = facts(&self.row, now, self.zone);
-        if let Some(advice) = advice::of(&self.row, &self.attempts) {
-            let after = facts.iter().position(|(name, _)| *name == "schedule").unwrap_or(facts.len());
-            facts.insert(after, ("advice", advice));
-        }
-        facts
-    }
-
     /// Progress of the copies in other regions.
     fn regions(&self, color: bool, extent: Extent) -> String {
         if self.copies.is_empty() {
@@ -255,9 +245,13 @@ impl BakeReport {
         text + &calls
     }
 
-    /// The facts of its row, and what follows from others.
+    /// The facts of its row, what follows from others, and what to do about a failure.
     fn facts(&self, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
         let mut facts = facts(&self.row, now, self.zone);
+        if let Some(advice) = advice::of(&self.row, &self.attempts) {
+            let after = facts.iter().position(|(name, _)| *name == "schedule").unwrap_or(facts.len());
+            facts.insert(after, ("advice", advice));
+        }
         if let Some(unfollowed) = &self.unfollowed {
             facts[0].1 = last_known(&self.row.state);
             facts.insert(1, ("followed", unfollowed.describe("it", self.zone)));

@@ -509,7 +509,14 @@ mod tests {
         let words = format!("{} {words}", show(at, Zone::UTC));
         let answer = Explanation { slot: Some(at), due: true, will_run: true, before: None, after: None, words };
         let moment = explain::moment(at, Zone::UTC);
-        InstanceExplanation { instance: "ecd-1".to_owned(), moment, answer, report: None, image_name: None }
+        InstanceExplanation {
+            instance: "ecd-1".to_owned(),
+            moment,
+            answer,
+            report: None,
+            image_name: None,
+            unfollowed: None,
+        }
     }
 
     #[test]

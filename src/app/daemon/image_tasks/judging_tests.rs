@@ -85,6 +85,7 @@ async fn fill(store: &Store, world: &World, config: &Config) {
                 line: line.clone(),
                 version: u32::try_from(at).ok().map(|at| at + 1),
                 slot: now() - TimeDelta::days(20 - i64::try_from(at).unwrap()),
+                made_at: now() - TimeDelta::days(9),
                 ours: true,
                 obstacle: None,
             };
