@@ -95,7 +95,7 @@ fn half_a_message_delays_no_other_client() {
 }
 
 #[test]
-fn a_client_that_sends_its_request_byte_by_byte_or_nothing_is_told_why_it_ends() {
+fn a_client_that_sends_its_request_byte_by_byte_or_nothing_learns_why_it_ends() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, FILE);
     host.start();
@@ -118,7 +118,7 @@ fn a_client_that_sends_its_request_byte_by_byte_or_nothing_is_told_why_it_ends()
     assert!(answer.contains("no whole request came within 5 s"), "{answer:?}");
     assert!(begun.elapsed() < Duration::from_secs(25), "it was waited for {:?}", begun.elapsed());
     dripped.join().unwrap();
-    // Many idle connections of one user do not keep out that user's commands, and each is told why it ends.
+    // Many idle connections of one user do not keep out that user's commands, and each learns why it ends.
     let mut idle: Vec<UnixStream> = (0..400).map(|_| connect(&host)).collect();
     assert_eq!(host.json(0, &["status"])["daemon"]["pid"], host.pid());
     let mut answer = String::new();
