@@ -76,6 +76,10 @@ impl Reader {
                 zone: Zone::find(&zone).unwrap_or(Zone::UTC),
                 behind: behind.map(BakeId),
             };
+            // Its own wait may end before what keeps every bake from beginning.
+            if row.state == "queued" && row.reason.is_some() && !queue.outlasts_wait_of(&bake) {
+                continue;
+            }
             let reason = if row.state == "queued" { queue.reason(&bake, &at_work) } else { queue.reason_begun(&bake) };
             row.reason = reason.or(row.reason.take());
         }
@@ -96,7 +100,7 @@ impl Reader {
     }
 }
 
-/// A bake in the queue that has not begun, and one that has and whose next call begins something.
+/// A bake in the queue, and one that has begun and whose next call begins something.
 fn waits_outside(row: &BakeRow) -> bool {
-    row.state == "queued" && row.reason.is_none() || ["preparing", "stopping", "ready"].contains(&row.state.as_str())
+    ["queued", "preparing", "stopping", "ready"].contains(&row.state.as_str())
 }

@@ -26,8 +26,9 @@ impl Bake {
             (None, None) => return None,
         };
         let zone = self.settings.timezone;
-        let next = self.next_try(waiting).map(|next| queue::next_try(next, zone));
-        let until = self.last_try(waiting).map(|until| queue::last_try(until, zone));
+        let next = self.next_try(waiting);
+        let until = self.last_try(waiting).map(|until| queue::last_try(until, next, zone));
+        let next = next.map(|next| queue::next_try(next, zone));
         Some(format!("{what}{}{}", next.unwrap_or_default(), until.unwrap_or_default()))
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::reason::ReasonCode;
@@ -26,9 +26,12 @@ pub fn next_try(next: DateTime<Utc>, zone: Zone) -> String {
     format!("{NEXT_TRY}{}", show(next, zone))
 }
 
-/// Until when it is tried, in the words that follow the next try.
-pub fn last_try(until: DateTime<Utc>, zone: Zone) -> String {
-    format!("{UNTIL}{}{AT_MOST}", show_minute(until, zone))
+/// Until when it is tried, in the words that follow the next try; with its seconds where the minute alone would lie before
+/// the next try.
+pub fn last_try(until: DateTime<Utc>, next: Option<DateTime<Utc>>, zone: Zone) -> String {
+    let is_close = next.is_some_and(|next| until - next < TimeDelta::minutes(1));
+    let until = if is_close { show(until, zone) } else { show_minute(until, zone) };
+    format!("{UNTIL}{until}{AT_MOST}")
 }
 
 /// The queue as the engine sees it. The history keeps it for those who show bakes.
@@ -150,23 +153,27 @@ impl QueueState {
         } else {
             return None;
         };
-        let next = next.map(|next| next_try(next, *zone)).unwrap_or_default();
-        Some(format!("{why}{next}{}", last_try(*give_up_at, *zone)))
+        let words = next.map(|next| next_try(next, *zone)).unwrap_or_default();
+        Some(format!("{why}{words}{}", last_try(*give_up_at, next, *zone)))
     }
 
-    /// The same for a bake that has begun, and whose next call would stop its instance or create its image: builder and
+    /// Whether what keeps every bake from beginning lasts at least as long as the bake's own wait.
+    pub fn outlasts_wait_of(&self, queued: &QueuedBake) -> bool {
+        let blocker = self.blocker.as_ref().filter(|blocker| blocker.trial != Some(queued.bake));
+        blocker.is_some_and(|blocker| blocker.next_try.is_none_or(|next| next >= queued.not_before))
+    }
+
+    /// What keeps a bake that has begun, and whose next call would stop its instance or create its image: builder and
     /// instance are its own.
     pub fn reason_begun(&self, begun: &QueuedBake) -> Option<String> {
         let blocker = self.blocker.as_ref().filter(|blocker| blocker.trial != Some(begun.bake))?;
-        let next = blocker.next_try.map(|next| next_try(next, begun.zone)).unwrap_or_default();
-        Some(format!("{}{next}{}", blocker.why, last_try(begun.give_up_at, begun.zone)))
+        let words = blocker.next_try.map(|next| next_try(next, begun.zone)).unwrap_or_default();
+        Some(format!("{}{words}{}", blocker.why, last_try(begun.give_up_at, blocker.next_try, begun.zone)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
-
     use super::*;
 
     fn slot() -> DateTime<Utc> {
