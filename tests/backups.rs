@@ -69,3 +69,24 @@ fn a_backup_that_fails_is_a_problem_until_one_is_good() {
     fs::copy(file, &made).unwrap();
     host.expect(0, &["restore", made.to_str().unwrap()]);
 }
+
+#[test]
+fn a_damaged_history_leads_to_the_newest_backup() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, GOLDEN);
+    schedule_backups(&host, &host.path("backups"));
+    host.start();
+    let status = backup(&host, 0, |backup| !backup["last_good"].is_null());
+    let file = status["backup"]["last_good"]["file"].as_str().unwrap().to_owned();
+    host.stop();
+    fs::write(host.path("state/imagebaked.db"), [0x5a; 9_000]).unwrap();
+    let (_, err) = host.expect(7, &["status"]);
+    assert!(err.contains("not reachable") && err.contains("imagebaked.db"), "{err}");
+    let restore = format!("imagebaked --config {} restore {file}", host.path("imagebaked.toml").display());
+    assert!(err.contains(&restore), "{err}");
+    let out = String::from_utf8(host.run(&["doctor"]).stdout).unwrap();
+    let advice: String = out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(advice.contains(&restore), "{out}");
+    host.expect(0, &["restore", &file]);
+    assert!(host.run(&["status"]).status.code() == Some(4), "only the daemon is missing now");
+}

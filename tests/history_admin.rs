@@ -251,6 +251,8 @@ fn what_is_no_backup_is_not_put_in_place() {
         fs::write(&path, bytes).unwrap();
         let (_, err) = host.expect(1, &["restore", text(&path)]);
         assert!(err.contains(name), "{name}: {err}");
+        assert_eq!(err.contains("is no backup"), ["text.db", "empty.db"].contains(&name), "{err}");
+        assert!(!err.contains("is a database"), "{err}");
     }
     host.expect(3, &["restore", text(&host.path("none.db"))]);
     assert_eq!(host.json(0, &["history"]), before);
@@ -477,4 +479,49 @@ fn output_names_what_was_done() {
         (r"before-restore-\S+Z", "before-restore-[instant]"),
         (r" {2,}", "  "),
     ] }, { insta::assert_snapshot!(all) });
+}
+
+#[test]
+fn a_restore_keeps_pins_and_vetoes_and_says_what_is_lost() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, &FILE.replacen("cron", "keep = { last = 1, grace = \"1h\" }\ncron", 1));
+    host.start();
+    let images: Vec<String> = (0..3).map(|_| host.bake("golden")["image_id"].as_str().unwrap().to_owned()).collect();
+    host.run(&["prune"]);
+    let marked = |host: &Host| {
+        let report = host.json(0, &["images", "golden"]);
+        let images = report["images"].as_array().unwrap().clone();
+        images.iter().filter(|image| image["deletion"] == "marked").count()
+    };
+    assert!(marked(&host) > 0);
+    let file = host.path("copy.db");
+    host.expect(0, &["backup", text(&file)]);
+    host.expect(0, &["pin", &images[0], "--reason", "golden master"]);
+    host.expect(0, &["veto", &images[1], "--reason", "no sound"]);
+    host.expect(0, &["pause", "wrong", "--reason", "it's late"]);
+    host.kill();
+    let (out, _) = host.expect(0, &["restore", text(&file)]);
+    assert!(out.contains("The backup ends ") && out.contains("pins 1, vetoes 1"), "{out}");
+    assert!(
+        out.contains("the pause of wrong-id: ") && out.contains(" pause wrong-id --reason 'it'\\''s late'"),
+        "{out}"
+    );
+    assert!(out.contains("Marks begin anew"), "{out}");
+    let shown = host.json(0, &["images", "golden"]).to_string();
+    assert!(shown.contains("golden master") && shown.contains("no sound"), "{shown}");
+
+    host.start();
+    eventually("the start says it", || host.log().contains("marks begin anew with a whole grace").then_some(()));
+    eventually("old marks are gone", || {
+        let audit = host.json(0, &["audit"]);
+        column(&audit, "detail").iter().any(|detail| detail.contains("their grace begins anew")).then_some(())
+    });
+    let events = host.json(0, &["events", "--limit", "0"]).to_string();
+    assert!(events.contains("lost since then: the pause of wrong-id"), "{events}");
+
+    // Where the former history is damaged, nothing can be taken over, and that is said.
+    host.stop();
+    fs::write(host.path("state/imagebaked.db"), b"no database").unwrap();
+    let (out, _) = host.expect(0, &["restore", text(&file)]);
+    assert!(out.contains("What people decided since then is lost") && out.contains("It is not known what"), "{out}");
 }

@@ -366,3 +366,43 @@ fn a_schedule_that_only_the_file_has_is_not_called_unknown() {
     assert!(host.expect(0, &["status", "golden", "--check"]).0.starts_with("OK - 1 schedule, next golden at "));
     assert!(host.expect(1, &["status", "brand2", "--check"]).0.starts_with("WARNING - 1 warning: brand2 failed"));
 }
+
+#[test]
+fn another_owner_applies_at_the_next_start_and_open_bakes_keep_theirs() {
+    let cloud = Cloud::with(&["--open", "--build-time", "3s", "--power-time", "100ms"]);
+    let mut host = host(&cloud, false);
+    host.bake("golden");
+    let building = |host: &Host| {
+        host.expect(0, &["bake", "golden"]);
+        host.until("the cloud makes its image", &[], |bake| bake["state"] == "building")["id"].clone()
+    };
+    let first = building(&host);
+    fs::write(host.path("conf.d/owner.toml"), "[daemon]\nowner = \"other\"\n").unwrap();
+    let (out, _) = host.expect(0, &["check"]);
+    assert!(out.contains("owner-changed") && out.contains("1 image of the former owner is not ours any more"), "{out}");
+    let (out, _) = host.expect(0, &["reload"]);
+    assert!(out.contains("daemon.owner applies at the next start"), "{out}");
+    assert!(
+        out.contains("not ours any more, neither counted nor deleted") && out.contains("1 open bake ends under"),
+        "{out}"
+    );
+    assert!(host.expect(0, &["reload"]).0.contains("Nothing changed"), "it was said once");
+    let ends = |host: &Host, id: &Value| {
+        let of = |bake: &Value| bake["id"] == *id && bake["state"] != "building" && bake["state"] != "queued";
+        eventually("it ends", || host.rows().into_iter().find(|bake| of(bake) && !bake["finished_at"].is_null()))
+    };
+    let ended = ends(&host, &first);
+    assert_eq!(ended["state"], "succeeded", "{ended}");
+
+    // Under the former owner, too, if it began before the start that takes the new one.
+    let second = building(&host);
+    host.stop();
+    host.start();
+    let ended = ends(&host, &second);
+    assert_eq!(ended["state"], "succeeded", "{ended}");
+    assert!(host.log().contains("daemon.owner is \"other\", before it was \"imagebaked\""));
+    let owners: Vec<Value> =
+        cloud.images("ecd-1").iter().map(|image| image["tags"]["imagebaked:owner"].clone()).collect();
+    assert_eq!(owners, ["imagebaked"; 3]);
+    assert!(!host.expect(0, &["check"]).0.contains("owner-changed"), "it is the one of the last start");
+}

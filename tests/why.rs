@@ -303,3 +303,49 @@ fn every_time_that_a_command_prints_is_taken_and_names_its_bake() {
         assert!(error.contains(part), "{error}");
     }
 }
+
+#[test]
+fn an_image_that_comes_back_after_its_bake_failed_is_found_and_listed_again() {
+    let cloud = Cloud::with(&["--open", "--build-time", "2s", "--power-time", "100ms"]);
+    let mut host = Host::new(cloud.addr, GOLDEN);
+    host.start();
+    host.expect(0, &["bake", "golden"]);
+    let bake = host.until("the cloud makes its image", &[], |bake| bake["image_id"].is_string());
+    let image = bake["image_id"].as_str().unwrap();
+    cloud.control("images", &json!({ "image_id": image, "deleted": true }));
+    let bake = host.until("it vanished", &[], |bake| bake["state"] == "failed");
+    assert_eq!(bake["reason_code"], "vanished");
+    cloud.control("images", &json!({ "image_id": image, "deleted": false }));
+    eventually("it is complete", || {
+        cloud.images("ecd-1").iter().any(|seen| seen["status"] == "AVAILABLE").then_some(())
+    });
+
+    host.expect(0, &["prune"]);
+    let codes = |host: &Host| {
+        let status: Value = serde_json::from_slice(&host.run(&["status", "--json"]).stdout).unwrap();
+        let problems = status["health"]["problems"].as_array().unwrap().clone();
+        problems.iter().map(|problem| problem["code"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    eventually("it is a problem", || codes(&host).contains(&"image_not_in_history".to_owned()).then_some(()));
+    let report = host.json(1, &["reconcile"]);
+    assert_eq!(kinds(&report), ["returned"], "{report}");
+    assert_eq!(report["differences"][0]["bake"], bake["id"]);
+    let (text, _) = host.expect(0, &["reconcile", "--apply"]);
+    assert!(text.contains("Added to the history:") && text.contains("ended failed"), "{text}");
+    assert_eq!(host.json(0, &["reconcile"])["equal"], true);
+    let images = host.json(0, &["images", "golden"])["images"].clone();
+    assert_eq!((&images[0]["image_id"], &images[0]["version"]), (&json!(image), &json!(1)), "{images}");
+    eventually("the problem has ended", || codes(&host).is_empty().then_some(()));
+
+    // A slot has one image at most: another one of the same slot stays with a person.
+    assert_eq!(host.bake("golden")["version"], 2);
+    assert_eq!(
+        host.json(0, &["audit"])["audit"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|line| { line["detail"].as_str().unwrap().contains("came back after the end of bake") })
+            .count(),
+        1
+    );
+}

@@ -116,6 +116,8 @@ pub struct Config {
     pub cloud: CloudSettings,
     /// `[daemon]`.
     pub daemon: DaemonSettings,
+    /// `[daemon] owner` of the files, where the daemon that was started with another one has reloaded them.
+    pub next_owner: Option<String>,
     /// The `[[schedule]]`s of all files, in their order.
     pub schedules: Vec<Arc<Schedule>>,
     /// Twelve hex digits that change when any effective value does.
@@ -136,7 +138,6 @@ const LIVE: &[(&str, &str)] = &[
     ("daemon", "max_builders"),
     ("daemon", "max_builders_per_region"),
     ("daemon", "pause_after_failures"),
-    ("daemon", "owner"),
     ("daemon", "prune_interval"),
     ("daemon", "max_deletions"),
     ("daemon", "keep_events"),
@@ -184,8 +185,27 @@ impl Config {
             keys.into_iter().filter(differs).map(|key| format!("{section}.{key}")).collect::<Vec<_>>()
         };
         let mut keys = differing("cloud", &table(&self.cloud), &table(&other.cloud));
-        keys.extend(differing("daemon", &table(&self.daemon), &table(&other.daemon)));
+        keys.extend(differing("daemon", &self.written_daemon(), &other.written_daemon()));
         keys
+    }
+
+    /// Keeps the owner that the daemon was started with: images and bakes in flight carry its tag.
+    #[must_use]
+    pub fn keeping_owner(mut self, in_force: &str) -> Self {
+        if self.daemon.owner != in_force {
+            self.next_owner = Some(std::mem::replace(&mut self.daemon.owner, in_force.to_owned()));
+        }
+        self
+    }
+
+    /// The owner of the next start.
+    pub fn written_owner(&self) -> &str {
+        self.next_owner.as_deref().unwrap_or(&self.daemon.owner)
+    }
+
+    /// `[daemon]` as the files have it.
+    fn written_daemon(&self) -> serde_json::Map<String, serde_json::Value> {
+        table(&DaemonSettings { owner: self.written_owner().to_owned(), ..self.daemon.clone() })
     }
 
     /// Regions where images may be in use: those of instances and copies, and that of the image service.
@@ -208,7 +228,7 @@ impl Config {
             let of = |section: &str, keys: serde_json::Map<String, serde_json::Value>| {
                 keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)).collect::<Vec<_>>()
             };
-            let (cloud, daemon) = (of("cloud", table(&config.cloud)), of("daemon", table(&config.daemon)));
+            let (cloud, daemon) = (of("cloud", table(&config.cloud)), of("daemon", config.written_daemon()));
             cloud.into_iter().chain(daemon).collect()
         };
         Diff::between(&old.schedules, &self.schedules, from, until)
@@ -417,6 +437,8 @@ fn assemble(
     if let Some(marks) = marks {
         let builders = daemons.iter().rev().find_map(|layer| layer.max_builders.as_ref());
         marks.max_builders = builders.map(|at| at.mark.span());
+        let owner = daemons.iter().rev().find_map(|layer| layer.owner.as_ref());
+        marks.owner = owner.map(|at| at.mark.span());
         marks.schedules = schedules.written.take().unwrap_or_default();
     }
     let (cloud, daemon, schedules) = (cloud?, daemon?, schedules.done);
@@ -424,6 +446,7 @@ fn assemble(
     Some(Config {
         cloud,
         daemon,
+        next_owner: None,
         schedules,
         hash,
         files: Vec::new(),
@@ -540,6 +563,7 @@ mod tests {
         ("cloud", "requests_per_second"),
         ("cloud", "credentials"),
         ("cloud", "credentials_dir"),
+        ("daemon", "owner"),
         ("daemon", "state_dir"),
         ("daemon", "listen"),
         ("daemon", "page_hosts"),

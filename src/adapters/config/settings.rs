@@ -133,7 +133,8 @@ with_texts! {
         pub page_hosts: Vec<String>,
         /// Path of the socket between commands and daemon. Default `"/run/imagebaked/control.sock"`.
         pub control_socket: PathBuf,
-        /// Value of the tag that marks images of this daemon; two daemons of one account need different ones. Default
+        /// Value of the tag that marks images of this daemon; two daemons of one account need different ones. Another one
+        /// takes effect at the next start: images of the former owner are not ours then, and open bakes keep theirs. Default
         /// `"imagebaked"`.
         pub owner: String,
         /// Timeout of an orderly stop. Default `"30s"`.

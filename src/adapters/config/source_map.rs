@@ -11,6 +11,8 @@ use super::{
 pub(super) struct SourceSpans {
     pub schedules: Vec<WrittenValue>,
     pub max_builders: Option<Span>,
+    /// `owner` of the last layer that has it.
+    pub owner: Option<Span>,
 }
 
 /// Places of one schedule; its keys may be in its profile or in [defaults].
@@ -52,6 +54,8 @@ pub enum WarningTarget {
     Times(usize),
     /// The limit of builders, or if that is not configured the schedule that waits longest.
     Builders(usize),
+    /// The owner; where it is not configured, the file as a whole.
+    Owner,
 }
 
 impl SourceMap {
@@ -61,10 +65,12 @@ impl SourceMap {
 
     /// Adds a warning that needs more than the files.
     pub fn warn(&mut self, about: WarningTarget, code: &'static str, message: &str, hint: Hint) {
-        let (WarningTarget::Times(at) | WarningTarget::Builders(at)) = about;
-        let builders = self.marks.max_builders.filter(|_| matches!(about, WarningTarget::Builders(_)));
-        let written = self.marks.schedules.get(at);
-        let span = builders.or_else(|| written.map(WrittenValue::times));
+        let schedule = |at: usize| self.marks.schedules.get(at).map(WrittenValue::times);
+        let span = match about {
+            WarningTarget::Times(at) => schedule(at),
+            WarningTarget::Builders(at) => self.marks.max_builders.or_else(|| schedule(at)),
+            WarningTarget::Owner => self.marks.owner.or_else(|| schedule(0)),
+        };
         if let Some(mark) = span.and_then(|span| span.of(&self.sources)) {
             self.found.warning(mark, code, message, hint);
         }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, Permissions},
-    io,
+    io::{self, Read as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
 };
@@ -16,9 +16,10 @@ use super::{
     backup_error::BackupError,
     border::{self, BorderError},
     checksum::{Checksum, verify_checksum},
-    failed, file_size, lineage,
+    failed, file_size, learned, lineage,
     location::{COMPANIONS, lock, state_folder},
     schema,
+    since_backup::{self, SinceBackup},
     tables::{self, Kind, Rows},
 };
 use crate::{
@@ -127,8 +128,24 @@ async fn take_number_off(copy: &Path) -> Result<(), sqlx::Error> {
     connection.close().await
 }
 
+/// What a file is that does not begin as a database of SQLite does: <https://www.sqlite.org/fileformat.html>.
+fn foreign_content(path: &Path) -> io::Result<Option<&'static str>> {
+    const BEGIN: &[u8] = b"SQLite format 3\0";
+    let mut begin = Vec::new();
+    File::open(path)?.take(BEGIN.len() as u64).read_to_end(&mut begin)?;
+    Ok(match begin.as_slice() {
+        BEGIN => None,
+        [] => Some("the file is empty"),
+        [b'{', ..] => Some("it is no database; if it is an export, `imagebaked import` takes it"),
+        _ => Some("it is no database"),
+    })
+}
+
 /// Verifies a database: size, pages, indexes, foreign keys, schema and row counts.
 pub(super) async fn verify_history(path: &Path) -> Result<Sound, BackupError> {
+    if let Some(what) = foreign_content(path).map_err(file("read", path))? {
+        return Err(BackupError::NotADatabase { path: path.to_owned(), what });
+    }
     if let Some(what) = file_size::fault(path).map_err(file("read", path))? {
         return Err(BackupError::Damaged { path: path.to_owned(), what });
     }
@@ -177,6 +194,8 @@ pub struct Restored {
     pub kept: Option<PathBuf>,
     /// What its checksum showed; `None` of an import.
     pub checksum: Option<Checksum>,
+    /// What it does not have of the former one.
+    pub since: SinceBackup,
 }
 
 /// Verifies `backup` and puts a copy of it in the place of the history in `state_dir`. The former history stays beside
@@ -215,6 +234,12 @@ pub async fn restore(
         BorderError::Store(error) => BackupError::Store(error),
         error @ BorderError::Value { .. } => BackupError::Rows { path: backup.to_owned(), what: shown(&error) },
     })?;
+    let since = if migration == schema::last_migration() {
+        progress("comparing it with the former history");
+        since_backup::compare(state_dir, &mut connection, now).await?
+    } else {
+        SinceBackup { unread: Some("the backup is of an earlier version".to_owned()), ..SinceBackup::default() }
+    };
     let hidden = match changed {
         0 => String::new(),
         n => format!("; hidden characters, or too many, were replaced in {n} rows"),
@@ -224,18 +249,19 @@ pub async fn restore(
         who,
         action: Action::Restore,
         subject: Subject::only(SubjectKind::History),
-        detail: format!("from {}{hidden}", clean(&backup.display().to_string(), LONGEST_TEXT)),
+        detail: format!("from {}; {}{hidden}", clean(&backup.display().to_string(), LONGEST_TEXT), since.sentence()),
     };
     // The backup may be of a version without events; the next start records that the history was restored.
     insert_audit(&mut connection, &line).await?;
     // By this the next start knows that the cloud may have images which this history does not.
     if tables::has_marks(&mut connection).await? {
         lineage::forget(&mut connection).await?;
+        learned::say_at_start(&mut connection, &since.sentence(), now).await?;
     }
     connection.close().await.map_err(failed("be closed"))?;
     let history = verify_history(&incoming.path()).await?;
     let kept = incoming.take_over("restore", now)?;
-    Ok(Restored { history, kept, checksum })
+    Ok(Restored { history, kept, checksum, since })
 }
 
 /// Opens a copy whose rows are cleaned, or examined as if they were.

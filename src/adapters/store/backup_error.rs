@@ -26,6 +26,14 @@ pub enum BackupError {
         /// The file.
         path: PathBuf,
     },
+    /// Not a database at all.
+    #[error("{} is no backup: {what}", path.display())]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        what: &'static str,
+    },
     /// Not a history.
     #[error("{} is a database, but not a history of imagebaked", path.display())]
     NotAHistory {

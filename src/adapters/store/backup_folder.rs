@@ -77,13 +77,25 @@ impl BackupFolder {
     ///
     /// [`BackupError::File`] if the folder cannot be read.
     pub fn list(&self) -> Result<Vec<BackupFile>, BackupError> {
+        self.list_of(Some(rustix::process::geteuid().as_raw()))
+    }
+
+    /// The newest backup that is not later than `now`, whoever made it: for a restore by root.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError::File`] if the folder cannot be read.
+    pub fn newest_of_anybody(&self, now: DateTime<Utc>) -> Result<Option<BackupFile>, BackupError> {
+        Ok(self.list_of(None)?.into_iter().rfind(|file| file.at <= now))
+    }
+
+    fn list_of(&self, user: Option<u32>) -> Result<Vec<BackupFile>, BackupError> {
         let unread = |source| BackupError::File { step: "read", path: self.path.clone(), source };
         let entries = match fs::read_dir(&self.path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(unread(error)),
         };
-        let me = rustix::process::geteuid().as_raw();
         let mut files = Vec::new();
         for entry in entries {
             let entry = entry.map_err(unread)?;
@@ -91,7 +103,7 @@ impl BackupFolder {
             let Some(at) = self.instant(&name) else { continue };
             // Of the name itself, not of what a symlink points to.
             let Ok(metadata) = entry.metadata() else { continue };
-            if metadata.is_file() && metadata.uid() == me {
+            if metadata.is_file() && user.is_none_or(|user| metadata.uid() == user) {
                 files.push(BackupFile { name, at, bytes: metadata.len() });
             }
         }

@@ -45,7 +45,7 @@ use crate::domain::{
         LineImage, Pin,
         brake::{Brake, MarkKind},
         distribution,
-        reconcile::{Comparison, Rebuilt, Tagged},
+        reconcile::{Comparison, Rebuilt, ReturnedImage, Tagged},
     },
     pause::Pause,
     schedule::Channel,
@@ -681,6 +681,7 @@ async fn strays(store: &Store) {
 
 /// What only the cloud knows gets its rows.
 async fn rebuilding(store: &Store) {
+    fail(store, "back", 3, 1).await;
     let rows =
         [missed("one", 20, 20, 1), missed("last", 18, 20, 3), missed("all", 18, 20, 1), missed("few", 18, 20, 3)];
     store.record_slots(&rows, &[], "c", day(20)).await.unwrap();
@@ -703,9 +704,15 @@ async fn rebuilding(store: &Store) {
         versions: vec![("one".into(), 1)],
         rows: vec![rebuilt("one", 20), rebuilt("last", 20), rebuilt("all", 18), rebuilt("few", 18)],
         unknown: vec![bake_of(store, "unknown", day(3)).await],
+        returned: vec![ReturnedImage {
+            bake: bake_of(store, "back", day(3)).await,
+            version: 1,
+            image: rebuilt("back", 3).image,
+        }],
         ..Comparison::default()
     };
     store.rebuild(&found, "uid 0", "c", day(20)).await.unwrap();
+    assert!(!store.reader().listed_images(day(20)).await.unwrap().is_empty());
     assert!(!store.reader().recorded(&[]).await.unwrap().is_empty());
 }
 
@@ -717,6 +724,9 @@ async fn the_history_itself(dir: &std::path::Path, store: &Store) {
         from_value(json!({"boot_id": "b", "boottime": {"secs": 1, "nanos": 0}, "wall": day(20), "cloud": day(20)}))
             .unwrap();
     store.keep_clock_anchor(&anchor, day(20)).await.unwrap();
+    store.keep_owner("ops", day(20)).await.unwrap();
+    assert_eq!(store.reader().owner().await.unwrap().as_deref(), Some("ops"));
+    assert!(store.reader().work_in_cloud().await.unwrap().images > 0);
     store.settle().await.unwrap();
     store.upkeep().await.unwrap();
     assert_eq!(store.reader().examine().await.unwrap(), Vec::<String>::new());
@@ -725,6 +735,19 @@ async fn the_history_itself(dir: &std::path::Path, store: &Store) {
     store.reader().copy(&copy, &|_| ()).await.unwrap();
     let other = dir.join("other");
     restore(&other, &copy, "uid 0", day(20), &|_| ()).await.unwrap();
+    // What people decided since is taken over by the next one.
+    let former = Store::open(&other).await.unwrap();
+    let pin = Pin { until: None, reason: "golden master".to_owned(), who: "uid 0".to_owned() };
+    former.pin_image(&"back-1".into(), &pin, Action::Pin, day(21)).await.unwrap();
+    former.execute("INSERT INTO vetoes (image_id, at, reason, who) VALUES ('back-1', 1, 'no sound', 'uid 0')").await;
+    former.close().await;
+    drop(former);
+    let since = restore(&other, &copy, "uid 0", day(22), &|_| ()).await.unwrap().since;
+    assert_eq!((since.pins, since.vetoes, since.unread), (1, 1, None));
+    let back = image(store, "back-1").await;
+    assert!(store.mark_image(&back, "last = 1", day(23), MarkKind::Ordinary, "imagebaked", day(22)).await.unwrap());
+    assert_eq!(store.begin_marks_anew(day(22)).await.unwrap(), 1);
+    assert_eq!(store.reader().restored().await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -2,13 +2,28 @@
 
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
+use sqlx::SqliteConnection;
 
-use super::{Reader, Store, StoreError, failed};
+use super::{ITSELF, Reader, Store, StoreError, audit::audit, failed};
 use crate::domain::{
     api::gmt_offset::GmtOffset,
     bake::queue::{ClosedAdmission, QueueState},
     clock::watch::ClockAnchor,
+    event::{Action, AuditLine},
+    health::{Subject, SubjectKind},
 };
+
+/// Images of ours, and bakes that are not over.
+pub(super) const WORK_IN_CLOUD: &str = "
+SELECT (SELECT count(*) FROM images INDEXED BY images_present
+        WHERE deletion_state <> 'deleted' AND ours) AS images,
+       (SELECT count(*) FROM bakes WHERE finished_at IS NULL) AS open";
+
+/// Marks of a history that was restored are old: what keeps the images may have been decided since.
+pub(super) const UNMARK_ALL: &str = "
+UPDATE images INDEXED BY images_going
+SET deletion_state = 'kept', rule = NULL, delete_after = NULL, marked_at = NULL, refused = NULL, tries = 0, brake = NULL
+WHERE deletion_state IN ('marked', 'deleting') AND deletion_state = 'marked'";
 
 /// What was learned of the cloud under a name.
 pub(super) const LEARNED: &str = "SELECT value FROM learned WHERE name = ?1";
@@ -30,7 +45,66 @@ const QUEUE_STATE: &str = "queue_state";
 /// The quota that has closed admission, as JSON.
 const CLOSED_ADMISSION: &str = "closed_admission";
 
+/// `[daemon] owner` of the last start.
+const OWNER: &str = "owner";
+
+/// What a restored history does not have of the one before, in words for its first start.
+pub(super) const RESTORED: &str = "restored";
+
+/// The owner of a history that is not open.
+pub(super) async fn owner_of(connection: &mut SqliteConnection) -> Result<Option<String>, StoreError> {
+    sqlx::query_scalar(LEARNED).bind(OWNER).fetch_optional(connection).await.map_err(failed("read the former owner"))
+}
+
+/// Leaves a sentence for the first start of a restored history.
+pub(super) async fn say_at_start(
+    connection: &mut SqliteConnection,
+    sentence: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let query = sqlx::query(LEARN).bind(RESTORED).bind(sentence).bind(now.timestamp_millis());
+    query.execute(connection).await.map_err(failed("note what is lost")).map(|_| ())
+}
+
+/// What a history has in the cloud.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WorkInCloud {
+    /// Images of ours.
+    pub images: u64,
+    /// Bakes that are not over.
+    pub open: u64,
+}
+
 impl Reader {
+    /// `[daemon] owner` of the last start; `None` where no daemon of this version has started.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn owner(&self) -> Result<Option<String>, StoreError> {
+        self.learned(OWNER, "read the former owner").await
+    }
+
+    /// What a history that was restored does not have of the one before; `None` if nobody restored it by a command.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn restored(&self) -> Result<Option<String>, StoreError> {
+        self.learned(RESTORED, "read what is lost").await
+    }
+
+    /// Counts images and open bakes.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn work_in_cloud(&self) -> Result<WorkInCloud, StoreError> {
+        let (images, open): (i64, i64) =
+            sqlx::query_as(WORK_IN_CLOUD).fetch_one(&self.pool).await.map_err(failed("count images and open bakes"))?;
+        Ok(WorkInCloud { images: images.unsigned_abs(), open: open.unsigned_abs() })
+    }
+
     /// Zone of `GmtCreate`, once an own image has shown it.
     ///
     /// # Errors
@@ -71,6 +145,35 @@ impl Reader {
 }
 
 impl Store {
+    /// Stores `[daemon] owner` of this start.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
+    pub async fn keep_owner(&self, owner: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.keep([(OWNER, Some(owner.to_owned()))], "keep the owner", now).await
+    }
+
+    /// Prepares a history that was restored: marks begin anew, with a whole grace from now. Returns their number.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
+    pub async fn begin_marks_anew(&self, now: DateTime<Utc>) -> Result<u64, StoreError> {
+        let mut tx = self.begin().await?;
+        let marks = sqlx::query(UNMARK_ALL).execute(&mut *tx).await.map_err(failed("unmark images"))?.rows_affected();
+        sqlx::query(UNLEARN).bind(RESTORED).execute(&mut *tx).await.map_err(failed("note that it was said"))?;
+        if marks > 0 {
+            let detail = format!(
+                "{marks} images: the history was restored, and their grace begins anew when they are marked again"
+            );
+            let subject = Subject::only(SubjectKind::History);
+            audit(&mut tx, &AuditLine { at: now, who: ITSELF, action: Action::Unmark, subject, detail }).await?;
+        }
+        tx.commit().await.map_err(failed("unmark images"))?;
+        Ok(marks)
+    }
+
     /// Stores the zone of `GmtCreate`; `None`: images contradict each other.
     ///
     /// # Errors

@@ -7,8 +7,15 @@ use std::collections::BTreeSet;
 use sqlx::{AssertSqlSafe, Connection as _, Row, SqliteConnection};
 
 use super::{
-    DATABASE_FILE, Store, bake_rows::BAKE_ROW_COLUMNS, clock_steps::NEWEST_WRITE, distributions::REPLICA_REGIONS,
-    images::LINES_OF_IMAGES, lineage::IS_EMPTY, rebuilding::RECORDED, statement_list_tests::STATEMENTS,
+    DATABASE_FILE, Store,
+    bake_rows::BAKE_ROW_COLUMNS,
+    clock_steps::NEWEST_WRITE,
+    distributions::REPLICA_REGIONS,
+    images::LINES_OF_IMAGES,
+    learned::WORK_IN_CLOUD,
+    lineage::IS_EMPTY,
+    rebuilding::{LISTED_IMAGES, RECORDED},
+    statement_list_tests::STATEMENTS,
 };
 
 /// Tables that grow with every slot.
@@ -27,10 +34,12 @@ const SMALL_INDEXES: [&str; 8] = [
 ];
 
 /// Statements that read a whole table by their nature.
-const WHOLE: [(&str, &str); 6] = [
+const WHOLE: [(&str, &str); 8] = [
     ("reads whether there is a first row", IS_EMPTY),
     ("`images` counts all images that exist", LINES_OF_IMAGES),
     ("reconciliation compares every row that has to do with images", RECORDED),
+    ("reconciliation compares every image that is listed", LISTED_IMAGES),
+    ("an edit of the owner counts all images that exist", WORK_IN_CLOUD),
     ("the page of the history adds conditions of its own", BAKE_ROW_COLUMNS),
     ("reads the last row alone", NEWEST_WRITE),
     ("an inventory scan of the whole account begins with all regions", REPLICA_REGIONS),

@@ -1,8 +1,8 @@
 //! Reconstruction of the history from the tags of images. It only adds rows and raises versions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::{Reader, Store, StoreError, audit::audit, failed, transitions::RAISE_VERSIONS, writer::WriteTransaction};
@@ -21,7 +21,7 @@ use crate::domain::{
     event::{Action, AuditLine},
     health::{Subject, SubjectKind},
     ids::{BakeId, ImageId, LineId},
-    image::reconcile::{Comparison, NOT_IN_TAGS, REBUILT, Rebuilt, Recorded},
+    image::reconcile::{Comparison, NOT_IN_TAGS, REBUILT, Rebuilt, Recorded, ReturnedImage},
 };
 
 /// Rows that have to do with images: those with one, with a version or without an end, and those of some slots. Whose image
@@ -122,6 +122,32 @@ FROM json_each(?1) AS rebuilt CROSS JOIN bakes b
 WHERE b.state = 'succeeded' AND b.image_id = rebuilt.value ->> 'image_id'
 ON CONFLICT (image_id) DO NOTHING";
 
+/// Images that the history lists, and those that it deleted since ?1: the cloud may still list them.
+pub(super) const LISTED_IMAGES: &str = "
+SELECT image_id FROM images WHERE deletion_state <> 'deleted' OR coalesce(deleted_at, 0) > ?1";
+
+/// Images that came back belong to the ended bake of their slot, unless it has another. They are checked again.
+pub(super) const TAKE_BACK_IMAGES: &str = "
+INSERT INTO images (image_id, line_id, schedule_id, instance_id, bake_id, version, version_id, image_name, slot,
+                    available_at, verify, verify_next)
+SELECT back.value ->> 'image_id', b.line_id, b.schedule_id, b.instance_id, b.id, back.value ->> 'version',
+       back.value ->> 'version_id', back.value ->> 'image_name', b.slot, ?2,
+       CASE WHEN json_array_length(s.json, '$.hooks.verify') > 0 THEN 'due' END,
+       CASE WHEN json_array_length(s.json, '$.hooks.verify') > 0 THEN ?2 END
+FROM json_each(?1) AS back CROSS JOIN bakes b ON b.id = back.value ->> 'bake' LEFT JOIN settings s ON s.hash = b.settings
+WHERE b.finished_at IS NOT NULL
+  AND NOT EXISTS (SELECT 1 FROM images other
+                  WHERE other.bake_id = b.id AND other.image_id <> back.value ->> 'image_id'
+                    AND other.deletion_state <> 'deleted')
+ON CONFLICT (image_id) DO UPDATE
+SET deletion_state = 'kept', rule = NULL, marked_at = NULL, delete_after = NULL, refused = NULL, deleted_at = NULL,
+    tries = 0, available = 1, missing_since = NULL, verify = excluded.verify, verify_tries = 0,
+    verify_next = excluded.verify_next
+WHERE deletion_state = 'deleted'";
+
+/// How long the cloud may list an image after its deletion.
+const LISTED_AFTER_DELETION: TimeDelta = TimeDelta::hours(1);
+
 impl Reader {
     /// Rows with an image, a version or no end, and the rows of `slots`.
     ///
@@ -148,6 +174,23 @@ impl Reader {
                 image_id: image_id.map(ImageId::from),
             })
             .collect())
+    }
+}
+
+impl Reader {
+    /// Images that the history lists, and those that it deleted within the last hour.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn listed_images(&self, now: DateTime<Utc>) -> Result<HashSet<ImageId>, StoreError> {
+        let since = now.checked_sub_signed(LISTED_AFTER_DELETION).unwrap_or(now);
+        let ids: Vec<String> = sqlx::query_scalar(LISTED_IMAGES)
+            .bind(since.timestamp_millis())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the listed images"))?;
+        Ok(ids.into_iter().map(ImageId::from).collect())
     }
 }
 
@@ -193,13 +236,45 @@ impl Store {
         write(&mut tx, UNCOUNT_REBUILT, &rows).await?;
         write(&mut tx, INSERT_REBUILT, &rows).await?;
         write(&mut tx, INSERT_REBUILT_IMAGES, &rows).await?;
+        take_back(&mut tx, &found.returned, who, now).await?;
         write(&mut tx, WAKE_UNKNOWN, &unknown).await?;
         let (raised, rebuilt, due) = (versions.len(), rows.len(), unknown.len());
-        let lost = if rows.is_empty() { String::new() } else { format!("; {NOT_IN_TAGS}") };
-        let detail = format!("{raised} lines raised, {rebuilt} rows rebuilt, {due} unknown bakes made due{lost}");
+        let mut detail = format!("{raised} lines raised, {rebuilt} rows rebuilt, {due} unknown bakes made due");
+        if !found.returned.is_empty() {
+            detail.push_str(&format!(", {} images listed again", found.returned.len()));
+        }
+        if !rows.is_empty() {
+            detail.push_str(&format!("; {NOT_IN_TAGS}"));
+        }
         audit(&mut tx, &reconciled(now, who, Subject::only(SubjectKind::History), detail)).await?;
         tx.commit().await.map_err(failed("commit the data of the cloud"))
     }
+}
+
+/// Lists images again whose bake ended without them, with a line of the audit each.
+async fn take_back(
+    tx: &mut WriteTransaction,
+    returned: &[ReturnedImage],
+    who: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    if returned.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = returned.iter().map(Back::of).collect();
+    let json = serde_json::to_string(&rows).map_err(StoreError::Encode)?;
+    sqlx::query(TAKE_BACK_IMAGES)
+        .bind(json)
+        .bind(now.timestamp_millis())
+        .execute(&mut **tx)
+        .await
+        .map_err(failed("list images again"))?;
+    for ReturnedImage { bake, version, image } in returned {
+        let detail = format!("image {} came back after the end of bake {bake}: version {version}", image.image_id);
+        let subject = Subject::new(SubjectKind::Image, image.image_id.as_str());
+        audit(tx, &reconciled(now, who, subject, detail)).await?;
+    }
+    Ok(())
 }
 
 fn reconciled(at: DateTime<Utc>, who: &str, subject: Subject, detail: String) -> AuditLine<'_> {
@@ -232,6 +307,22 @@ async fn make_way(
 struct Version<'a> {
     line_id: &'a LineId,
     version: u32,
+}
+
+#[derive(Serialize)]
+struct Back<'a> {
+    bake: BakeId,
+    version: u32,
+    image_id: &'a ImageId,
+    version_id: Option<&'a str>,
+    image_name: &'a str,
+}
+
+impl<'a> Back<'a> {
+    fn of(ReturnedImage { bake, version, image }: &'a ReturnedImage) -> Self {
+        let (image_id, version_id) = (&image.image_id, image.version_id.as_deref());
+        Self { bake: *bake, version: *version, image_id, version_id, image_name: &image.name }
+    }
 }
 
 #[derive(Serialize)]

@@ -66,7 +66,7 @@ pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
         RECORD_SIGHTS, LINE_OF_IMAGE, ADOPT_IMAGE, RAISE_VERSION, SET_PIN, LIFT_PIN
     }
     learned {
-        LEARNED, LEARN, UNLEARN
+        WORK_IN_CLOUD, UNMARK_ALL, LEARNED, LEARN, UNLEARN
     }
     lineage {
         LINEAGE, IS_EMPTY, BEGIN_RUN, COUNT_STEP, END_RUN, FORGET_RUN
@@ -109,7 +109,7 @@ pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
         QUICK_CHECK
     }
     rebuilding {
-        RECORDED, INSERT_REBUILT, MISSED_BUT_MADE, REMOVE_MISSED_BUT_MADE, SHORTEN_MISSED_BUT_MADE,
+        RECORDED, LISTED_IMAGES, TAKE_BACK_IMAGES, INSERT_REBUILT, MISSED_BUT_MADE, REMOVE_MISSED_BUT_MADE, SHORTEN_MISSED_BUT_MADE,
         REMOVE_REBUILT_RANGES, UNCOUNT_REBUILT, WAKE_UNKNOWN, INSERT_REBUILT_IMAGES
     }
     schema {
@@ -117,6 +117,9 @@ pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
     }
     schedule_rows {
         NEWEST_ROWS, NEWEST_GOOD_IMAGES
+    }
+    since_backup {
+        DECISIONS, KEEP_PIN, KEEP_VETO
     }
     slots {
         INSERT_BAKES, INSERT_SETTINGS, UPDATE_ACCOUNTED, SLOTS_WITH_ROWS, OPEN_INSTANCES

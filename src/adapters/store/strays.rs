@@ -42,31 +42,42 @@ WHERE b.state = 'failed' AND b.reason_code = 'created_failed' AND b.image_id IS 
   AND NOT EXISTS (SELECT 1 FROM failed_images f WHERE f.image_id = b.image_id)
 ORDER BY 2, 7 DESC, 1";
 
-/// Images without a row, of slots since this history began, but for slots whose bake is not over.
+/// Images that are in no list. One that is AVAILABLE is not listed if a bake has ended without it, or the history deleted it
+/// more than an hour ago and it came back; nor if its slot is older than this history, or not to be read from its tags: 0.
+/// Others are not if no row has them, and their slot came since this history began. Slots whose bake is not over do not count.
 pub(super) const SET_UNRECORDED_IMAGES: &str = "
 INSERT INTO unrecorded_images (image_id, line_id, schedule_id, instance_id, image_name, status, slot, found_at)
 SELECT value ->> 'image_id', value ->> 'line_id', value ->> 'schedule_id', value ->> 'instance_id',
        value ->> 'image_name', value ->> 'status', value ->> 'slot', ?2
 FROM json_each(?1)
-WHERE value ->> 'slot' >= (SELECT min(known_since) FROM targets)
-  AND NOT EXISTS (SELECT 1 FROM bakes b WHERE b.image_id = value ->> 'image_id')
-  AND NOT EXISTS (SELECT 1 FROM images i WHERE i.image_id = value ->> 'image_id')
+WHERE NOT EXISTS (SELECT 1 FROM images i
+                  WHERE i.image_id = value ->> 'image_id'
+                    AND (i.deletion_state <> 'deleted' OR coalesce(i.deleted_at, 0) > ?2 - 3600000))
+  AND (value ->> 'status' = 'AVAILABLE' OR value ->> 'slot' >= (SELECT min(known_since) FROM targets))
+  AND NOT EXISTS (SELECT 1 FROM bakes b
+                  WHERE b.image_id = value ->> 'image_id'
+                    AND (b.finished_at IS NULL OR value ->> 'status' <> 'AVAILABLE'))
   AND NOT EXISTS (SELECT 1 FROM bakes b
                   WHERE b.schedule_id = value ->> 'schedule_id' AND b.instance_id = value ->> 'instance_id'
                     AND b.slot = value ->> 'slot'
-                    AND (b.finished_at IS NULL OR instr(b.progress, json_quote(value ->> 'image_id')) > 0))
+                    AND (b.finished_at IS NULL OR value ->> 'status' <> 'AVAILABLE'
+                                                  AND instr(b.progress, json_quote(value ->> 'image_id')) > 0))
 ON CONFLICT (image_id) DO UPDATE SET status = excluded.status";
 
 /// Images that the list does not show any more.
 pub(super) const DROP_UNRECORDED_IMAGES: &str = "
 DELETE FROM unrecorded_images WHERE image_id NOT IN (SELECT value ->> 'image_id' FROM json_each(?1))";
 
-/// Images without a row, as of the last whole list and of what was recorded since.
+/// Images in no list, as of the last whole scan and of what was recorded since, with the bake of their slot.
 pub(super) const UNRECORDED_IMAGES: &str = "
-SELECT u.image_id, u.line_id, u.image_name, u.status, u.slot, u.found_at
+SELECT u.image_id, u.line_id, u.image_name, u.status, u.slot, u.found_at, b.id AS bake_id, b.state AS bake_state
 FROM unrecorded_images u
-WHERE NOT EXISTS (SELECT 1 FROM bakes b WHERE b.image_id = u.image_id)
-  AND NOT EXISTS (SELECT 1 FROM images i WHERE i.image_id = u.image_id)
+     LEFT JOIN bakes b ON b.schedule_id = u.schedule_id AND b.instance_id = u.instance_id AND b.slot = u.slot
+WHERE NOT EXISTS (SELECT 1 FROM bakes o
+                  WHERE o.image_id = u.image_id AND (o.finished_at IS NULL OR u.status <> 'AVAILABLE'))
+  AND NOT EXISTS (SELECT 1 FROM images i
+                  WHERE i.image_id = u.image_id
+                    AND (i.deletion_state <> 'deleted' OR coalesce(i.deleted_at, 0) >= u.found_at))
 ORDER BY u.found_at, u.image_id LIMIT ?1";
 
 /// A CREATE_FAILED image of a line in a complete list.
@@ -103,7 +114,7 @@ pub struct UnrecordedSighting {
     pub image_name: String,
     /// Status of the image.
     pub status: String,
-    /// By its tags, in milliseconds.
+    /// By its tags, in milliseconds; 0 if they do not show it.
     pub slot: i64,
 }
 
@@ -153,10 +164,12 @@ pub struct UnrecordedImage {
     pub image_name: String,
     /// Status of the image.
     pub status: String,
-    /// By its tags.
-    pub slot: DateTime<Utc>,
+    /// By its tags; `None` if they do not show it.
+    pub slot: Option<DateTime<Utc>>,
     /// First list with it.
     pub found_at: DateTime<Utc>,
+    /// The bake of its slot, and the spelling of its state.
+    pub bake: Option<(BakeId, String)>,
 }
 
 impl FailedImageRow {
@@ -182,20 +195,22 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn unrecorded_images(&self, limit: u32) -> Result<Vec<UnrecordedImage>, StoreError> {
-        let rows: Vec<(String, String, String, String, i64, i64)> = sqlx::query_as(UNRECORDED_IMAGES)
+        type Columns = (String, String, String, String, i64, i64, Option<i64>, Option<String>);
+        let rows: Vec<Columns> = sqlx::query_as(UNRECORDED_IMAGES)
             .bind(limit)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read the images without a row"))?;
         Ok(rows
             .into_iter()
-            .map(|(image_id, line, image_name, status, slot, found_at)| UnrecordedImage {
+            .map(|(image_id, line, image_name, status, slot, found_at, bake, state)| UnrecordedImage {
                 image_id: image_id.into(),
                 line: LineId::from(line),
                 image_name,
                 status,
-                slot: instant(slot),
+                slot: (slot != 0).then(|| instant(slot)),
                 found_at: instant(found_at),
+                bake: bake.map(BakeId).zip(state),
             })
             .collect())
     }

@@ -560,7 +560,7 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
         versions: vec![("golden".into(), 2), ("other".into(), 5)],
         rows: vec![rebuilt("other", slot, 4), rebuilt("other", slot - TimeDelta::days(1), 5)],
         unknown: vec![BakeId(1)],
-        failed: vec![],
+        ..Comparison::default()
     };
     store.rebuild(&found, "uid 0", "abc", slot).await.unwrap();
     let due = store.due(slot).await.unwrap();

@@ -41,6 +41,7 @@ use super::{
     failed,
     location::{lock, state_folder},
     schema::{self, MIGRATIONS},
+    since_backup::SinceBackup,
     tables::{self, Kind, Rows, Table},
 };
 use crate::domain::text::{LONGEST_TEXT, clean, escape_json, quoted};
@@ -247,7 +248,8 @@ pub async fn import(
         error => error.into(),
     })?;
     let kept = incoming.take_over("import", now)?;
-    Ok(Restored { history, kept, checksum: None })
+    // It replaced nothing that anybody decided.
+    Ok(Restored { history, kept, checksum: None, since: SinceBackup::default() })
 }
 
 async fn must_be_empty(state_dir: &Path) -> Result<(), TransferError> {

@@ -129,7 +129,7 @@ pub enum Command {
     Events(EventsArgs),
     /// Acknowledge a problem, so that it does not count.
     ///
-    /// It is still listed, until it ends or gets worse.
+    /// It is still listed, until it ends or its severity rises. More of the same, such as a third lost slot, is no end of it.
     Ack(AckArgs),
     /// End the acknowledgement of a problem.
     Unack(UnackArgs),

@@ -14,15 +14,25 @@ use super::{
 };
 use crate::{
     adapters::{
+        config::Config,
         control::who,
-        store::{self, BackupError, Checksum, DATABASE_FILE, Rows, Sound, StoreError},
+        store::{
+            self, BackupError, BackupFolder, Checksum, DATABASE_FILE, LostDecision, Rows, SinceBackup, Sound,
+            StoreError,
+        },
     },
     app::cli::{BackupArgs, RestoreArgs},
     domain::{
+        calendar::zone::Zone,
         clock::{Clock, SystemClock},
         error::chain,
+        suggestion::ConfigOption,
+        time::show,
     },
 };
+
+/// Maximum number of lost decisions in the answer of `restore`.
+const LISTED: usize = 15;
 
 pub async fn backup(context: &Context<'_>, args: &BackupArgs) -> Result {
     let begun = Instant::now();
@@ -64,10 +74,55 @@ pub async fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
     if context.json {
         let mut report = restore_report(&restored.history, restored.kept.as_deref(), begun);
         report["checksum"] = restored.checksum.map(Checksum::as_str).into();
+        report["since"] = serde_json::to_value(&restored.since)?;
         return Ok(CommandOutput::done(format!("{}\n", json!({ "restore": report }))));
     }
     let what = format!("The history in {} is that of {} again", state_dir.display(), args.file.display());
-    Ok(CommandOutput::done(taken_over(&what, &restored, begun)))
+    let lost = since_backup(&restored.since, context.zone());
+    let text = taken_over(&what, &restored, begun) + &ConfigOption::new(context.config_path).in_text(&lost);
+    Ok(CommandOutput::done(text))
+}
+
+/// What people decided after the backup: what was taken over, and what has to be decided again.
+fn since_backup(since: &SinceBackup, zone: Zone) -> String {
+    let mut text = match since.ends_at {
+        Some(at) => format!("The backup ends {}. ", show(at, zone)),
+        None => String::new(),
+    };
+    match (&since.unread, since.pins + since.vetoes) {
+        (Some(why), _) => text.push_str(&format!(
+            "What people decided since then is lost: pins, vetoes, channels, acknowledgements, pauses. It is not known what that \
+             is: {why}.\n"
+        )),
+        (None, 0) if since.lost.is_empty() => text.push_str("Nothing that people decided since then is lost.\n"),
+        (None, 0) => {}
+        (None, _) => text.push_str(&format!(
+            "Taken over from the former history: pins {}, vetoes {}.\n",
+            since.pins, since.vetoes
+        )),
+    }
+    if !since.lost.is_empty() {
+        text.push_str("Not as it was; once the daemon runs, decide again:\n");
+        for LostDecision { what, command } in since.lost.iter().take(LISTED) {
+            text.push_str(&format!("  - {what}: {command}\n"));
+        }
+        let more = since.lost.len().saturating_sub(LISTED);
+        if more > 0 {
+            text.push_str(&format!("  … and {more} more; --json has all\n"));
+        }
+    }
+    text.push_str(
+        "Marks begin anew: no image is deleted before a whole grace has passed from the start of the daemon on.\n",
+    );
+    text
+}
+
+/// The command that restores the newest scheduled backup; `None` where there is none.
+pub fn restore_newest(config: &Config) -> Option<String> {
+    let settings = config.daemon.backup.as_ref()?;
+    let folder = BackupFolder::new(&settings.dir, &config.daemon.owner);
+    let newest = folder.newest_of_anybody(SystemClock.now()).ok().flatten()?;
+    Some(format!("imagebaked restore {}", settings.dir.join(newest.name).display()))
 }
 
 /// JSON report of `restore` and `import`.

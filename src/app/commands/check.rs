@@ -49,7 +49,7 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
         }
     };
     // A file can be checked anywhere: without a readable history there is no forecast.
-    let history = KnownHistory::read(&context.state_dir(&config).await).await.unwrap_or_default();
+    let history = KnownHistory::read(&config, &context.state_dir(&config).await).await.unwrap_or_default();
     let expected = outlasting(&config, &history, now);
     let warnings = warnings(&config, source_map, &history, &expected, now);
     let denied = args.deny.is_some() && !warnings.is_empty();
@@ -172,6 +172,13 @@ fn warnings(
                 .to_owned(),
         );
         source_map.warn(WarningTarget::Builders(schedule), "queue-longer-than-night", &sentence, hint);
+    }
+    if let Some(sentence) = &history.changed_owner {
+        let hint = Some(
+            "for the images of before, keep the owner of before; a second daemon of the account needs its own"
+                .to_owned(),
+        );
+        source_map.warn(WarningTarget::Owner, "owner-changed", sentence, hint);
     }
     source_map.into_problems()
 }

@@ -39,7 +39,8 @@ pub async fn run(
         .map_err(|problems| Failure::new(Exit::Usage, problems.render(context.color_of_stderr())))?
         .config;
     let diff = edited.diff(current, from, until);
-    let images = images_of(context, current, &edited).await;
+    let (images, in_cloud) = images_of(context, current, &edited).await.unzip();
+    let in_cloud: Vec<String> = in_cloud.unwrap_or_default();
     if context.json {
         let report = json!({
             "from": from.to_rfc3339(),
@@ -52,6 +53,7 @@ pub async fn run(
             "image_counts": images.as_ref().map(|images| images.counts),
             "images_going": images.as_ref().map(|images| &images.going),
             "images_staying": images.as_ref().map(|images| &images.staying),
+            "in_cloud": in_cloud,
             "orphans": images.as_ref().map(|images| &images.orphans),
         });
         return Ok(CommandOutput::done(format!("{report}\n")));
@@ -71,6 +73,7 @@ pub async fn run(
     if !keys.is_empty() {
         text.push_str(&format!("\nAt the next start of the daemon, not at a reload: {}.\n", keys.join(", ")));
     }
+    text.extend(in_cloud.iter().map(|sentence| format!("warning: {sentence}.\n")));
     Ok(CommandOutput::done(text))
 }
 
@@ -107,18 +110,19 @@ pub fn render(context: &Context<'_>, diff: &Diff, shown: usize) -> String {
     text
 }
 
-/// Effect of the change on the images of the history; `None`, with a warning on standard error, if the history is
+/// Effect of the change on the images of the history, and on how they are found; `None`, with a warning on standard error, if the history is
 /// unreadable.
-async fn images_of(context: &Context<'_>, current: &Config, edited: &Config) -> Option<Change> {
+async fn images_of(context: &Context<'_>, current: &Config, edited: &Config) -> Option<(Change, Vec<String>)> {
     let read = async {
         let reader = match Reader::open(&context.state_dir(current).await).await {
             Ok(reader) => reader,
-            Err(StoreError::Missing { .. }) => return Ok(Change::default()),
+            Err(StoreError::Missing { .. }) => return Ok((Change::default(), Vec::new())),
             Err(error) => return Err(error),
         };
         let change = daemon::change_of_images(&reader, current, edited, SystemClock.now()).await;
+        let in_cloud = daemon::identity_changes(&reader, current, edited).await;
         reader.close().await;
-        change
+        Ok((change?, in_cloud?))
     };
     read.await
         .map_err(|error| {

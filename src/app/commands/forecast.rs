@@ -14,6 +14,7 @@ use crate::{
         config::Config,
         store::{OpenBake, OpenStage, Reader, StoreError},
     },
+    app::daemon,
     domain::{
         ids::{InstanceId, LineId, ScheduleId},
         pause::Pause,
@@ -44,20 +45,23 @@ pub struct KnownHistory {
     pub pauses: HashMap<ScheduleId, Pause>,
     /// Durations of former bakes.
     pub durations: Durations,
+    /// What it means that the configuration has another owner than the last start.
+    pub changed_owner: Option<String>,
     open: Vec<OpenBake>,
 }
 
 impl KnownHistory {
     /// Reads them.
-    pub async fn read(state_dir: &Path) -> Result<Self, StoreError> {
+    pub async fn read(config: &Config, state_dir: &Path) -> Result<Self, StoreError> {
         let reader = match Reader::open(state_dir).await {
             Ok(reader) => reader,
             Err(StoreError::Missing { .. }) => return Ok(Self::default()),
             Err(error) => return Err(error),
         };
         let history = Self::read_from(&reader).await;
+        let changed_owner = daemon::changed_owner(&reader, config).await;
         reader.close().await;
-        history
+        Ok(Self { changed_owner: changed_owner?, ..history? })
     }
 
     async fn read_from(reader: &Reader) -> Result<Self, StoreError> {
@@ -65,6 +69,7 @@ impl KnownHistory {
             versions: reader.versions().await?,
             pauses: reader.pauses().await?,
             durations: reader.durations().await?,
+            changed_owner: None,
             open: reader.open_bakes().await?,
         })
     }

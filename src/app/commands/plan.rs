@@ -135,7 +135,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let noted = noted + presence.warn_if_not_in_force();
     let state_dir = presence.located().map_or(&config.daemon.state_dir, |daemon| &daemon.state_dir).clone();
     let blocked = blocked(&state_dir, &presence, zone).await;
-    let history = KnownHistory::read(&state_dir).await.unwrap_or_else(|error| {
+    let history = KnownHistory::read(&config, &state_dir).await.unwrap_or_else(|error| {
         let error = chain(&error);
         print_error(&format!(
             "warning: the history cannot be read, so versions are counted from 1 and pauses are not known: {error}"

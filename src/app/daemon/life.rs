@@ -27,12 +27,16 @@ pub fn stopped() -> Event {
     event(EventType::DaemonStopped, "imagebaked has stopped in order".to_owned())
 }
 
-/// The history is another one than at the last run.
-pub fn history_changed() -> Event {
-    let message =
-        "the history is not the one that was here last, or an older copy: it is compared with the cloud first";
+/// The history is another one than at the last run. `since`: what `restore` found that it lacks.
+pub fn history_changed(since: Option<&str>) -> Event {
+    let lacks = since
+        .unwrap_or("pins, vetoes, channels, acknowledgements and pauses of the time after it was copied are not in it");
+    let message = format!(
+        "the history is not the one that was here last, or an older copy: it is compared with the cloud first, and marks begin \
+         anew with a whole grace; {lacks}"
+    );
     let subject = Subject::only(SubjectKind::History);
-    Event::new(EventType::HistoryRestored, EventSeverity::Warning, subject, message.to_owned())
+    Event::new(EventType::HistoryRestored, EventSeverity::Warning, subject, message)
 }
 
 fn event(kind: EventType, message: String) -> Event {

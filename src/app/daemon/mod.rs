@@ -41,6 +41,7 @@ mod engine;
 mod health;
 mod history_problems;
 mod housekeeping;
+mod identity_change;
 mod image_tasks;
 mod life;
 mod not_in_force;
@@ -68,6 +69,7 @@ pub use self::calls::client;
 use self::context::DaemonContext;
 pub use self::control_server::SocketError;
 pub use self::engine::{Engine, EngineRequest, EngineStatus, PlannedLine, RequestError};
+pub use self::identity_change::{changed_owner, identity_changes};
 pub use self::image_tasks::{
     edit::change_of_images,
     judging::{Judge, Mode, judgement},
@@ -184,6 +186,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     // The first turn does not wait for the engine's timer: missed slots and running bakes continue now.
     let _ = shared.orders.send(EngineRequest::Tick).await;
     reload::note_left_out(&shared, ITSELF).await;
+    reload::note_changed_owner(&shared, ITSELF).await;
     life::record(&shared, life::started(&shared)).await;
     systemd::ready(&service_status::line(&shared).await);
     failpoint::hit("start", "ready");

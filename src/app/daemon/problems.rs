@@ -114,11 +114,14 @@ impl DaemonContext {
         let sentence = match &made {
             None => format!("{of} counts again: {}.", problem.message),
             Some(Acknowledgement { until: None, .. }) => {
-                format!("{of} is acknowledged until it ends or gets worse: {}.", problem.message)
+                format!("{of} is acknowledged until it ends or its severity rises: {}.", problem.message)
             }
             Some(Acknowledgement { until: Some(until), .. }) => {
                 let until = until.parse().map_or_else(|_| until.clone(), |at| show(at, self.zone()));
-                format!("{of} is acknowledged until {until}, or until it ends or gets worse: {}.", problem.message)
+                format!(
+                    "{of} is acknowledged until {until}, or until it ends or its severity rises: {}.",
+                    problem.message
+                )
             }
         };
         let same = |one: &&mut ReportedProblem| one.problem.code == code && one.problem.subject == problem.subject;

@@ -92,8 +92,9 @@ async fn compared(
     now: DateTime<Utc>,
 ) -> Result<Comparison, ReconcileError> {
     let versions = history.versions().await?;
-    let owner = config.daemon.owner.as_str();
-    Ok(compare(RecordedHistory { owner, rows, versions: &versions, schedules: &config.schedules, now }, images))
+    let listed = history.listed_images(now).await?;
+    let (owner, schedules) = (config.daemon.owner.as_str(), config.schedules.as_slice());
+    Ok(compare(RecordedHistory { owner, rows, listed: &listed, versions: &versions, schedules, now }, images))
 }
 
 async fn owned(cloud: &CloudClient, owner: &str) -> Result<Vec<RemoteImage>, ApiError> {
@@ -112,7 +113,10 @@ pub async fn settle(shared: Arc<DaemonContext>, stop: CancellationToken) {
         Lineage::Interrupted | Lineage::Continued => {
             tracing::warn!("the history was not closed in order; creates search for their image first for a while");
         }
-        Lineage::Restored => life::record(&shared, life::history_changed()).await,
+        Lineage::Restored => tokio::select! {
+            () = stop.cancelled() => return,
+            () = begin_restored(&shared) => {}
+        },
         Lineage::Empty => {
             tracing::info!("the first comparison of a new history with the cloud is not finished: it is made first");
         }
@@ -131,6 +135,25 @@ pub async fn settle(shared: Arc<DaemonContext>, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
         () = settled => tracing::debug!("the history is settled"),
+    }
+}
+
+/// Says what a restored history does not have, and takes its marks back, before it is compared with the cloud: until then no
+/// image is deleted.
+async fn begin_restored(shared: &DaemonContext) {
+    let since = shared.store.reader().restored().await.unwrap_or_else(|error| {
+        tracing::warn!(error = chain(&error), "it is not known what the restored history lacks");
+        None
+    });
+    life::record(shared, life::history_changed(since.as_deref())).await;
+    let mut pause = FIRST_PAUSE;
+    while let Err(error) = shared.store.begin_marks_anew(shared.clock.now()).await {
+        tracing::warn!(
+            error = chain(&error),
+            "old marks of the restored history stand; nothing is deleted before they are gone"
+        );
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -180,7 +203,7 @@ async fn take_over(shared: &DaemonContext) -> Result<bool, NotCompared> {
     })?;
     let being_made = found.images_being_made();
     if found.differences.iter().any(Difference::is_repairable) {
-        let (rows, lines) = (found.rows.len(), found.versions.len());
+        let (rows, lines) = (found.rows.len() + found.returned.len(), found.versions.len());
         let who = "imagebaked, at its start".to_owned();
         let rebuilt = shared.order(|reply| EngineRequest::Rebuild { found, who, reply }).await;
         rebuilt.map_err(|error| not(chain(&error)))?;

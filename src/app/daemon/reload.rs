@@ -7,12 +7,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{
     context::{DaemonContext, Refused, Tried},
     engine::EngineRequest,
+    identity_change::{changed_owner, identity_changes},
     image_tasks, service_status,
 };
 use crate::{
     adapters::{
         config::{self, Config, FileStamps},
         control::Reply,
+        store::StoreError,
         systemd, tzdata,
     },
     domain::{
@@ -97,6 +99,25 @@ pub(super) async fn note_left_out(shared: &DaemonContext, who: &str) {
     note(shared, who, Action::InUse, detail).await;
 }
 
+/// Reports at the start that the owner is another one than before, and keeps it for the next start.
+pub(super) async fn note_changed_owner(shared: &DaemonContext, who: &str) {
+    let config = shared.config();
+    let reader = shared.store.reader();
+    let kept = async {
+        if let Some(sentence) = changed_owner(reader, &config).await? {
+            tracing::warn!("{sentence}");
+            note(shared, who, Action::Reload, sentence).await;
+        }
+        if reader.owner().await?.as_deref() != Some(config.daemon.owner.as_str()) {
+            shared.store.keep_owner(&config.daemon.owner, shared.clock.now()).await?;
+        }
+        Ok::<(), StoreError>(())
+    };
+    if let Err(error) = kept.await {
+        tracing::warn!(error = chain(&error), "it is not known whether the owner has changed");
+    }
+}
+
 /// Records an action on the configuration in the audit; a failure is logged.
 async fn note(shared: &DaemonContext, who: &str, action: Action, detail: String) {
     let subject = Subject::only(SubjectKind::Configuration);
@@ -132,7 +153,11 @@ async fn take_over(shared: &DaemonContext, who: &str) -> Reply {
         let applies = applies(&restart_keys);
         warnings.push_str(&format!("warning: {applies} at the next start: systemctl restart imagebaked\n"));
     }
-    let config = loaded.config;
+    match identity_changes(shared.store.reader(), &old, &loaded.config).await {
+        Ok(sentences) => sentences.iter().for_each(|one| warnings.push_str(&format!("warning: {one}\n"))),
+        Err(error) => tracing::warn!(error = chain(&error), "what the edit means for open bakes is not known"),
+    }
+    let config = loaded.config.keeping_owner(&shared.started_with.daemon.owner);
     let (config_hash, schedules) = (config.hash.clone(), config.schedules.len());
     let now = shared.clock.now();
     let until = now.checked_add_signed(COMPARED).unwrap_or(now);

@@ -6,7 +6,7 @@ use crate::domain::api::identity::Identity;
 /// Name, tags and evidence by which the image of `bake` is recognised.
 pub fn identity(bake: &Bake, work: &BakeWork, pace: &PollPolicy) -> Identity {
     Identity {
-        owner: pace.owner.clone(),
+        owner: work.owner.as_ref().unwrap_or(&pace.owner).clone(),
         schedule_id: bake.schedule_id.clone(),
         line: bake.line.clone(),
         slot: bake.slot,

@@ -181,6 +181,10 @@ pub struct BakeWork {
     /// Additions to the reason of the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// `[daemon] owner` at the first create call: the value of the tag on its image. `None` before, and in rows of older
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// Evidence that distinguishes the bake's image from those of others.
     #[serde(default, skip_serializing_if = "Evidence::is_empty")]
     pub evidence: Evidence,

@@ -38,7 +38,7 @@ codes! {
         "Slots passed while the daemon could not run, and `catch_up` did not bake them.",
         "`imagebaked bake SCHEDULE`; consider `catch_up = \"latest\"`.";
     NoGoodImage = "no_good_image":
-        "Images were made, and none is good any more: they are gone, vetoed or not AVAILABLE. A problem at once, because there is nothing to fall back on.",
+        "Images were made, and none is good any more: they are gone, vetoed, not AVAILABLE or of another owner. A problem at once, because there is nothing to fall back on.",
         "`imagebaked images SCHEDULE`, then `imagebaked bake SCHEDULE`.";
     ImageTooOld = "image_too_old":
         "The newest good image is older than `max_image_age`.",
@@ -50,8 +50,8 @@ codes! {
         "An image is not finished after three times the usual duration of its line, and at least 30 minutes more than that.",
         "`imagebaked show BAKE`.";
     ImageNotInHistory = "image_not_in_history":
-        "The cloud has an image with our tags that is not in the history: a second daemon, or an older history.",
-        "Stop the other daemon, or `imagebaked reconcile`.";
+        "The cloud has an image with our tags that is in no list: a second daemon, an older history, or an image that came back after its bake ended without it.",
+        "Stop the other daemon, or `imagebaked reconcile`, then `imagebaked reconcile --apply`.";
     VerifyFailed = "verify_failed":
         "The newest image did not pass its `verify` hook and is vetoed.",
         "`imagebaked show BAKE` has the hook's output; `imagebaked unveto IMAGE` allows its use nevertheless.";

@@ -151,7 +151,7 @@ pub fn judge(line: &Line, facts: &Facts, now: DateTime<Utc>) -> Vec<Problem> {
     problems.extend(not_verified(line, facts, severity));
     if let (true, Some(since)) = (facts.unverified.is_empty(), facts.none_good_since) {
         let message = format!(
-            "{} has no good image any more: all of its images are gone, vetoed or not AVAILABLE",
+            "{} has no good image any more: all of its images are gone, vetoed, not AVAILABLE or of another owner",
             name_of(line)
         );
         problems.push(of_line(line, ProblemCode::NoGoodImage, Severity::Problem, since, message, bake_now(line)));

@@ -40,6 +40,13 @@ pub struct Recorded {
     pub image_id: Option<ImageId>,
 }
 
+impl Recorded {
+    /// Whether an image of its slot that appears later becomes the row's. A row that was skipped made none.
+    fn takes_image_back(&self) -> bool {
+        self.ended && matches!(self.state.as_str(), "failed" | "cancelled" | "succeeded" | "deleted")
+    }
+}
+
 /// Content of the owner's tags on an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tagged {
@@ -137,6 +144,21 @@ pub enum Difference {
         /// Reason why it gets no row; `None` if it gets one.
         obstacle: Option<String>,
     },
+    /// An AVAILABLE image of a slot whose row ended without it, or after its end: it came back.
+    Returned {
+        /// The row.
+        bake: BakeId,
+        /// Spelling of the row's state.
+        state: String,
+        /// The image.
+        image_id: ImageId,
+        /// Its name.
+        image_name: String,
+        /// The line.
+        line: LineId,
+        /// The slot.
+        slot: DateTime<Utc>,
+    },
     /// A succeeded row whose image is gone.
     Vanished {
         /// The row.
@@ -185,7 +207,7 @@ impl Difference {
     pub fn is_repairable(&self) -> bool {
         match self {
             Self::Unrecorded { obstacle, .. } => obstacle.is_none(),
-            Self::Unknown { .. } | Self::VersionBehind { .. } => true,
+            Self::Returned { .. } | Self::Unknown { .. } | Self::VersionBehind { .. } => true,
             Self::Vanished { .. } | Self::Doubled { .. } => false,
         }
     }
@@ -204,6 +226,12 @@ impl fmt::Display for Difference {
                     None => Ok(()),
                 }
             }
+            Self::Returned { bake, state, image_id, image_name, line, slot } => write!(
+                f,
+                "{image_id} ({image_name}) is AVAILABLE, but in no list: bake {bake} of its slot {} ended {state}; it \
+                 belongs to line {line}",
+                rfc3339(*slot)
+            ),
             Self::Vanished { bake, image_id } => {
                 write!(f, "bake {bake} succeeded, but its image {image_id} is not in the cloud any more")
             }
@@ -248,6 +276,17 @@ pub struct Rebuilt {
     pub image: RemoteImage,
 }
 
+/// An AVAILABLE image whose bake ended without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReturnedImage {
+    /// The row of its slot.
+    pub bake: BakeId,
+    /// Its version in the line.
+    pub version: u32,
+    /// The image.
+    pub image: RemoteImage,
+}
+
 /// Result of a comparison.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Comparison {
@@ -257,6 +296,8 @@ pub struct Comparison {
     pub versions: Vec<(LineId, u32)>,
     /// Rows to add.
     pub rows: Vec<Rebuilt>,
+    /// Images to list again.
+    pub returned: Vec<ReturnedImage>,
     /// Rows whose image is to be searched for now.
     pub unknown: Vec<BakeId>,
     /// Images of this owner that the cloud lists as CREATE_FAILED. They are no difference.
@@ -285,6 +326,8 @@ pub struct RecordedHistory<'a> {
     pub owner: &'a str,
     /// Rows with an image or without an end, and the rows of all slots of `images`.
     pub rows: &'a [Recorded],
+    /// Images that the history lists, and those that it deleted a short while ago: the cloud may still list them.
+    pub listed: &'a HashSet<ImageId>,
     /// The last version of each line.
     pub versions: &'a HashMap<LineId, u32>,
     /// Schedules of the configuration: they have the instance of a line, the tags do not.
@@ -295,6 +338,31 @@ pub struct RecordedHistory<'a> {
 
 /// An image with all tags of this owner.
 type Ours<'a> = (&'a RemoteImage, Tagged);
+
+/// Images of the history.
+#[derive(Debug)]
+struct KnownImages<'a> {
+    /// Those of rows, whatever became of them.
+    recorded: HashSet<&'a ImageId>,
+    /// Those that are listed, and those of running bakes.
+    in_use: HashSet<&'a ImageId>,
+}
+
+impl<'a> KnownImages<'a> {
+    fn of(history: RecordedHistory<'a>) -> Self {
+        let of_rows = |ended: bool| {
+            history.rows.iter().filter(move |row| ended || !row.ended).filter_map(|row| row.image_id.as_ref())
+        };
+        Self { recorded: of_rows(true).collect(), in_use: of_rows(false).chain(history.listed).collect() }
+    }
+
+    /// Whether an image is no difference. One that its row has, and that is AVAILABLE, has to be listed as well: a bake
+    /// may have given it up, or it counted as deleted, and then it came back.
+    fn has(&self, image: &RemoteImage) -> bool {
+        self.in_use.contains(&image.image_id)
+            || image.status != ImageStatus::Available && self.recorded.contains(&image.image_id)
+    }
+}
 
 /// Highest plausible version of each line among the images.
 fn highest_versions(history: RecordedHistory<'_>, images: &[RemoteImage]) -> BTreeMap<LineId, u32> {
@@ -311,7 +379,7 @@ fn highest_versions(history: RecordedHistory<'_>, images: &[RemoteImage]) -> BTr
 /// lists them.
 pub fn compare(history: RecordedHistory<'_>, images: &[RemoteImage]) -> Comparison {
     let mut comparison = Comparison::default();
-    let recorded: HashSet<&ImageId> = history.rows.iter().filter_map(|row| row.image_id.as_ref()).collect();
+    let known = KnownImages::of(history);
     let row_of: HashMap<(&LineId, DateTime<Utc>), &Recorded> =
         history.rows.iter().map(|row| ((&row.line, row.slot), row)).collect();
 
@@ -320,15 +388,13 @@ pub fn compare(history: RecordedHistory<'_>, images: &[RemoteImage]) -> Comparis
         match Tagged::read(image, history.owner) {
             Some(tagged) => match tagged.implausible(history.versions.get(&tagged.line).copied(), history.now) {
                 None => slots.entry((tagged.line.clone(), tagged.slot)).or_default().push((image, tagged)),
-                Some(_) if recorded.contains(&image.image_id) => {}
+                Some(_) if known.has(image) => {}
                 Some(why) => {
                     let obstacle = format!("its tags are not plausible: {why}; check the image in the console");
                     comparison.differences.push(unrecorded(image, Some(&tagged), Some(obstacle)));
                 }
             },
-            None if image.tags.get(TAG_OWNER).map(String::as_str) == Some(history.owner)
-                && !recorded.contains(&image.image_id) =>
-            {
+            None if image.tags.get(TAG_OWNER).map(String::as_str) == Some(history.owner) && !known.has(image) => {
                 let obstacle = "not all of our tags are on it";
                 comparison.differences.push(unrecorded(image, None, Some(obstacle.to_owned())));
             }
@@ -338,7 +404,7 @@ pub fn compare(history: RecordedHistory<'_>, images: &[RemoteImage]) -> Comparis
     for ((line, slot), mut of_slot) in slots {
         of_slot.sort_by_key(|(image, _)| (image.status.rank(), image.image_id.clone()));
         let row = row_of.get(&(&line, slot)).copied();
-        comparison.slot(history, row, &recorded, &of_slot);
+        comparison.slot(history, row, &known, &of_slot);
         let mut good: Vec<ImageId> = of_slot
             .iter()
             .filter(|(image, _)| image.status != ImageStatus::CreateFailed)
@@ -415,20 +481,42 @@ impl Comparison {
         })
     }
 
+    /// An image whose bake ended without it.
+    fn take_back(&mut self, row: &Recorded, image: &RemoteImage, tagged: &Tagged) {
+        self.differences.push(Difference::Returned {
+            bake: row.bake,
+            state: row.state.clone(),
+            image_id: image.image_id.clone(),
+            image_name: image.name.clone(),
+            line: tagged.line.clone(),
+            slot: tagged.slot,
+        });
+        self.returned.push(ReturnedImage { bake: row.bake, version: tagged.version, image: image.clone() });
+    }
+
     /// Compares the images of one slot, the best first.
     fn slot(
         &mut self,
         history: RecordedHistory<'_>,
         row: Option<&Recorded>,
-        recorded: &HashSet<&ImageId>,
+        known: &KnownImages<'_>,
         images: &[Ours<'_>],
     ) {
-        // The row of a running bake may not have its image yet. Once one image is known, others are duplicates.
-        let is_known = images.iter().any(|(image, _)| recorded.contains(&image.image_id));
-        if is_known || row.is_some_and(|row| !row.ended) {
+        // The row of a running bake may not have its image yet. Once one image is in use, others are duplicates.
+        let is_in_use = images.iter().any(|(image, _)| known.in_use.contains(&image.image_id));
+        if is_in_use || row.is_some_and(|row| !row.ended) {
             return;
         }
         for (place, (image, tagged)) in images.iter().enumerate() {
+            if known.has(image) {
+                continue;
+            }
+            if let Some(row) = row.filter(|row| place == 0 && row.takes_image_back())
+                && image.status == ImageStatus::Available
+            {
+                self.take_back(row, image, tagged);
+                continue;
+            }
             let obstacle = match (row, &image.status) {
                 // Row and image both report the failure.
                 (Some(_), ImageStatus::CreateFailed) => continue,

@@ -64,7 +64,10 @@ fn compared(rows: &[Recorded], last_version: u32, images: &[RemoteImage]) -> Com
     let schedules = [schedule("golden", Instances::One("ecd-1".into()))];
     let versions = HashMap::from([(LineId::from("golden"), last_version)]);
     let now = at("2027-03-01T04:00:00Z");
-    compare(RecordedHistory { owner: "ops", rows, versions: &versions, schedules: &schedules, now }, images)
+    let listed = rows.iter().filter(|row| row.state == "succeeded").filter_map(|row| row.image_id.clone()).collect();
+    let history =
+        RecordedHistory { owner: "ops", rows, listed: &listed, versions: &versions, schedules: &schedules, now };
+    compare(history, images)
 }
 
 #[test]
@@ -157,9 +160,40 @@ fn a_bake_running_does_not_know_its_image_yet() {
 
 #[test]
 fn a_slot_that_has_a_row_gets_no_other() {
-    let late = compared(&[row("failed", None)], 7, &[good("imgc-1", 7)]);
-    assert!(late.rows.is_empty());
-    assert_eq!(obstacles(&late), [Some("its slot has one, bake 5, failed")]);
+    let mut paused = row("skipped", None);
+    paused.missed = false;
+    let late = compared(&[paused], 7, &[good("imgc-1", 7)]);
+    assert!(late.rows.is_empty() && late.returned.is_empty());
+    assert_eq!(obstacles(&late), [Some("its slot has one, bake 5, skipped")]);
+}
+
+#[test]
+fn an_image_that_comes_back_is_listed_again_unless_its_slot_has_another() {
+    for (state, image_id) in [
+        ("failed", Some("imgc-1")),    // it vanished, or was given up
+        ("failed", None),              // its create call was never answered
+        ("failed", Some("imgc-gone")), // the one before the last
+        ("cancelled", Some("imgc-1")),
+        ("deleted", Some("imgc-1")), // not listed for a day
+    ] {
+        let mut row = row(state, image_id);
+        row.ended = true;
+        let back = compared(std::slice::from_ref(&row), 7, &[good("imgc-1", 7)]);
+        let [returned] = back.returned.as_slice() else { panic!("{state} {image_id:?}: {back:?}") };
+        assert_eq!((returned.bake, returned.version, returned.image.image_id.as_str()), (BakeId(5), 7, "imgc-1"));
+        assert!(back.rows.is_empty() && back.differences.len() == 1 && back.differences[0].is_repairable(), "{back:?}");
+        // Not one that is still being made, or failed.
+        for status in [ImageStatus::InProgress, ImageStatus::CreateFailed] {
+            assert_eq!(compared(std::slice::from_ref(&row), 7, &[image("imgc-1", 7, status)]).returned, []);
+        }
+        // Two of one slot: one is listed, the other is left to a person.
+        let two = compared(std::slice::from_ref(&row), 7, &[good("imgc-1", 7), good("imgc-2", 7)]);
+        assert_eq!(two.returned.len(), 1);
+        assert!(two.differences.iter().any(|one| matches!(one, Difference::Doubled { .. })), "{two:?}");
+    }
+    let other = compared(&[row("succeeded", Some("imgc-2"))], 7, &[good("imgc-1", 7), good("imgc-2", 7)]);
+    assert_eq!(other.returned, []);
+    let [Difference::Doubled { .. }] = other.differences.as_slice() else { panic!("{other:?}") };
 }
 
 #[test]

@@ -9,6 +9,7 @@ use self::{
     report::{Check, CheckStatus, DoctorReport},
 };
 use super::{
+    backup::restore_newest,
     context::Context,
     outcome::{CommandOutput, Exit, Failure, Result},
 };
@@ -58,9 +59,10 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     report.add(host::time_zones(&zone::release(), SystemClock.now()));
     let whole = !problems.has_errors();
     let zone = context.zones_of_answer(&config, []).await.main;
+    let backup = restore_newest(&config);
     // Side by side, and printed in this order: none needs the result of another.
     let mut parts: FuturesOrdered<BoxFuture<'_, Vec<Check>>> = FuturesOrdered::new();
-    parts.push_back(Box::pin(async { vec![service::database(&config.daemon.state_dir).await] }));
+    parts.push_back(Box::pin(async { vec![service::database(&config.daemon.state_dir, backup.as_deref()).await] }));
     parts.push_back(Box::pin(async { vec![service::daemon(&config, answer, !whole, zone)] }));
     parts.push_back(Box::pin(async { vec![service::unit(&context.environment).await] }));
     parts.push_back(Box::pin(async { Vec::from_iter(backups::folder(&config, &context.environment).await) }));

@@ -35,7 +35,7 @@ const READ_THROUGH: Duration = Duration::from_mins(1);
 const SYSTEMCTL: Duration = Duration::from_secs(5);
 pub(super) const UNIT: &str = "imagebaked";
 
-pub(super) async fn database(state_dir: &Path) -> Check {
+pub(super) async fn database(state_dir: &Path, backup: Option<&str>) -> Check {
     let name = "database";
     let path = state_dir.join(DATABASE_FILE);
     let size = match open_regular(&path).and_then(|file| file.metadata()) {
@@ -60,11 +60,15 @@ pub(super) async fn database(state_dir: &Path) -> Check {
         found
     });
     let damaged = |found: String| {
-        let advice = format!(
-            "stop the daemon and put {}* aside; then start it, and `imagebaked reconcile --apply` brings back the rows of \
-             all images in the cloud",
+        let aside = format!(
+            "put {}* aside; then start it, and the rows of all images in the cloud come back, but no veto, pin, channel, pause or \
+             failed slot",
             path.display()
         );
+        let advice = match backup {
+            Some(restore) => format!("stop the daemon, `{restore}`, start it. Without a backup: stop it and {aside}"),
+            None => format!("stop the daemon and restore a backup (`imagebaked restore FILE`); without one {aside}"),
+        };
         Check::fail(name, found, advice)
     };
     match examined.await {

@@ -19,6 +19,7 @@ use self::{
     parts::{LISTED, Offline, first},
 };
 use super::{
+    backup::restore_newest,
     context::Context,
     outcome::{CommandOutput, Exit, Failure, Result, refused},
     output::schedules as counted,
@@ -39,6 +40,7 @@ use crate::{
         health::{Health, Verdict},
         schedule_rows::open::Circumstances,
         status::{LastDay, Paused, Status},
+        suggestion::ConfigOption,
         time::show,
     },
 };
@@ -76,12 +78,29 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
                 // A terminal's lines are made to fit already.
                 Ok(text) if !context.json => print_text(&wrapped_lines(&text, terminal_width())),
                 Err(unknown) if unknown.exit == Exit::NotFound => return Err(unknown),
+                Err(unusable) if unusable.exit == Exit::Unusable => {
+                    return Err(without_history(context, &config, &failure, &unusable));
+                }
                 _ => {}
             }
             Err(failure)
         }
         Err(unanswered) => Err(unanswered.failure),
     }
+}
+
+/// Neither daemon nor history: the daemon does not start before the history is restored.
+fn without_history(context: &Context<'_>, config: &Config, failure: &Failure, unusable: &Failure) -> Failure {
+    let restore = restore_newest(config).map_or_else(
+        || "restore a backup: imagebaked restore FILE".to_owned(),
+        |restore| format!("restore the newest backup: {restore}"),
+    );
+    let message = format!(
+        "{}\nThe history cannot be used, and the daemon does not start with it: {}\nTo go on, {restore} (imagebaked doctor has the \
+         details)",
+        failure.message, unusable.message
+    );
+    Failure::new(Exit::Unusable, ConfigOption::new(context.config_path).in_text(&message).into_owned())
 }
 
 /// What the history shows without a daemon.

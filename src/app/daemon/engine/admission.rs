@@ -15,6 +15,7 @@ use crate::{
         },
         clock::later,
         ids::BakeId,
+        time::show_length,
     },
 };
 
@@ -31,8 +32,8 @@ impl Engine {
             tracing::warn!(
                 bake = bake.id.0,
                 reason = message,
-                "admission is closed: nothing is stopped or created until an image has ended or {} minutes have passed: {message}",
-                cap.as_secs() / 60
+                "admission is closed: nothing is stopped or created until an image has ended or {} have passed: {message}",
+                show_length(cap)
             );
         }
         self.closed = Some(ClosedAdmission {

@@ -67,15 +67,15 @@ pub(super) async fn record(shared: &DaemonContext, config: &Config, listed: &[Im
                 });
             }
             // Without a slot it is unknown whether it was made after this history began.
-            (_, None) => {}
-            (status, Some(slot)) => others.push(UnrecordedSighting {
+            (status, None) if *status != ImageStatus::Available => {}
+            (status, slot) => others.push(UnrecordedSighting {
                 image_id,
                 line_id,
                 schedule_id,
                 instance_id,
                 image_name,
                 status: status.to_string(),
-                slot,
+                slot: slot.unwrap_or_default(),
             }),
         }
     }
@@ -166,12 +166,18 @@ pub(crate) async fn list_problems(reader: &Reader) -> Result<Vec<Problem>, Store
 }
 
 fn problem(image: UnrecordedImage) -> Problem {
-    let UnrecordedImage { image_id, line, image_name, status, slot, found_at } = image;
-    let message = format!(
-        "image {image_id} ({image_name}, {status}) has the tags of {line} for the slot {} and is in no row of this history: \
-         a second daemon with the same owner made it, or the history is an older one; it is never deleted",
-        rfc3339_seconds(slot)
-    );
+    let UnrecordedImage { image_id, line, image_name, status, slot, found_at, bake } = image;
+    let slot = slot.map_or_else(|| "no readable slot".to_owned(), |slot| format!("the slot {}", rfc3339_seconds(slot)));
+    let cause = match bake {
+        Some((bake, state)) => format!(
+            "is in no list, for bake {bake} of this slot ended {state}: it came back after that, or a second daemon with the \
+             same owner made it; it fills the quota and is not deleted"
+        ),
+        None => "is in no row of this history: a second daemon with the same owner made it, or the history is an older one; \
+                 it is never deleted"
+            .to_owned(),
+    };
+    let message = format!("image {image_id} ({image_name}, {status}) has the tags of {line} for {slot} and {cause}");
     let subject = Subject::new(SubjectKind::Image, image_id.as_str());
     let command = Some("imagebaked reconcile".to_owned());
     Problem::new(ProblemCode::ImageNotInHistory, Severity::Problem, subject, found_at, message, command).of_line(&line)

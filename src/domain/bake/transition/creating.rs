@@ -31,6 +31,9 @@ impl Step<'_> {
         if work.evidence.nothing_made() {
             work.evidence.first_sent = Some(self.now.checked_add_signed(self.pace.clock_skew).unwrap_or(self.now));
             work.evidence.all_refused = true;
+            if work.evidence.earlier.is_empty() {
+                work.owner = Some(self.pace.owner.clone());
+            }
         }
         let identity = self.identity(&work);
         (State::Creating { work, sent_at: self.now }, Effect::Call(Call::CreateImage(identity)))
