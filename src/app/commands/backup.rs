@@ -78,7 +78,8 @@ pub async fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
         return Ok(CommandOutput::done(format!("{}\n", json!({ "restore": report }))));
     }
     let what = format!("The history in {} is that of {} again", state_dir.display(), args.file.display());
-    let lost = since_backup(&restored.since, context.zone());
+    let zone = context.zones_of_answer(&config, []).await.main;
+    let lost = since_backup(&restored.since, zone);
     let text = taken_over(&what, &restored, begun) + &ConfigOption::new(context.config_path).in_text(&lost);
     Ok(CommandOutput::done(text))
 }
