@@ -19,6 +19,7 @@ use crate::{
     domain::{
         calendar::zone,
         clock::{Clock, SystemClock},
+        suggestion::ConfigOption,
     },
 };
 
@@ -59,7 +60,8 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     report.add(host::time_zones(&zone::release(), SystemClock.now()));
     let whole = !problems.has_errors();
     let zone = context.zones_of_answer(&config, []).await.main;
-    let backup = restore_newest(&config);
+    let option = ConfigOption::new(context.config_path);
+    let backup = restore_newest(&config).map(|restore| option.in_text(&restore).into_owned());
     // Side by side, and printed in this order: none needs the result of another.
     let mut parts: FuturesOrdered<BoxFuture<'_, Vec<Check>>> = FuturesOrdered::new();
     parts.push_back(Box::pin(async { vec![service::database(&config.daemon.state_dir, backup.as_deref()).await] }));
