@@ -678,7 +678,7 @@ fn an_edit_that_wants_less_than_half_waits_for_a_persons_word() {
     // Two of six were deleted today, two more are more than half.
     configure(&host, 2);
     host.expect(0, &["reload"]);
-    eventually("a trickle meets it, too", || problems(&host).contains("after 2 in the last 24 hours").then_some(()));
+    eventually("a trickle meets it, too", || problems(&host).contains("deleted 2 in the last 24 hours").then_some(()));
     there(4);
     let report = prune(&host, &["--confirm"]);
     assert_eq!(report[&images[2]]["action"], "delete");

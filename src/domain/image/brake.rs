@@ -72,11 +72,15 @@ pub struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// Whether its deletion may count. Where the rules are the same, an image that a channel left goes because another one
-    /// has taken its place.
-    fn can_count(&self, same_rules: bool) -> bool {
+    /// Whether its deletion counts unless a new image replaces it. Where the rules are the same, an image that a channel left
+    /// goes because another one has taken its place; one that was marked by an edit of the rules counts all the same.
+    fn counts(&self, same_rules: bool) -> bool {
         let was_replaced = same_rules && self.left_by_channel;
-        self.goes && self.image.veto.is_none() && !was_replaced
+        let counts = match self.marked {
+            None => !was_replaced,
+            Some(kind) => kind == MarkKind::Counted,
+        };
+        self.goes && self.image.veto.is_none() && counts
     }
 }
 
@@ -84,14 +88,10 @@ impl Candidate<'_> {
 /// images that are not wanted any more without a new image that replaces them, and that nobody vetoed. `same_rules`: the
 /// last pass used the current rules.
 pub fn counted(images: &[Candidate<'_>], keep: &Keep, same_rules: bool, now: DateTime<Utc>) -> Vec<bool> {
-    let mut counted: Vec<bool> = images
-        .iter()
-        .map(|one| one.can_count(same_rules) && matches!(one.marked, None | Some(MarkKind::Counted)))
-        .collect();
+    let mut counted: Vec<bool> = images.iter().map(|one| one.counts(same_rules)).collect();
     // New images replace the oldest ones.
-    let mut unmarked: Vec<usize> = (0..images.len())
-        .filter(|&index| images[index].can_count(same_rules) && images[index].marked.is_none())
-        .collect();
+    let mut unmarked: Vec<usize> =
+        (0..images.len()).filter(|&index| counted[index] && images[index].marked.is_none()).collect();
     unmarked.sort_unstable_by_key(|&index| (images[index].image.date(now), images[index].image.version));
     for index in unmarked.into_iter().take(replaced(images, keep, same_rules, now)) {
         counted[index] = false;
@@ -169,7 +169,7 @@ pub enum Brake {
         /// and images that new ones replace do not count. The default is that of an earlier version's record.
         #[serde(default = "is_configured")]
         configured: bool,
-        /// Lines of these images: [`NAMED_LINES`] at most. An earlier version did not record them.
+        /// Lines of these images: three at most. An earlier version did not record them.
         #[serde(default)]
         lines: Vec<LineId>,
         /// Number of their other lines.
@@ -221,8 +221,11 @@ impl fmt::Display for Brake {
                 if *deleted > 0 {
                     write!(f, ", after {deleted} in the last 24 hours")?;
                 }
-                let limit_of = if *configured { "max_deletions" } else { "twice the number of lines with rules" };
-                write!(f, ": more than {limit}, {limit_of}; none is deleted")
+                if *configured {
+                    write!(f, ": more than max_deletions ({limit}); none is deleted")
+                } else {
+                    write!(f, ": more than {limit}, twice the number of lines with rules; none is deleted")
+                }
             }
         }
     }

@@ -319,11 +319,11 @@ fn a_limit_says_what_it_counts() {
     );
     assert_eq!(
         all(9, 0, 8, true, 4),
-        "retention would delete 9 images, of golden and 4 more: more than 8, max_deletions; none is deleted"
+        "retention would delete 9 images, of golden and 4 more: more than max_deletions (8); none is deleted"
     );
     // What an earlier version recorded is read.
     let former: Brake = serde_json::from_str(r#"{"scope":"all","going":9,"deleted":0,"limit":8}"#).unwrap();
-    assert_eq!(former.to_string(), "retention would delete 9 images: more than 8, max_deletions; none is deleted");
+    assert_eq!(former.to_string(), "retention would delete 9 images: more than max_deletions (8); none is deleted");
 }
 
 #[test]
@@ -354,4 +354,21 @@ fn a_channel_that_follows_an_hour_later_never_meets_it() {
         assert_eq!(deleted, usize::from(line.made > 1));
         line.now += TimeDelta::hours(1);
     }
+}
+
+#[test]
+fn an_edit_counts_also_where_a_channel_has_just_left_the_images() {
+    let keep_all = Keep { last: 9, grace: Duration::from_secs(1), ..keep() };
+    let mut line = Line { channel_behind: Some(0), ..Line::new(keep_all) };
+    for _ in 0..6 {
+        line.make(true);
+        line.move_channel();
+        line.pass(false);
+        line.now += TimeDelta::minutes(1);
+    }
+    line.keep.last = 2;
+    // Marked by one pass, due in the next one.
+    assert!(!line.pass(false).1);
+    line.now += TimeDelta::seconds(2);
+    assert_eq!(line.pass(false), (0, true), "{line:?}");
 }
