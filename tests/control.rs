@@ -219,7 +219,7 @@ fn a_plan_names_what_is_in_the_way_of_it() {
     let file = fs::read_to_string(host.path("imagebaked.toml")).unwrap();
     fs::write(host.path("imagebaked.toml"), file.replace("0 3 1 1 *", "0 33 1 1 *")).unwrap();
     let (_, err) = host.expect(2, &["plan", "tonight"]);
-    let goes_on = "The daemon goes on with the configuration in force: next golden ";
+    let goes_on = "The daemon goes on with the configuration in force, which has no slot up to ";
     assert!(err.contains("bad-cron") && err.contains(goes_on), "{err}");
     fs::write(host.path("imagebaked.toml"), file).unwrap();
     host.stop();

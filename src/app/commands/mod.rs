@@ -48,6 +48,7 @@ mod pause;
 mod pin;
 mod plan;
 mod plan_in_force;
+mod plan_obstacles;
 mod plan_sum;
 mod presence;
 mod prune;

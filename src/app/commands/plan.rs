@@ -17,8 +17,8 @@ use super::{
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, relative},
     plan_in_force::{wanted, with_slots_in_force},
+    plan_obstacles::Obstacles,
     plan_sum::{Asked, Foreseen, SumSpan, sum},
-    presence::Presence,
     prune,
     table::{room, terminal_width, wrapped, wrapped_lines},
     terminal::{print_error, print_text, try_print_text},
@@ -26,8 +26,7 @@ use super::{
 use crate::{
     adapters::{
         config::{Config, closest, no_schedule},
-        control::{Reply, Request, client},
-        store::{DATABASE_FILE, Reader, StoreError},
+        store::{Reader, StoreError},
     },
     app::{cli::PlanArgs, daemon},
     domain::{
@@ -35,7 +34,6 @@ use crate::{
         calendar::zone::Zone,
         clock::{Clock, SystemClock, shifted},
         error::chain,
-        health::ProblemCode,
         ids::{InstanceId, LineId},
         image::{
             passes::NextPass,
@@ -78,18 +76,6 @@ const JSON_LIMIT: usize = 1000;
 /// written as they are computed, without expected times: a rule may fire each second for thousands of instances.
 const CONSIDERED: usize = 20_000;
 
-/// Problems under which nothing is baked, or nothing more than what has begun.
-const BLOCKING: [ProblemCode; 7] = [
-    ProblemCode::CredentialsRejected,
-    ProblemCode::CloudUnreachable,
-    ProblemCode::HistoryUnwritable,
-    ProblemCode::EngineStalled,
-    ProblemCode::ReconcilePending,
-    ProblemCode::BuilderQuotaFull,
-    ProblemCode::ImageQuotaFull,
-];
-/// Characters of such a problem: `status` has all of it.
-const LONGEST_REASON: usize = 160;
 /// So many images to delete are listed.
 const MOST_GOING: usize = 100;
 
@@ -134,7 +120,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let presence = context.presence(&config).await;
     let noted = noted + presence.warn_if_not_in_force();
     let state_dir = presence.located().map_or(&config.daemon.state_dir, |daemon| &daemon.state_dir).clone();
-    let blocked = blocked(&state_dir, &presence, zone).await;
+    let Obstacles { blocked, troubled } = Obstacles::find(&config, &state_dir, &presence, (&schedules, zone)).await;
     let history = KnownHistory::read(&config, &state_dir).await.unwrap_or_else(|error| {
         let error = chain(&error);
         print_error(&format!(
@@ -180,6 +166,9 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         .unwrap_or_default();
     if let Some(why) = blocked {
         text.push_str(&format!("warning: nothing is baked as long as this lasts: {why}\n"));
+    }
+    if !troubled.is_empty() {
+        text.push_str(&format!("warning: their next bakes may meet this again: {}\n", troubled.join("; ")));
     }
     text.push_str(&warnings(&slots).render(if most.is_some() { FEW_WARNINGS } else { MOST_WARNINGS }));
     text = wrapped(&text, 2);
@@ -290,32 +279,6 @@ fn words<'a>(args: &'a PlanArgs, config: &Config) -> Result<(Option<AskedTime>, 
 
 /// Words for times that people misspell.
 const TIMES: [&str; 4] = ["tonight", "today", "tomorrow", "yesterday"];
-
-/// Why the plan comes to nothing as things are; known only where the daemon has run.
-async fn blocked(state_dir: &Path, presence: &Presence, zone: Zone) -> Option<String> {
-    let Some(daemon) = presence.located() else {
-        if !state_dir.join(DATABASE_FILE).exists() {
-            return None;
-        }
-        let unknown = "the daemon does not answer (`imagebaked status`)";
-        let Ok(reader) = Reader::open(state_dir).await else { return Some(unknown.to_owned()) };
-        let unfollowed = presence.unfollowed(&reader);
-        reader.close().await;
-        return Some(unfollowed.map_or_else(|| unknown.to_owned(), |why| why.describe("this history", zone)));
-    };
-    // Not by the history, which may be what cannot be written.
-    let why = match client::ask(&daemon.socket, &Request::Status { all: false }).await.ok()? {
-        Reply::Status(status) => {
-            let mut problems = status.health.problems.into_iter().map(|one| one.problem);
-            problems.find(|problem| BLOCKING.contains(&problem.code))?.message
-        }
-        Reply::Failed { message } => message,
-        _ => return None,
-    };
-    let short: String = why.chars().take(LONGEST_REASON).collect();
-    let end = if short.len() < why.len() { "…" } else { "" };
-    Some(format!("{short}{end} (`imagebaked status`)"))
-}
 
 /// What the first sentence is about.
 fn asked(args: &PlanArgs, when: Option<AskedTime>, (from, until): (DateTime<Utc>, DateTime<Utc>)) -> Asked {
