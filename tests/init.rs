@@ -153,7 +153,7 @@ fn nothing_is_written_where_there_is_nothing_to_write() {
     let output = init(&cloud, &[folder.path().join("no/such.toml").to_str().unwrap()]);
     assert!(output.status.code() == Some(1) && words(&output).contains("there is no folder"), "{}", words(&output));
     let output = init(&cloud, &[path, "--endpoint", "http://cloud.example"]);
-    assert!(output.status.code() == Some(2) && words(&output).contains("insecure-endpoint"), "{}", words(&output));
+    assert!(output.status.code() == Some(2) && words(&output).contains("allowed on loopback"), "{}", words(&output));
 
     let deny = |action: &str| {
         cloud.add_faults(&format!("[[fault]]\naction = \"{action}\"\ncode = \"Forbidden.RAM\"\nstatus = 403"));

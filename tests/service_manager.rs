@@ -35,8 +35,7 @@ fn the_state_is_renewed_and_a_drain_is_progress() {
 
     host.expect(0, &["bake", "golden"]);
     eventually("the line shows the bake", || {
-        next(&socket, Duration::from_secs(1))
-            .filter(|sent| sent.contains("STATUS=") && sent.contains("1 bakes running"))
+        next(&socket, Duration::from_secs(1)).filter(|sent| sent.contains("STATUS=") && sent.contains("1 bake running"))
     });
 
     host.signal("TERM");

@@ -16,7 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use imagebaked::{
     adapters::{
         config,
-        control::{Reply, Request, client},
+        control::{ControlError, Reply, Request, client},
         store::{BakeRow, Filter, Reader},
     },
     app::daemon::{self, Asked, Setup},
@@ -169,7 +169,11 @@ impl FastMotion {
 
     /// Makes the engine read the clock. Any request does.
     pub async fn nudge(&self) {
-        self.ask(Request::Resume { schedule: "nobody".into() }).await;
+        let resume = Request::Resume { schedule: "nobody".into() };
+        // On a busy machine an answer may come later than a command waits for it.
+        while let Err(error) = client::ask(&self.socket, &resume).await {
+            assert!(matches!(error, ControlError::Silent { .. }), "{error}");
+        }
     }
 
     /// Sends a command to the simulator.
