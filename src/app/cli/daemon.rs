@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::schedule_args::{OneSchedule, OnlySchedule};
+use super::schedule_args::{OneSchedule, OnlyScheduleOfFile};
 use crate::adapters::telemetry::LogFormat;
 use crate::domain::time::AskedTime;
 
@@ -22,7 +22,7 @@ pub struct RunArgs {
 pub struct StatusArgs {
     /// Which.
     #[command(flatten)]
-    pub schedule: OnlySchedule,
+    pub schedule: OnlyScheduleOfFile,
     /// Go on showing it, in place on a terminal, and into a pipe whenever it changes; ends with Ctrl-C or the daemon.
     #[arg(long)]
     pub watch: bool,

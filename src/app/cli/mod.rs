@@ -26,7 +26,7 @@ pub use events::{AckArgs, EventsArgs, UnackArgs};
 pub use help::{GROUPS, command, command_here};
 pub use images::{AdoptArgs, ImageArgs, ImagesArgs, PinArgs, PruneArgs, ReconcileArgs};
 pub use records::{AuditArgs, BackupArgs, ExportArgs, ImportArgs, RestoreArgs};
-pub use schedule_args::{OneSchedule, OnlySchedule, ScheduleAndMore, Schedules};
+pub use schedule_args::{OneSchedule, OnlySchedule, OnlyScheduleOfFile, ScheduleAndMore, Schedules};
 pub use setup::{CoverageArgs, CrontabCommand, CrontabImportArgs, DoctorArgs, InitArgs};
 pub use timetable::{CheckArgs, Deny, PlanArgs, WhyArgs};
 pub use tools::{CompletionsArgs, DemoArgs, ManArgs, Shell, SimArgs};

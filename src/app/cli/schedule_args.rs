@@ -38,6 +38,24 @@ impl OnlySchedule {
     }
 }
 
+/// One schedule of the file, or all.
+#[derive(Debug, Args)]
+pub struct OnlyScheduleOfFile {
+    /// Only this schedule, by name or id.
+    #[arg(value_name = "SCHEDULE")]
+    schedule: Option<String>,
+    /// Only this schedule, as an option.
+    #[arg(id = "schedule_option", long = "schedule", value_name = "NAME", conflicts_with = "schedule")]
+    option: Option<String>,
+}
+
+impl OnlyScheduleOfFile {
+    /// Its name or id.
+    pub fn name(&self) -> Option<&str> {
+        self.schedule.as_deref().or(self.option.as_deref())
+    }
+}
+
 /// Any number of schedules.
 #[derive(Debug, Args)]
 pub struct Schedules {

@@ -442,7 +442,11 @@ fn as_text(
         subject.in_file.and_then(|schedule| subject.paused(schedule, shifted(now, TimeDelta::milliseconds(1))));
     let paused =
         paused.map_or_else(String::new, |paused| format!("Its slots are skipped from now on: paused {paused}\n"));
-    let head = wrapped(&format!("{}: {} in {zone}\n{paused}", subject.name, rule.join(", ")), 2);
+    let removed = match subject.in_file {
+        Some(_) => "",
+        None => "It is not in the file any more: this was its rule, and no slot comes.\n",
+    };
+    let head = wrapped(&format!("{}: {} in {zone}\n{removed}{paused}", subject.name, rule.join(", ")), 2);
     // Of several the first that is not good is shown call by call; the others by their number.
     let is_bad = |one: &&InstanceExplanation| one.report.as_ref().is_some_and(|report| !report.is_good());
     let whole = explanations.iter().find(is_bad).filter(|_| explanations.len() > 1).or(match explanations {

@@ -29,7 +29,8 @@ use crate::{
         error::chain,
         ids::{BakeId, LineId, ScheduleId},
         image::Pin,
-        text::{LONGEST_TEXT, clean, clean_json},
+        suggestion::shell_word,
+        text::{LONGEST_TEXT, clean, clean_json, quoted},
         time::rfc3339,
     },
 };
@@ -224,10 +225,7 @@ async fn answer(request: Request, who: String, shared: &DaemonContext, clients: 
         },
         Request::StatusOf { schedule } => match shared.status_of(&schedule).await {
             Ok(Some(status)) => Reply::Status(Box::new(status)),
-            Ok(None) => {
-                let config = shared.config();
-                Reply::NotFound { message: config.no_schedule(&schedule, config.schedule_words()) }
-            }
+            Ok(None) => Reply::NotFound { message: not_in_force(shared, &schedule).await },
             Err(error) => Reply::Failed { message: chain(&error) },
         },
         Request::Locate => Reply::Located {
@@ -333,6 +331,21 @@ async fn follow(mut bakes: Vec<BakeId>, seen: u64, shared: &DaemonContext, clien
         Ok(rows) => Reply::Rows { rows, changes },
         Err(error) => Reply::Failed { message: chain(&error) },
     }
+}
+
+/// Why there is no status of a schedule: it was removed from the file, or there never was one.
+async fn not_in_force(shared: &DaemonContext, schedule: &str) -> String {
+    let seen = shared.store.reader().seen(schedule).await.unwrap_or_default();
+    if !seen.is_empty() {
+        let shown = format!(
+            "`imagebaked history {}` and `imagebaked why {}` show what it did",
+            shell_word(schedule),
+            shell_word(schedule)
+        );
+        return format!("the schedule {} is not in the file any more; {shown}", quoted(schedule));
+    }
+    let config = shared.config();
+    config.no_schedule(schedule, config.schedule_words())
 }
 
 /// Bakes as rows of the history, each with `verify` and `veto` of its image: a bake is good only if its image is. An open

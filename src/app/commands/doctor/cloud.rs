@@ -62,12 +62,12 @@ const AT_ONCE: u32 = 30;
 /// Transitional states.
 const PASSING: [&str; 4] = ["starting", "stopping", "pending", "rebuilding"];
 
-/// Adds all checks of the cloud. `whole`: the configuration has no errors; `probe`: permissions to change things are
-/// tried.
+/// Adds all checks of the cloud. `key_in_use`: the key with which the daemon is at work; `whole`: the configuration has no
+/// errors; `probe`: permissions to change things are tried.
 pub(super) async fn examine(
     context: &Context<'_>,
     config: &Config,
-    daemon: Option<&DaemonUser>,
+    (daemon, key_in_use): (Option<&DaemonUser>, Option<String>),
     whole: bool,
     probe: bool,
     now: DateTime<Utc>,
@@ -87,7 +87,8 @@ pub(super) async fn examine(
     if !reaches(&Product::AppStreaming) {
         return report.add(Check::skip("credentials and all else in the cloud", "its host is not reachable"));
     }
-    if !credentials(context, config, &cloud, reaches(&Product::Sts), now, report).await {
+    let to_sts = reaches(&Product::Sts);
+    if !credentials(context, (config, key_in_use.as_deref()), &cloud, to_sts, now, report).await {
         return report.add(Check::skip("permissions, instances and images", "there are no good credentials"));
     }
     let mut parts: FuturesOrdered<BoxFuture<'_, Vec<Check>>> = FuturesOrdered::new();
@@ -193,7 +194,7 @@ fn clock_skew(skews: &[TimeDelta]) -> Check {
 /// for their owner.
 async fn credentials(
     context: &Context<'_>,
-    config: &Config,
+    (config, key_in_use): (&Config, Option<&str>),
     cloud: &CloudClient,
     reaches_sts: bool,
     now: DateTime<Utc>,
@@ -203,7 +204,15 @@ async fn credentials(
     // A role needs the token service for its keys, and not only to know whose they are.
     if let Err(api_error) = cloud.fetch_credentials().await {
         let advice = provide(context, config, &api_error);
-        report.add(Check::fail(name, api_error.message, advice));
+        report.add(match key_in_use {
+            // The key of a service is often for the service alone.
+            Some(key) => Check::warn(
+                name,
+                format!("the daemon is at work with {key}; this command has {}", api_error.message),
+                advice,
+            ),
+            None => Check::fail(name, api_error.message, advice),
+        });
         return false;
     }
     let identity = if reaches_sts { Some(cloud.caller_identity().await) } else { None };

@@ -59,6 +59,7 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     report.add(host::disk(&config.daemon.state_dir));
     report.add(host::time_zones(&zone::release(), SystemClock.now()));
     let whole = !problems.has_errors();
+    let key_in_use = service::key_in_use(&answer);
     let zone = context.zones_of_answer(&config, []).await.main;
     let option = ConfigOption::new(context.config_path);
     let backup = restore_newest(&config).map(|restore| option.in_text(&restore).into_owned());
@@ -70,8 +71,8 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     parts.push_back(Box::pin(async { Vec::from_iter(backups::folder(&config, &context.environment).await) }));
     parts.push_back(Box::pin(async {
         let mut of_cloud = DoctorReport::new(false, false);
-        cloud::examine(context, &config, daemon.as_ref(), whole, !args.no_probe, SystemClock.now(), &mut of_cloud)
-            .await;
+        let of_daemon = (daemon.as_ref(), key_in_use);
+        cloud::examine(context, &config, of_daemon, whole, !args.no_probe, SystemClock.now(), &mut of_cloud).await;
         of_cloud.checks
     }));
     while let Some(checks) = parts.next().await {

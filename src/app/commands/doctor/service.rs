@@ -148,6 +148,15 @@ pub(super) fn daemon(config: &Config, answer: Result<Reply, ControlError>, broke
     Check::ok(name, format!("{found}, health OK"))
 }
 
+/// The key with which the daemon is at work; `None` if it has used none, or the cloud rejects it.
+pub(super) fn key_in_use(answer: &Result<Reply, ControlError>) -> Option<String> {
+    let Ok(Reply::Status(status)) = answer else { return None };
+    let daemon = status.suspended.is_none().then_some(&status.daemon)?;
+    let key = daemon.credentials_key_id.as_ref()?;
+    let owner = daemon.credentials_identity.as_ref().map_or_else(String::new, |owner| format!(" of {owner}"));
+    Some(format!("key {key}{owner}"))
+}
+
 /// The verdict with its first problem, and the codes of others.
 fn verdict(health: &Health) -> String {
     let headline = health.headline();
