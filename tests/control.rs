@@ -227,7 +227,7 @@ fn a_plan_names_what_is_in_the_way_of_it() {
     let (sum, blocked) = out.split_once('\n').unwrap();
     assert!(sum.starts_with("Up to ") && sum.contains("bake"), "{out}");
     assert!(
-        blocked.starts_with("warning: nothing is baked as long as this lasts: the daemon does not answer"),
+        blocked.starts_with("warning: nothing is baked as long as this lasts: no daemon follows this history since"),
         "{out}"
     );
 }

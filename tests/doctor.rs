@@ -375,7 +375,7 @@ fn a_damaged_database_is_reported_and_left_as_it_is() {
     headless[..64].fill(0);
     for damaged in [torn, headless, sound[..sound.len() / 2].to_vec()] {
         fs::write(&database, &damaged).unwrap();
-        examined(&host, 5, &[]).is("database", "fail", &["reconcile --apply", "aside"]);
+        examined(&host, 5, &[]).is("database", "fail", &["imagebaked restore FILE", "aside"]);
         assert_eq!(fs::read(&database).unwrap(), damaged);
     }
     fs::write(&database, &sound).unwrap();

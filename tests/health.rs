@@ -377,8 +377,10 @@ fn who_waits_for_a_daemon_that_dies_learns_that_the_bake_is_not_confirmed() {
         let ended = waiting.wait_with_output().unwrap();
         let err = String::from_utf8(ended.stderr).unwrap();
         assert_eq!(ended.status.code(), Some(6), "{err}");
-        assert!(err.contains("are recorded and continue") && err.contains("imagebaked show "), "{err}");
-        if json {
+        // The daemon may have ended before it answered which bake it is.
+        let is_known = err.contains("are recorded and continue") && err.contains("imagebaked show ");
+        assert!(is_known || err.contains("the request was sent, but its answer did not come"), "{err}");
+        if json && is_known {
             let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
             assert!(report["bakes"].is_array(), "{report}");
         }

@@ -4,14 +4,20 @@
 //! Whoever compares ids and names must know of it: a text with U+FFFD may have been another one
 //! ([`may_be`](crate::domain::text::may_be)).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet, fmt};
 
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::Value;
 
-/// The value of a document, and the number of places that were replaced; `None` if its structure is damaged.
+/// The value of a document, and the number of places that were replaced; `None` if its structure is damaged. A key that an
+/// object has twice is such damage: which of both counts, an empty list of users or the one with all, nobody knows.
 pub(super) fn parse(body: &[u8]) -> Option<(Value, usize)> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     if let Ok(value) = serde_json::from_slice(body) {
+        serde_json::from_slice::<KeysOnce>(body).ok()?;
         return Some((value, 0));
     }
     let text = String::from_utf8_lossy(body);
@@ -22,7 +28,65 @@ pub(super) fn parse(body: &[u8]) -> Option<(Value, usize)> {
         return None;
     }
     let value = serde_json::from_str(&repair.out).ok()?;
+    serde_json::from_str::<KeysOnce>(&repair.out).ok()?;
     Some((value, repair.replaced))
+}
+
+/// Any value each of whose objects has each key once.
+struct KeysOnce;
+
+impl<'de> Deserialize<'de> for KeysOnce {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for KeysOnce {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON whose objects have each key once")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        let mut seen: HashSet<String> = HashSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            map.next_value::<Self>()?;
+            if let Some(twice) = seen.replace(key) {
+                return Err(A::Error::custom(format_args!("the key {twice:?} is there twice")));
+            }
+        }
+        Ok(Self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
+        while seq.next_element::<Self>()?.is_some() {}
+        Ok(Self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(Self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(Self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(Self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(Self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(Self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(Self)
+    }
 }
 
 /// A copy of a document in which all tokens are valid.
@@ -140,6 +204,9 @@ mod tests {
             b"{\"a\":}",
             br#"{"a":"\ud800}"#,
             b"{}{}",
+            br#"{"Desktops":[{"a":1}],"Desktops":[]}"#,
+            br#"{"a":[{"b":{"c":1,"\u0063":1}}]}"#,
+            br#"{"a":"\ud800","a":1}"#,
             b"\xff{}",
         ] {
             assert_eq!(parse(body), None, "{}", String::from_utf8_lossy(body));

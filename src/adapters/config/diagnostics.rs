@@ -162,6 +162,11 @@ impl Diagnostics {
         self.found.iter().any(|(_, problem)| problem.severity == Severity::Error)
     }
 
+    /// Number of errors so far.
+    pub(super) fn errors(&self) -> usize {
+        self.errors
+    }
+
     /// All problems, in the order of the sources.
     pub(super) fn into_problems(mut self) -> Vec<Problem> {
         self.found.sort_by_key(|(key, _)| *key);

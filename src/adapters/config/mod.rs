@@ -114,6 +114,9 @@ const HOMES: Homes =
 pub struct Config {
     /// `[cloud]`.
     pub cloud: CloudSettings,
+    /// Whether nothing of `[cloud]` is wrong. Otherwise defaults stand for it, which are another account or another address:
+    /// nothing may be sent by them.
+    pub cloud_is_whole: bool,
     /// `[daemon]`.
     pub daemon: DaemonSettings,
     /// `[daemon] owner` of the files, where the daemon that was started with another one has reloaded them.
@@ -366,6 +369,8 @@ fn assemble(
     let mut daemons = Vec::new();
     let mut shared = SharedSettings::default();
     let mut seen = HashMap::new();
+    // Errors of what has its own section. Any other may be about `[cloud]`, such as a misspelt section.
+    let mut errors_of_others = 0;
     for source in sources {
         if out.is_full() {
             break;
@@ -381,6 +386,7 @@ fn assemble(
                 }
                 (section, _) => claim(&mut seen, source, section.to_owned(), key, out),
             }
+            let before = out.errors();
             match key.get_ref().as_ref() {
                 "cloud" => clouds
                     .extend(item.table("the section [cloud]", out).map(|table| CloudLayer::read(source, table, out))),
@@ -391,9 +397,13 @@ fn assemble(
                 "schedule" => {}
                 other => unknown_section(source, key, other, value, out),
             }
+            if ["daemon", "defaults", "profile"].contains(&key.get_ref().as_ref()) {
+                errors_of_others += out.errors() - before;
+            }
         }
     }
     let (cloud, daemon) = read_variables(variables, out);
+    let cloud_is_whole = out.errors() == errors_of_others;
     clouds.push(cloud);
     daemons.push(daemon);
     let cloud: Option<CloudSettings> = merge(&clouds).map_err(|error| unmerged(sources, &error, out)).ok();
@@ -445,6 +455,7 @@ fn assemble(
     let hash = hash(&cloud, &daemon, &schedules).map_err(|error| unmerged(sources, &error, out)).ok()?;
     Some(Config {
         cloud,
+        cloud_is_whole,
         daemon,
         next_owner: None,
         schedules,

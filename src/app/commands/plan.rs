@@ -120,7 +120,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let presence = context.presence(&config).await;
     let noted = noted + presence.warn_if_not_in_force();
     let state_dir = presence.located().map_or(&config.daemon.state_dir, |daemon| &daemon.state_dir).clone();
-    let Obstacles { blocked, troubled } = Obstacles::find(&config, &state_dir, &presence, (&schedules, zone)).await;
+    let Obstacles { blocked, recurring } = Obstacles::find(&config, &state_dir, &presence, (&schedules, zone)).await;
     let history = KnownHistory::read(&config, &state_dir).await.unwrap_or_else(|error| {
         let error = chain(&error);
         print_error(&format!(
@@ -167,8 +167,8 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     if let Some(why) = blocked {
         text.push_str(&format!("warning: nothing is baked as long as this lasts: {why}\n"));
     }
-    if !troubled.is_empty() {
-        text.push_str(&format!("warning: their next bakes may meet this again: {}\n", troubled.join("; ")));
+    if !recurring.is_empty() {
+        text.push_str(&format!("warning: their next bakes may meet this again: {}\n", recurring.join("; ")));
     }
     text.push_str(&warnings(&slots).render(if most.is_some() { FEW_WARNINGS } else { MOST_WARNINGS }));
     text = wrapped(&text, 2);

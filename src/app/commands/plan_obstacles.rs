@@ -40,7 +40,7 @@ pub struct Obstacles {
     /// Why the plan comes to nothing.
     pub blocked: Option<String>,
     /// Problems of these schedules that their next bakes may meet again, and how many more there are.
-    pub troubled: Vec<String>,
+    pub recurring: Vec<String>,
 }
 
 impl Obstacles {
@@ -52,35 +52,35 @@ impl Obstacles {
         (schedules, zone): (&[&Schedule], Zone),
     ) -> Self {
         let Some(daemon) = presence.located() else {
-            return Self { blocked: without_daemon(config, state_dir, presence, zone).await, troubled: Vec::new() };
+            return Self { blocked: without_daemon(config, state_dir, presence, zone).await, recurring: Vec::new() };
         };
         // Not by the history, which may be what cannot be written.
         match client::ask(&daemon.socket, &Request::Status { all: false }).await {
             Ok(Reply::Status(status)) if status.daemon.mode.is_observe() => Self::observing(),
             Ok(Reply::Status(status)) => Self::of(&status.health, schedules),
-            Ok(Reply::Failed { message }) => Self { blocked: Some(in_short(&message)), troubled: Vec::new() },
+            Ok(Reply::Failed { message }) => Self { blocked: Some(in_short(&message)), recurring: Vec::new() },
             _ => Self::default(),
         }
     }
 
     fn observing() -> Self {
         let why = "the daemon only observes ([daemon] mode = \"observe\")".to_owned();
-        Self { blocked: Some(why), troubled: Vec::new() }
+        Self { blocked: Some(why), recurring: Vec::new() }
     }
 
     fn of(health: &Health, schedules: &[&Schedule]) -> Self {
         let blocking = health.problems().find(|problem| BLOCKING.contains(&problem.code));
         let findings = Findings::of(health);
-        let mut troubled: Vec<&Problem> =
+        let mut recurring: Vec<&Problem> =
             schedules.iter().flat_map(|schedule| findings.of_schedule(schedule)).collect();
-        troubled.retain(|problem| RECURRING.contains(&problem.code));
-        let more = troubled.len().saturating_sub(LISTED);
-        let mut troubled: Vec<String> =
-            troubled.iter().take(LISTED).map(|problem| in_short(&problem.message)).collect();
+        recurring.retain(|problem| RECURRING.contains(&problem.code));
+        let more = recurring.len().saturating_sub(LISTED);
+        let mut recurring: Vec<String> =
+            recurring.iter().take(LISTED).map(|problem| in_short(&problem.message)).collect();
         if more > 0 {
-            troubled.push(format!("and {more} more"));
+            recurring.push(format!("and {more} more"));
         }
-        Self { blocked: blocking.map(|problem| in_short(&problem.message)), troubled }
+        Self { blocked: blocking.map(|problem| in_short(&problem.message)), recurring }
     }
 }
 
@@ -129,15 +129,15 @@ mod tests {
             problem(ProblemCode::ImageQuotaFull, SubjectKind::Cloud, ""),
         ]);
         let of = |schedules: &[&Schedule]| Obstacles::of(&health, schedules);
-        assert_eq!(of(&[&golden]).troubled, ["bake_failed of golden (`imagebaked status`)"]);
-        assert_eq!(of(&[&other]).troubled, ["instance_not_running of ecd-2 (`imagebaked status`)"]);
-        assert_eq!(of(&[&golden, &other]).troubled.len(), 2);
+        assert_eq!(of(&[&golden]).recurring, ["bake_failed of golden (`imagebaked status`)"]);
+        assert_eq!(of(&[&other]).recurring, ["instance_not_running of ecd-2 (`imagebaked status`)"]);
+        assert_eq!(of(&[&golden, &other]).recurring.len(), 2);
         assert!(of(&[&golden]).blocked.unwrap().starts_with("image_quota_full"));
         let many: Vec<_> =
             (0..5).map(|n| problem(ProblemCode::RightsMissing, SubjectKind::Instance, &format!("i-{n}"))).collect();
         let farm = example("farm", &["i-0", "i-1", "i-2", "i-3", "i-4"]);
         let found = Obstacles::of(&Health::of(many), &[&farm]);
-        assert_eq!((found.troubled.len(), found.troubled[2].as_str()), (3, "and 3 more"));
+        assert_eq!((found.recurring.len(), found.recurring[2].as_str()), (3, "and 3 more"));
         assert_eq!(found.blocked, None);
     }
 }

@@ -4,6 +4,7 @@
 //! as well: an image that shares its name with one in use stays.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
@@ -109,6 +110,8 @@ pub struct Uses {
 impl Uses {
     /// Adds a use of the image with this id, listed with this name.
     pub fn add(&mut self, user: &User, image_id: &str, image_name: Option<&str>) {
+        let (image_id, image_name) = (&*doubtful(image_id), image_name.map(doubtful));
+        let image_name = image_name.as_deref();
         self.by_id.entry(image_id.to_owned()).or_default().insert(user.clone());
         if let Some(name) = image_name.filter(|name| !name.is_empty()) {
             self.by_name.entry(name.to_owned()).or_default().insert(user.clone());
@@ -118,6 +121,7 @@ impl Uses {
 
     /// Adds an id of an image with this name.
     pub fn add_id(&mut self, name: &str, image_id: &str) {
+        let (name, image_id) = (&*doubtful(name), &*doubtful(image_id));
         if !name.is_empty() && !image_id.is_empty() {
             self.ids_of.entry(name.to_owned()).or_default().insert(image_id.to_owned());
         }
@@ -135,6 +139,21 @@ impl Uses {
         let users = matching(&self.by_id, &by_id).chain(matching(&self.by_name, &image.names));
         users.flatten().cloned().collect()
     }
+}
+
+/// A text with invisible characters, which were made visible when it was read, may be the same without them: it is no other
+/// image for certain.
+fn doubtful(text: &str) -> Cow<'_, str> {
+    const BEGIN: &str = r"\u{";
+    let mut rest = text;
+    let mut doubtful = String::new();
+    while let Some((before, after)) = rest.split_once(BEGIN) {
+        let Some((_, end)) = after.split_once('}') else { break };
+        doubtful.push_str(before);
+        doubtful.push(UNREADABLE);
+        rest = end;
+    }
+    if rest.len() == text.len() { Cow::Borrowed(text) } else { Cow::Owned(doubtful + rest) }
 }
 
 /// The values of all keys that are, or may be, one of `wanted`.
@@ -157,6 +176,16 @@ mod tests {
 
     fn names(users: BTreeSet<User>) -> Vec<String> {
         users.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_text_with_invisible_characters_may_be_the_image_without_them() {
+        for (id, name) in [(r"imgc-1\u{0}", None), (r"\u{200b}imgc-1", None), ("m-1", Some(r"golden\u{0} v1"))] {
+            let mut uses = Uses::default();
+            uses.add(&user(UserKind::Workstations, "ws-1"), id, name);
+            assert_eq!(names(uses.users_of(&KnownAs::new(["imgc-1"], ["golden v1"]))), ["ws-1"], "{id} {name:?}");
+            assert!(uses.users_of(&KnownAs::new(["imgc-2"], ["golden v2"])).is_empty(), "{id} {name:?}");
+        }
     }
 
     #[test]

@@ -69,9 +69,14 @@ impl MetadataService {
             let answer = self.get(ROLES, token.as_deref()).await;
             answer.map_err(|failure| failed(failure, "the name of the machine's role"))?
         };
-        // The service lists one role; other content must not become part of a URL.
-        if !is_role_name(&role) {
+        if role.is_empty() {
             return Err(absent("the machine has no RAM role".to_owned()));
+        }
+        // The service lists one role; other content must not become part of a URL. It is not the answer of a machine without
+        // a role: something else answers in its place, and no other identity takes the place of the role.
+        if !is_role_name(&role) {
+            let why = format!("{} does not name the machine's role: it answered with something else", self.host());
+            return Err(NoKey::unusable(why));
         }
         let what = format!("the keys of the role `{role}`");
         let mut answer = match self.get(&format!("{ROLES}{role}"), token.as_deref()).await {
@@ -183,9 +188,9 @@ fn parse(answer: &[u8], host: &str, what: &str) -> Result<TemporaryKey, NoKey> {
     }
     let whole = |key: &TemporaryKey| {
         use secrecy::ExposeSecret as _;
-        !key.access_key_id.is_empty()
-            && !key.access_key_secret.expose_secret().is_empty()
-            && !key.security_token.expose_secret().is_empty()
+        let parts = [&*key.access_key_id, key.access_key_secret.expose_secret(), key.security_token.expose_secret()];
+        // They become a header: a line end in one would begin another.
+        parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic()))
     };
     keys.key.filter(whole).ok_or_else(|| refused("with keys that are not whole"))
 }

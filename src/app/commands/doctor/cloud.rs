@@ -73,6 +73,11 @@ pub(super) async fn examine(
     now: DateTime<Utc>,
     report: &mut DoctorReport,
 ) {
+    if !config.cloud_is_whole {
+        let why =
+            "the configuration of the cloud has errors: without them another key or another address would be used";
+        return report.add(Check::skip("hosts, credentials and all else in the cloud", why));
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cloud = match service::client(config, &context.environment, &clock) {
         Ok(cloud) => cloud,
