@@ -56,7 +56,7 @@ WHERE image_id = ?1 AND deletion_state IN ('kept', 'refused')
 /// An image is not marked any more.
 pub(super) const UNMARK_IMAGE: &str = "
 UPDATE images SET deletion_state = 'kept', rule = NULL, delete_after = NULL, marked_at = NULL, refused = NULL, tries = 0,
-                  brake = NULL
+                  brake = CASE WHEN brake = 'counted' THEN brake END
 WHERE image_id = ?1 AND deletion_state = 'marked' RETURNING image_name, line_id";
 
 /// A person has confirmed that marked images are deleted.

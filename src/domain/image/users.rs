@@ -110,7 +110,7 @@ pub struct Uses {
 impl Uses {
     /// Adds a use of the image with this id, listed with this name.
     pub fn add(&mut self, user: &User, image_id: &str, image_name: Option<&str>) {
-        let (image_id, image_name) = (&*doubtful(image_id), image_name.map(doubtful));
+        let (image_id, image_name) = (&*doubtful_id(image_id), image_name.map(doubtful));
         let image_name = image_name.as_deref();
         self.by_id.entry(image_id.to_owned()).or_default().insert(user.clone());
         if let Some(name) = image_name.filter(|name| !name.is_empty()) {
@@ -121,7 +121,7 @@ impl Uses {
 
     /// Adds an id of an image with this name.
     pub fn add_id(&mut self, name: &str, image_id: &str) {
-        let (name, image_id) = (&*doubtful(name), &*doubtful(image_id));
+        let (name, image_id) = (&*doubtful(name), &*doubtful_id(image_id));
         if !name.is_empty() && !image_id.is_empty() {
             self.ids_of.entry(name.to_owned()).or_default().insert(image_id.to_owned());
         }
@@ -130,7 +130,7 @@ impl Uses {
     /// All ids of an image: its own, and those listed with one of its names, or with a damaged one that may be it.
     pub fn ids(&self, image: &KnownAs) -> BTreeSet<String> {
         let others = matching(&self.ids_of, &image.names).flatten();
-        image.ids.iter().chain(others).cloned().collect()
+        image.ids.iter().map(|id| doubtful_id(id)).chain(others.cloned()).collect()
     }
 
     /// Users of this image, also those that may use it: of whose text a part could not be read.
@@ -154,6 +154,11 @@ fn doubtful(text: &str) -> Cow<'_, str> {
         rest = end;
     }
     if rest.len() == text.len() { Cow::Borrowed(text) } else { Cow::Owned(doubtful + rest) }
+}
+
+/// The same of an id, which has neither blanks nor capital letters in the cloud.
+fn doubtful_id(id: &str) -> String {
+    doubtful(id).chars().map(|c| if c.is_whitespace() { UNREADABLE } else { c.to_ascii_lowercase() }).collect()
 }
 
 /// The values of all keys that are, or may be, one of `wanted`.
@@ -180,7 +185,13 @@ mod tests {
 
     #[test]
     fn a_text_with_invisible_characters_may_be_the_image_without_them() {
-        for (id, name) in [(r"imgc-1\u{0}", None), (r"\u{200b}imgc-1", None), ("m-1", Some(r"golden\u{0} v1"))] {
+        for (id, name) in [
+            (r"imgc-1\u{0}", None),
+            (r"\u{200b}imgc-1", None),
+            (" imgc-1", None),
+            ("IMGC-1", None),
+            ("m-1", Some(r"golden\u{0} v1")),
+        ] {
             let mut uses = Uses::default();
             uses.add(&user(UserKind::Workstations, "ws-1"), id, name);
             assert_eq!(names(uses.users_of(&KnownAs::new(["imgc-1"], ["golden v1"]))), ["ws-1"], "{id} {name:?}");

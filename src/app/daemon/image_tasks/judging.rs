@@ -265,7 +265,8 @@ fn candidate<'a>((row, judged): (&'a ImageRow, &Judged), left: &HashSet<ImageId>
         marked: matches!(row.image.deletion, DeletionState::Marked { .. }).then_some(row.mark),
         is_new: !row.judged,
         of_slot: row.of_slot,
-        left_by_channel: left.contains(&row.image.image_id),
+        // An edit of the rules once marked it: a channel that passed over it since replaced nothing.
+        left_by_channel: left.contains(&row.image.image_id) && row.mark != MarkKind::Counted,
         goes: judged.verdict.goes(),
         is_due: judged.action == Action::Delete,
     }

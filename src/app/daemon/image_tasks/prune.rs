@@ -73,6 +73,12 @@ pub async fn pass(
     }
     // A marked image of a line without rules is unmarked, whoever uses it.
     let may_delete = !images.is_empty() && config.schedules.iter().any(|schedule| schedule.keep.is_some());
+    // What became of the images of the other lines is for those who read of them.
+    let mut seen = lines.clone();
+    seen.extend(config.schedules.iter().flat_map(|schedule| schedule.lines()));
+    seen.sort_unstable();
+    seen.dedup();
+    let images = reader.present_images(Some(&seen)).await?;
     let is_uncompared = shared.engine.borrow().uncompared.is_some();
     if let Some(listed) = inventory_scan::scan(shared, config, &images, may_delete).await?
         && !is_uncompared
