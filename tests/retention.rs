@@ -626,6 +626,23 @@ fn a_blocker_makes_a_deletion_wait_and_takes_no_mark_back() {
     assert_eq!(prune(&host, &[])[&images[1]]["action"], "unmark");
 }
 
+#[test]
+fn a_preview_goes_by_the_rules_in_force_where_the_file_is_refused() {
+    let cloud = Cloud::start();
+    let (host, images) = baked(&cloud, KEEP_TWO, 3);
+    let expect_its_end = |from: &str| {
+        let report = host.json(0, &["prune", "--dry-run"]);
+        assert_eq!(report["of"], from, "{report}");
+        let all = report["images"].as_array().unwrap();
+        let oldest = all.iter().find(|image| image["image_id"] == images[0]).unwrap();
+        assert!(oldest["action"].as_str().unwrap().starts_with("mark"), "{oldest}");
+    };
+    expect_its_end("history");
+    let file = std::fs::read_to_string(host.path("imagebaked.toml")).unwrap();
+    std::fs::write(host.path("imagebaked.toml"), format!("{file}\ncron = \"61 * * * *\"\n")).unwrap();
+    expect_its_end("cloud");
+}
+
 fn problems(host: &Host) -> String {
     let output = host.run(&["status", "--json"]);
     serde_json::from_slice::<Value>(&output.stdout).unwrap()["health"].to_string()

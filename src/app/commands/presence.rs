@@ -59,6 +59,11 @@ impl Presence {
         matches!(self, Self::AtWork(Located { standstill: None, .. }) | Self::Unknown)
     }
 
+    /// Whether the daemon, if one is at work, goes by the file as it is now.
+    pub(super) fn goes_by_the_file(&self) -> bool {
+        self.located().is_none_or(|daemon| matches!(daemon.on_disk, OnDisk::InForce))
+    }
+
     /// Reports that the daemon goes by another configuration than the file, by which this answer is; returns the number of
     /// lines.
     pub(super) fn warn_if_not_in_force(&self) -> usize {

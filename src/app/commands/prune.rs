@@ -10,6 +10,7 @@ use super::{
     context::{Context, next_pass},
     outcome::{CommandOutput, Exit, Result, refused},
     output::{NONE, Rows, Zones, relative},
+    presence::Presence,
     table::{room_above, terminal_width},
     terminal::with_config,
 };
@@ -46,8 +47,10 @@ pub async fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
         confirm: args.confirm,
         despite_failed_bake: args.despite_failed_bake,
     };
-    let (report, scan) = if args.dry_run && !args.ask_cloud {
-        from_history(context, &config, mode).await?
+    let presence = context.presence(&config).await;
+    // With a file that is not in force, the rules in force are known to the daemon alone.
+    let (report, scan) = if args.dry_run && !args.ask_cloud && presence.goes_by_the_file() {
+        from_history(context, &config, mode, &presence).await?
     } else {
         (by_daemon(context, &config, mode).await?, None)
     };
@@ -96,10 +99,14 @@ struct Scan {
 
 /// What the next pass does as things stand in the history. Who uses an image now, and whether the cloud still lists it, only the
 /// cloud knows.
-async fn from_history(context: &Context<'_>, config: &Config, mode: Mode) -> Result<(RetentionReport, Option<Scan>)> {
+async fn from_history(
+    context: &Context<'_>,
+    config: &Config,
+    mode: Mode,
+    presence: &Presence,
+) -> Result<(RetentionReport, Option<Scan>)> {
     let reader = context.reader(config).await?;
-    let presence = context.presence(config).await;
-    let (now, next_pass) = (SystemClock.now(), next_pass(config, &presence).await);
+    let (now, next_pass) = (SystemClock.now(), next_pass(config, presence).await);
     let report = daemon::judgement(&reader, config, mode, (now, next_pass)).await;
     let scan = reader.last_scan().await;
     reader.close().await;
