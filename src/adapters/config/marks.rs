@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::problem::{Place, Spot, mask};
+use super::problem::{Place, Spot, mask_line};
 
 /// Maximum length of a shown line, in bytes. Of a longer one, line and column are shown.
 const LONGEST_LINE: usize = 500;
@@ -82,7 +82,7 @@ impl Source {
         {
             return Arc::clone(text);
         }
-        let text: Arc<str> = mask(line).into();
+        let text: Arc<str> = mask_line(line).into();
         *last = Some((first, Arc::clone(&text)));
         text
     }

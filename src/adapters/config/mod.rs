@@ -114,7 +114,7 @@ const HOMES: Homes =
 pub struct Config {
     /// `[cloud]`.
     pub cloud: CloudSettings,
-    /// Whether nothing of `[cloud]` is wrong. Otherwise defaults stand for it, which are another account or another address:
+    /// Whether nothing of `[cloud]` is wrong. Otherwise defaults take its place, which are another account or another address:
     /// nothing may be sent by them.
     pub cloud_is_whole: bool,
     /// `[daemon]`.

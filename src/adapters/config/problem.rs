@@ -314,6 +314,20 @@ pub(super) fn mask(text: &str) -> String {
     masked
 }
 
+/// [`mask`] for a line of a file, which may be another format than TOML: what follows the name of a secret at its begin is
+/// replaced, with or without a colon.
+pub(super) fn mask_line(line: &str) -> String {
+    let start = line.len() - line.trim_start().len();
+    let of_name = |c: char| c.is_alphanumeric() || "-_\"'".contains(c);
+    let end = line[start..].find(|c| !of_name(c)).map_or(line.len(), |length| start + length);
+    let (name, value) = (line[start..end].trim_matches(['"', '\'']), &line[end..]);
+    let has_value = value.starts_with([':', ' ', '\t']) && !value.trim_start().starts_with('=');
+    if has_value && is_secret_key(name) {
+        return format!("{}{}{}", &line[..end], &value[..1], "*".repeat(value[1..].chars().count()));
+    }
+    mask(line)
+}
+
 /// Replaces all that `find` finds, from one place to the next: a line may have hundreds.
 fn hide_each(masked: &mut String, find: impl Fn(&str, usize) -> Option<std::ops::Range<usize>>) {
     let mut from = 0;
@@ -327,6 +341,20 @@ fn hide_each(masked: &mut String, find: impl Fn(&str, usize) -> Option<std::ops:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_another_format_shows_no_secret() {
+        for (line, shown) in [
+            ("AccessKeySecret: abc def", "AccessKeySecret:********"),
+            ("  access_key_secret\tabc", "  access_key_secret\t***"),
+            ("\"AccessKeySecret\": \"abc\",", "\"AccessKeySecret\":*******"),
+            ("access_key_secret = \"abc\"", "access_key_secret =******"),
+            ("name: golden", "name: golden"),
+            ("", ""),
+        ] {
+            assert_eq!(mask_line(line), shown);
+        }
+    }
 
     #[test]
     fn a_refused_file_has_each_problem_with_its_place_in_one_line() {

@@ -151,7 +151,9 @@ impl Answer<'_> {
 
     /// What stands below the images.
     fn tail(&self, report: &RetentionReport) -> String {
-        let mut text = format!("\n{}", summary(&report.images, self.args.dry_run));
+        // A daemon that only observes answers with a preview, too.
+        let is_preview = self.args.dry_run || report.next_pass.is_some();
+        let mut text = format!("\n{}", summary(&report.images, is_preview));
         if let Some(next_pass) = report.next_pass {
             text.push_str(&times(next_pass, self.zone, self.now));
         }
