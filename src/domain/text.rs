@@ -8,13 +8,13 @@
 //! assert_eq!(clean("a long name", 6), "a lon…");
 //! ```
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use serde_json::Value;
 
 /// `1 bake`, `2 bakes`.
-pub fn counted(n: usize, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
+pub fn counted<N: fmt::Display + PartialEq + From<u8>>(n: N, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == N::from(1) { one } else { many })
 }
 
 /// Maximum length of a name, an id, a tag or a reason, in characters. The longest of the cloud's own is 256.

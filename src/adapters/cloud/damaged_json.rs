@@ -4,20 +4,19 @@
 //! Whoever compares ids and names must know of it: a text with U+FFFD may have been another one
 //! ([`may_be`](crate::domain::text::may_be)).
 
-use std::{borrow::Cow, collections::HashSet, fmt};
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The value of a document, and the number of places that were replaced; `None` if its structure is damaged. A key that an
 /// object has twice is such damage: which of both counts, an empty list of users or the one with all, nobody knows.
 pub(super) fn parse(body: &[u8]) -> Option<(Value, usize)> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    if let Ok(value) = serde_json::from_slice(body) {
-        serde_json::from_slice::<KeysOnce>(body).ok()?;
+    if let Ok(KeysOnce(value)) = serde_json::from_slice(body) {
         return Some((value, 0));
     }
     let text = String::from_utf8_lossy(body);
@@ -27,65 +26,73 @@ pub(super) fn parse(body: &[u8]) -> Option<(Value, usize)> {
     if repair.replaced == 0 {
         return None;
     }
-    let value = serde_json::from_str(&repair.out).ok()?;
-    serde_json::from_str::<KeysOnce>(&repair.out).ok()?;
+    let KeysOnce(value) = serde_json::from_str(&repair.out).ok()?;
     Some((value, repair.replaced))
 }
 
-/// Any value each of whose objects has each key once.
-struct KeysOnce;
+/// A value each of whose objects has each key once.
+struct KeysOnce(Value);
 
 impl<'de> Deserialize<'de> for KeysOnce {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
+        deserializer.deserialize_any(AnyValue).map(Self)
     }
 }
 
-impl<'de> Visitor<'de> for KeysOnce {
-    type Value = Self;
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON whose objects have each key once")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
-        let mut seen: HashSet<String> = HashSet::new();
-        while let Some(key) = map.next_key::<String>()? {
-            map.next_value::<Self>()?;
-            if let Some(twice) = seen.replace(key) {
-                return Err(A::Error::custom(format_args!("the key {twice:?} is there twice")));
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some((key, KeysOnce(value))) = map.next_entry::<String, KeysOnce>()? {
+            if object.contains_key(&key) {
+                return Err(A::Error::custom(format_args!("the key {key:?} is there twice")));
             }
+            object.insert(key, value);
         }
-        Ok(Self)
+        Ok(Value::Object(object))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
-        while seq.next_element::<Self>()?.is_some() {}
-        Ok(Self)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(KeysOnce(value)) = seq.next_element()? {
+            list.push(value);
+        }
+        Ok(Value::Array(list))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(Self)
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(Self)
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(Self)
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(Self)
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(Self)
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(Self)
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
     }
 }
 

@@ -10,6 +10,7 @@ use sqlx::SqliteConnection;
 use super::{Reader, StoreError, clock_steps::NEWEST_WRITE, failed, from_row::from_row, instant, learned::owner_of};
 use crate::domain::{
     error::chain,
+    suggestion::shell_quoted,
     text::{LONGEST_TEXT, clean},
     time::rfc3339,
 };
@@ -198,15 +199,16 @@ impl Decision {
 
     fn lost(&self) -> LostDecision {
         let Self { kind, subject, value, reason, until, .. } = self;
-        let reason = quoted(reason);
-        let until = until.map_or_else(String::new, |until| format!(" --until {}", quoted(&rfc3339(instant(until)))));
+        let reason = shell_quoted(reason);
+        let until =
+            until.map_or_else(String::new, |until| format!(" --until {}", shell_quoted(&rfc3339(instant(until)))));
         let (what, command) = match kind.as_str() {
             "pin" => (format!("the pin of {subject}"), format!("pin {subject} --reason {reason}{until}")),
             "veto" => (format!("the veto of {subject}"), format!("veto {subject} --reason {reason}")),
             "channel" => (format!("channel {subject} pointed to {value}"), format!("promote {value} {}", self.reason)),
             "pause" => (format!("the pause of {subject}"), format!("pause {subject} --reason {reason}{until}")),
             _ => {
-                let until = if value.is_empty() { String::new() } else { format!(" --until {}", quoted(value)) };
+                let until = if value.is_empty() { String::new() } else { format!(" --until {}", shell_quoted(value)) };
                 (format!("the acknowledgement of {subject}"), format!("ack {subject} --reason {reason}{until}"))
             }
         };
@@ -224,9 +226,4 @@ impl Decision {
         };
         Some(LostDecision { what, command })
     }
-}
-
-/// A word for a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
 }

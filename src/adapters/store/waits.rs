@@ -52,11 +52,18 @@ impl Reader {
 
     /// The rows with the reasons of those that wait for something outside of them.
     pub(super) async fn with_waits(&self, mut rows: Vec<BakeRow>) -> Result<Vec<BakeRow>, StoreError> {
-        let waits: Vec<i64> = rows.iter().filter(|row| waits_outside(row)).map(|row| row.id).collect();
-        if waits.is_empty() {
+        if !rows.iter().any(waits_outside) {
             return Ok(rows);
         }
         let Some(queue) = self.queue_state().await? else { return Ok(rows) };
+        // Without anything that keeps every bake from beginning, a wait of its own is what a bake waits for.
+        let is_blocked = queue.blocker.is_some();
+        let asked =
+            |row: &&BakeRow| waits_outside(row) && (is_blocked || row.state != "queued" || row.reason.is_none());
+        let waits: Vec<i64> = rows.iter().filter(asked).map(|row| row.id).collect();
+        if waits.is_empty() {
+            return Ok(rows);
+        }
         let at_work = self.at_work().await?;
         let json = serde_json::to_string(&waits).map_err(StoreError::Encode)?;
         let details: Vec<Details> = sqlx::query_as(QUEUE_DETAILS)

@@ -53,7 +53,7 @@ pub async fn run(context: &Context<'_>, args: &BakeArgs) -> Result {
 /// Asks a person whether everything is to be baked.
 fn confirm(config: &Config) -> Result<()> {
     let schedules = counted(config.schedules.len(), "schedule", "schedules");
-    let images = config.schedules.iter().map(|schedule| schedule.instances.as_slice().len()).sum();
+    let images: usize = config.schedules.iter().map(|schedule| schedule.instances.as_slice().len()).sum();
     let images = counted(images, "image", "images");
     if !std::io::stdin().is_terminal() {
         let message = format!("--all makes {images} of {schedules}; add --yes to do it without a question");

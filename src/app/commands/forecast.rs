@@ -21,6 +21,7 @@ use crate::{
         plan::forecast::{ASSUMED, Builders, Coming, Durations, ForecastOutcome, RunningBake, forecast},
         plan::slots::{SlotAhead, slots_ahead},
         schedule::{Instances, Overlap, Schedule},
+        text::counted,
         time::{show, show_minute},
     },
 };
@@ -224,10 +225,6 @@ fn add_open_bakes<'a>(
     }
 }
 
-fn counted(n: usize) -> String {
-    if n == 1 { "1 slot".to_owned() } else { format!("{n} slots") }
-}
-
 /// A warning about a slot.
 pub fn warning(
     schedule: &Schedule,
@@ -386,11 +383,15 @@ pub fn long_night(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -
     } else {
         String::new()
     };
-    let busy = format!("{} of the next 24 hours, {} at once{basis}", counted(coming.len()), config.daemon.max_builders);
+    let busy = format!(
+        "{} of the next 24 hours, {} at once{basis}",
+        counted(coming.len(), "slot", "slots"),
+        config.daemon.max_builders
+    );
     if let Some(&(slot, place)) = too_late.iter().min() {
         let schedule = &config.schedules[place];
         let when = show(slot, schedule.timing.zone());
-        let n = counted(too_late.len());
+        let n = counted(too_late.len(), "slot", "slots");
         return Some((
             place,
             format!("the queue is too long ({busy}): {n} would wait past the deadline, first {} {when}", schedule.name),

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 pub use super::table::{NONE, Rows};
 pub use crate::domain::time::{show_brief as short, show_relative as relative};
-use crate::domain::{calendar::zone::Zone, time::show};
+use crate::domain::{calendar::zone::Zone, text::counted, time::show};
 
 /// The zones of an answer: what belongs to a schedule is shown in the schedule's, all else in one.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Zones {
 
 /// `1 schedule`, `2 schedules`.
 pub fn schedules(n: usize) -> String {
-    if n == 1 { "1 schedule".to_owned() } else { format!("{n} schedules") }
+    counted(n, "schedule", "schedules")
 }
 
 /// `1,234,567`.

@@ -44,6 +44,7 @@ use crate::{
             slots::{SlotAhead, count, slots_ahead},
         },
         schedule::Schedule,
+        text::counted,
         time::{AskedTime, rfc3339_seconds, show},
     },
 };
@@ -178,8 +179,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let most = most.map(|most| most.saturating_sub(text.lines().count() + if going.is_empty() { 0 } else { 3 }));
     text.push_str(&table(context, (&slots, &shown, more), &history, (now, zone), ((from, until), most)));
     if !going.is_empty() && most.is_some() {
-        let n = going.len();
-        let images = if n == 1 { "1 image".to_owned() } else { format!("{n} images") };
+        let images = counted(going.len(), "image", "images");
         let first = going.iter().filter_map(|judged| judged.not_before).min();
         let first = first.map_or_else(String::new, |at| format!(", the first not before {}", show(at, zone)));
         text.push_str(&format!("\nTo be deleted: {images}{first}; `imagebaked prune --dry-run` shows them\n"));

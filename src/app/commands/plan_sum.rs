@@ -13,6 +13,7 @@ use crate::domain::{
     ids::InstanceId,
     plan::{forecast::ASSUMED, slots::SlotAhead},
     schedule::Schedule,
+    text::counted,
     time::{
         night::{Window, end_of, tonight},
         show, show_day, show_minute,
@@ -110,7 +111,7 @@ pub fn sum(
                 "by the durations of former bakes".to_owned()
             };
             let more = if is_cut { "more than " } else { "" };
-            let (bakes, on) = (counted(baked.len(), "bake"), counted(instances, "instance"));
+            let (bakes, on) = (counted(baked.len(), "bake", "bakes"), counted(instances, "instance", "instances"));
             let done = show_minute(end, zone);
             let what = if baked.len() == 1 { "done" } else { "the last done" };
             format!("{}: {more}{bakes}{whose} on {on}, {what} at {done} {basis}", span.name)
@@ -141,10 +142,6 @@ pub fn sum(
     }
     text.push_str(".\n");
     Some(text)
-}
-
-fn counted(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ use crate::{
             passes::NextPass,
             report::{Judged, JudgedFailed, RetentionReport},
         },
+        text::counted,
         time::show,
     },
 };
@@ -40,14 +41,13 @@ use crate::{
 const LIMIT: u32 = 200;
 
 pub async fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
-    let config = context.locate_daemon().await?;
+    let (config, presence) = context.find_daemon().await?;
     let mode = Mode {
         dry_run: args.dry_run,
         again: args.again,
         confirm: args.confirm,
         despite_failed_bake: args.despite_failed_bake,
     };
-    let presence = context.presence(&config).await;
     // With a file that is not in force, the rules in force are known to the daemon alone.
     let (report, scan) = if args.dry_run && !args.ask_cloud && presence.goes_by_the_file() {
         from_history(context, &config, mode, &presence).await?
@@ -188,8 +188,7 @@ impl Answer<'_> {
     /// CREATE_FAILED images: on a terminal their number alone.
     fn failed(&self, images: &[JudgedFailed]) -> String {
         if terminal_width().is_some() && self.args.limit.is_none() {
-            let n = images.len();
-            let images = if n == 1 { "1 image".to_owned() } else { format!("{n} images") };
+            let images = counted(images.len(), "image", "images");
             return format!(
                 "The cloud lists {images} of ours as CREATE_FAILED; `imagebaked images --failed` shows them.\n"
             );

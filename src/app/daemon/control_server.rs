@@ -29,8 +29,7 @@ use crate::{
         error::chain,
         ids::{BakeId, LineId, ScheduleId},
         image::Pin,
-        suggestion::shell_word,
-        text::{LONGEST_TEXT, clean, clean_json, quoted},
+        text::{LONGEST_TEXT, clean, clean_json},
         time::rfc3339,
     },
 };
@@ -225,7 +224,7 @@ async fn answer(request: Request, who: String, shared: &DaemonContext, clients: 
         },
         Request::StatusOf { schedule } => match shared.status_of(&schedule).await {
             Ok(Some(status)) => Reply::Status(Box::new(status)),
-            Ok(None) => Reply::NotFound { message: not_in_force(shared, &schedule).await },
+            Ok(None) => Reply::NotFound { message: not_in_force::nowhere(&schedule, shared).await },
             Err(error) => Reply::Failed { message: chain(&error) },
         },
         Request::Locate => Reply::Located {
@@ -331,21 +330,6 @@ async fn follow(mut bakes: Vec<BakeId>, seen: u64, shared: &DaemonContext, clien
         Ok(rows) => Reply::Rows { rows, changes },
         Err(error) => Reply::Failed { message: chain(&error) },
     }
-}
-
-/// Why there is no status of a schedule: it was removed from the file, or there never was one.
-async fn not_in_force(shared: &DaemonContext, schedule: &str) -> String {
-    let seen = shared.store.reader().seen(schedule).await.unwrap_or_default();
-    if !seen.is_empty() {
-        let shown = format!(
-            "`imagebaked history {}` and `imagebaked why {}` show what it did",
-            shell_word(schedule),
-            shell_word(schedule)
-        );
-        return format!("the schedule {} is not in the file any more; {shown}", quoted(schedule));
-    }
-    let config = shared.config();
-    config.no_schedule(schedule, config.schedule_words())
 }
 
 /// Bakes as rows of the history, each with `verify` and `veto` of its image: a bake is good only if its image is. An open

@@ -3,9 +3,12 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use crate::adapters::{
-    config::Config,
-    store::{Reader, StoreError, WorkInCloud},
+use crate::{
+    adapters::{
+        config::Config,
+        store::{Reader, StoreError, WorkInCloud},
+    },
+    domain::text::counted,
 };
 
 /// Effect of an edit on images and open bakes: a sentence for each of the keys that changed, none if there is nothing to
@@ -42,7 +45,7 @@ fn sentences(old: &Config, new: &Config, work: WorkInCloud) -> Vec<String> {
         sentences.push(of_state_dir(&old.daemon.state_dir, &new.daemon.state_dir, work));
     }
     if let Some(key) = ["cloud.endpoint", "cloud.region"].into_iter().find(|key| keys.contains(*key)) {
-        let what = counted(work);
+        let what = in_numbers(work);
         sentences.push(format!(
             "{key}: from the next start on {what} of this history are looked for at another image service. If that is of \
              another region or account, they count as gone there; give it a state_dir of its own"
@@ -59,19 +62,12 @@ fn of_owner(former: &str, owner: &str, work: WorkInCloud) -> Option<String> {
         0 => String::new(),
         n => format!(
             ": {} not ours any more, neither counted nor deleted, and no good image",
-            if n == 1 {
-                "1 image of the former owner is".to_owned()
-            } else {
-                format!("{n} images of the former owner are")
-            }
+            counted(n, "image of the former owner is", "images of the former owner are")
         ),
     };
     let open = match work.open {
         0 => String::new(),
-        n => format!(
-            "; {} under the former one",
-            if n == 1 { "1 open bake ends".into() } else { format!("{n} open bakes end") }
-        ),
+        n => format!("; {} under the former one", counted(n, "open bake ends", "open bakes end")),
     };
     Some(format!("daemon.owner is {owner:?}, before it was {former:?}{images}{open}"))
 }
@@ -81,14 +77,13 @@ fn of_state_dir(old: &Path, new: &Path, work: WorkInCloud) -> String {
         "daemon.state_dir: from the next start on the history is the one in {}; {} of the one in {} are not known there unless it \
          is moved",
         new.display(),
-        counted(work),
+        in_numbers(work),
         old.display()
     )
 }
 
-fn counted(work: WorkInCloud) -> String {
-    let of = |n: u64, one: &str, many: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {many}") };
-    format!("{} and {}", of(work.images, "image", "images"), of(work.open, "open bake", "open bakes"))
+fn in_numbers(work: WorkInCloud) -> String {
+    format!("{} and {}", counted(work.images, "image", "images"), counted(work.open, "open bake", "open bakes"))
 }
 
 #[cfg(test)]

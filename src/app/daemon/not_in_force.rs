@@ -1,4 +1,5 @@
-//! A request for a schedule that is in the edited file and not in force yet: the answer is how it comes into force.
+//! A request for a schedule that is not in force: one of the edited file, with how it comes into force, one that was removed
+//! from the file, or none.
 
 use super::{context::DaemonContext, reload::Files};
 use crate::{
@@ -6,7 +7,7 @@ use crate::{
         config::{self, Config},
         control::Request,
     },
-    domain::text::quoted,
+    domain::{suggestion::shell_word, text::quoted},
 };
 
 /// The schedules that a request names.
@@ -35,6 +36,20 @@ pub(super) async fn of(request: &Request, shared: &DaemonContext) -> Option<Stri
     let read = tokio::task::spawn_blocking(move || config::load_lenient(&path, &environment).0);
     let in_file: Config = read.await.ok().flatten()?;
     in_file.schedule(&unknown).map(|_| message(&unknown, files))
+}
+
+/// What to say of a schedule that neither the file nor the configuration in force has: where the history shows it, if it does.
+pub(super) async fn nowhere(schedule: &str, shared: &DaemonContext) -> String {
+    let seen = shared.store.reader().seen(schedule).await.unwrap_or_default();
+    if seen.is_empty() {
+        let config = shared.config();
+        return config.no_schedule(schedule, config.schedule_words());
+    }
+    let word = shell_word(schedule);
+    format!(
+        "the schedule {} is not in the file any more; `imagebaked history {word}` and `imagebaked why {word}` show what it did",
+        quoted(schedule)
+    )
 }
 
 fn message(unknown: &str, files: Files) -> String {

@@ -26,10 +26,7 @@ impl Bake {
             (None, None) => return None,
         };
         let zone = self.settings.timezone;
-        let next = self.next_try(waiting);
-        let until = self.last_try(waiting).map(|until| queue::last_try(until, next, zone));
-        let next = next.map(|next| queue::next_try(next, zone));
-        Some(format!("{what}{}{}", next.unwrap_or_default(), until.unwrap_or_default()))
+        Some(format!("{what}{}", queue::tries(self.next_try(waiting), self.last_try(waiting), zone)))
     }
 
     /// What it does besides, or instead of, its wait.

@@ -22,16 +22,22 @@ pub const UNTIL: &str = ", until ";
 pub const AT_MOST: &str = " at most";
 
 /// When something is tried next, in the words that follow a reason.
-pub fn next_try(next: DateTime<Utc>, zone: Zone) -> String {
+fn next_try(next: DateTime<Utc>, zone: Zone) -> String {
     format!("{NEXT_TRY}{}", show(next, zone))
 }
 
 /// Until when it is tried, in the words that follow the next try; with its seconds where the minute alone would lie before
 /// the next try.
-pub fn last_try(until: DateTime<Utc>, next: Option<DateTime<Utc>>, zone: Zone) -> String {
+fn last_try(until: DateTime<Utc>, next: Option<DateTime<Utc>>, zone: Zone) -> String {
     let is_close = next.is_some_and(|next| until - next < TimeDelta::minutes(1));
     let until = if is_close { show(until, zone) } else { show_minute(until, zone) };
     format!("{UNTIL}{until}{AT_MOST}")
+}
+
+/// Both, as far as there are any.
+pub fn tries(next: Option<DateTime<Utc>>, until: Option<DateTime<Utc>>, zone: Zone) -> String {
+    let last = until.map(|until| last_try(until, next, zone));
+    format!("{}{}", next.map(|next| next_try(next, zone)).unwrap_or_default(), last.unwrap_or_default())
 }
 
 /// The queue as the engine sees it. The history keeps it for those who show bakes.
@@ -129,6 +135,11 @@ pub struct QueuedBake {
 }
 
 impl QueueState {
+    /// What keeps this bake from beginning, as it does every other one but the one that tries.
+    fn blocker_of(&self, bake: BakeId) -> Option<&Blocker> {
+        self.blocker.as_ref().filter(|blocker| blocker.trial != Some(bake))
+    }
+
     /// What keeps `bake` from beginning; `None` where nothing is known of but its turn.
     pub fn reason(&self, queued: &QueuedBake, at_work: &[AtWork]) -> Option<String> {
         let QueuedBake { bake, instance, region, slot, not_before, give_up_at, zone, behind } = queued;
@@ -137,7 +148,7 @@ impl QueueState {
         let others = || at_work.iter().filter(|other| other.bake != *bake);
         let builders =
             |wanted: &dyn Fn(&AtWork) -> bool| others().filter(|other| other.holds_builder && wanted(other)).count();
-        let why = if let Some(blocker) = self.blocker.as_ref().filter(|blocker| blocker.trial != Some(*bake)) {
+        let why = if let Some(blocker) = self.blocker_of(*bake) {
             next = blocker.next_try.max(next);
             blocker.why.clone()
         } else if let Some(other) = others().find(|other| other.instance == *instance) {
@@ -153,22 +164,20 @@ impl QueueState {
         } else {
             return None;
         };
-        let words = next.map(|next| next_try(next, *zone)).unwrap_or_default();
-        Some(format!("{why}{words}{}", last_try(*give_up_at, next, *zone)))
+        Some(format!("{why}{}", tries(next, Some(*give_up_at), *zone)))
     }
 
     /// Whether what keeps every bake from beginning lasts at least as long as the bake's own wait.
     pub fn outlasts_wait_of(&self, queued: &QueuedBake) -> bool {
-        let blocker = self.blocker.as_ref().filter(|blocker| blocker.trial != Some(queued.bake));
-        blocker.is_some_and(|blocker| blocker.next_try.is_none_or(|next| next >= queued.not_before))
+        self.blocker_of(queued.bake)
+            .is_some_and(|blocker| blocker.next_try.is_none_or(|next| next >= queued.not_before))
     }
 
     /// What keeps a bake that has begun, and whose next call would stop its instance or create its image: builder and
     /// instance are its own.
     pub fn reason_begun(&self, begun: &QueuedBake) -> Option<String> {
-        let blocker = self.blocker.as_ref().filter(|blocker| blocker.trial != Some(begun.bake))?;
-        let words = blocker.next_try.map(|next| next_try(next, begun.zone)).unwrap_or_default();
-        Some(format!("{}{words}{}", blocker.why, last_try(begun.give_up_at, blocker.next_try, begun.zone)))
+        let blocker = self.blocker_of(begun.bake)?;
+        Some(format!("{}{}", blocker.why, tries(blocker.next_try, Some(begun.give_up_at), begun.zone)))
     }
 }
 

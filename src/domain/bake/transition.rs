@@ -327,10 +327,6 @@ fn is_running(power: Option<&PowerState>) -> bool {
     matches!(power, Some(PowerState::Running | PowerState::RunningInUse(_)))
 }
 
-fn count(n: u32, noun: &str) -> String {
-    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
-}
-
 #[cfg(test)]
 pub(crate) mod tests;
 

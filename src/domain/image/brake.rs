@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{LineImage, judge::is_good, retention::counts};
-use crate::domain::{ids::LineId, schedule::Keep};
+use crate::domain::{ids::LineId, schedule::Keep, text};
 
 /// Fewer deletions than this of a line never need a confirmation.
 const AT_LEAST: usize = 3;
@@ -212,7 +212,7 @@ impl fmt::Display for Brake {
             }
             Self::All { going, deleted, limit, configured, lines, more_lines } => {
                 let not_replaced = if *configured { "" } else { " that no new one replaces" };
-                write!(f, "retention would delete {}{not_replaced}", counted_images(*going))?;
+                write!(f, "retention would delete {}{not_replaced}", text::counted(*going, "image", "images"))?;
                 if !lines.is_empty() {
                     let names: Vec<&str> = lines.iter().map(LineId::as_str).collect();
                     let more = if *more_lines == 0 { String::new() } else { format!(" and {more_lines} more") };
@@ -229,10 +229,6 @@ impl fmt::Display for Brake {
             }
         }
     }
-}
-
-fn counted_images(n: usize) -> String {
-    format!("{n} image{}", if n == 1 { "" } else { "s" })
 }
 
 /// Limits that one pass exceeds. All deletions count for `max_deletions`, the operator's limit; without it the limit is

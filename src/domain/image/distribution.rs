@@ -26,6 +26,7 @@ use crate::domain::{
         settings::RetryPolicy,
     },
     clock::show::show_length,
+    text::counted,
 };
 
 /// Error code for an image that the region has, or will have.
@@ -302,7 +303,7 @@ impl ReplicaTransition<'_> {
             }
             Ok(_) if work.tries >= self.pace.retry.attempts => {
                 let last = waits_for.map(|why| format!(": {why}")).unwrap_or_default();
-                fail(format!("gave up after {}{last}", count(work.tries)))
+                fail(format!("gave up after {}{last}", counted(work.tries, "attempt", "attempts")))
             }
             Ok(_) => {
                 let work = ReplicaWork { unclear_since: None, ..seen(work) };
@@ -380,7 +381,7 @@ impl ReplicaTransition<'_> {
     /// One more attempt by the schedule's retry policy, or none.
     fn again(&mut self, work: ReplicaWork, why: String, asked: Option<Duration>) -> (State, Effect) {
         if work.tries >= self.pace.retry.attempts {
-            return fail(format!("gave up after {}: {why}", count(work.tries)));
+            return fail(format!("gave up after {}: {why}", counted(work.tries, "attempt", "attempts")));
         }
         let pause = retry::delay(&self.pace.retry, work.tries.max(1), asked, self.rng);
         pending(work, self.after(pause), Some(why))
@@ -512,10 +513,6 @@ fn done(reason: &str) -> (State, Effect) {
 
 fn fail(reason: String) -> (State, Effect) {
     (State::Failed { reason, nothing_there: false }, Effect::Done)
-}
-
-fn count(n: u32) -> String {
-    if n == 1 { "1 attempt".to_owned() } else { format!("{n} attempts") }
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 use maud::{Markup, html};
 
-use super::{frame::Frame, table::count};
+use super::frame::Frame;
 use crate::domain::{
     health::{
         Acknowledgement, Problem, Severity, Subject, Verdict,
         same_error::{Group, groups},
     },
     status::Status,
+    text::counted,
 };
 
 /// Maximum number of problems of each kind that are listed.
@@ -44,7 +45,7 @@ pub(super) fn health(frame: &Frame, status: &Status) -> Markup {
                 @if !health.problems.is_empty() { ": " (health.counts()) }
             }
             @if without > 0 {
-                p { (count(without, "line has", "lines have")) " no image yet." }
+                p { (counted(without, "line has", "lines have")) " no image yet." }
             }
             @if !first.is_empty() { ul { @for one in first { (problem(frame, one)) } } }
             @if !folded.is_empty() {

@@ -6,12 +6,12 @@ use super::{
     frame::{Frame, document},
     schedule::{channels, next_step, notes},
     schedules::no_image,
-    table::{count, table},
+    table::table,
     time::span,
 };
 use crate::{
     adapters::web::query::encode,
-    domain::{image::DeletionState, page::views::ImagesView, schedule_rows::order::Entry},
+    domain::{image::DeletionState, page::views::ImagesView, schedule_rows::order::Entry, text::counted},
 };
 
 /// Maximum number of listed lines without an image.
@@ -65,7 +65,7 @@ fn lines_without(frame: &Frame, without: &[&Entry]) -> Markup {
     let columns = [("Schedule", "name"), ("Lines", "words")];
     html! {
         (table(("without", "Without a good image"), columns, rows, ""))
-        @if let Some(more @ 1..) = without.len().checked_sub(WITHOUT) { p.none { "And " (count(more, "other schedule", "other schedules")) ", first in " a href=(frame.to("")) { "the overview" } "." } }
+        @if let Some(more @ 1..) = without.len().checked_sub(WITHOUT) { p.none { "And " (counted(more, "other schedule", "other schedules")) ", first in " a href=(frame.to("")) { "the overview" } "." } }
     }
 }
 
@@ -89,7 +89,7 @@ fn going(frame: &Frame, view: &ImagesView) -> Markup {
     html! {
         (table(("going", "Deletions to come"), columns, rows, "No image is to be deleted."))
         p.none {
-            @if view.more_going > 0 { "And " (count(view.more_going, "more image", "more images")) ". " }
+            @if view.more_going > 0 { "And " (counted(view.more_going, "more image", "more images")) ". " }
             @if view.only_marked { "Only marked images are listed. " code { "imagebaked plan" } " shows what the next pass marks, too. " }
             @if view.going.iter().any(|(_, judged)| judged.not_before.is_some()) { (view.next_pass.describe(frame.zone, frame.now)) }
         }

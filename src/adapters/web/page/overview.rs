@@ -9,10 +9,10 @@ use super::{
     night::nights,
     overview_view::Overview,
     schedules::schedules,
-    table::{count, state, table},
+    table::{state, table},
     work,
 };
-use crate::domain::status::Status;
+use crate::domain::{status::Status, text::counted};
 
 /// The overview.
 pub(in crate::adapters::web) fn overview(frame: &Frame, overview: &Overview<'_>) -> Markup {
@@ -83,7 +83,7 @@ fn daemon(frame: &Frame, status: &Status) -> Markup {
                 "imagebaked " (daemon.version) ", process " (daemon.pid) ", started " (frame.time_of_text(&daemon.started_at))
                 " (" (frame.distance_of_text(&daemon.started_at)) "). "
                 @if daemon.mode.is_observe() { strong { "It only observes: no call changes the cloud." } " " }
-                (count(daemon.schedules, "schedule", "schedules"))
+                (counted(daemon.schedules, "schedule", "schedules"))
                 @for (n, file) in daemon.config_files.iter().enumerate() {
                     @if n == 0 { " from " } @else { ", " }
                     code { (file) }

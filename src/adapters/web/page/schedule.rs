@@ -10,7 +10,7 @@ use super::{
     history::bakes,
     schedules::{no_image, rank_sign},
     strip::{legend, strip},
-    table::{count, facts, sign, table},
+    table::{facts, sign, table},
     time::span,
 };
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
         schedule::Schedule,
         schedule_rows::Row,
         status::Status,
+        text::counted,
     },
 };
 
@@ -181,7 +182,7 @@ fn images(frame: &Frame, view: &ScheduleView) -> Markup {
             p.none { (view.next_pass.describe(frame.zone, frame.now)) }
         }
         @if let Some(more @ 1..) = view.images.len().checked_sub(IMAGES) {
-            p.none { (count(more, "older image", "older images")) " more: " (frame.command(&format!("imagebaked images {}", view.schedule.name))) }
+            p.none { (counted(more, "older image", "older images")) " more: " (frame.command(&format!("imagebaked images {}", view.schedule.name))) }
         }
     }
 }

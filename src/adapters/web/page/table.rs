@@ -117,7 +117,3 @@ pub(super) fn image(version: Option<i64>, name: Option<&str>, id: Option<&str>) 
 pub(super) fn two_lines(first: &Markup, second: &str) -> Markup {
     html! { (first) small.code { (second) } }
 }
-
-pub(super) fn count(n: usize, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
-}

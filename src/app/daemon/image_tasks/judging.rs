@@ -50,14 +50,21 @@ pub async fn judgement(
     mode: Mode,
     (now, next_pass): (DateTime<Utc>, NextPass),
 ) -> Result<RetentionReport, StoreError> {
-    let images = reader.present_images(Some(&lines_to_judge(reader, config).await?)).await?;
     let judge = Judge::read(reader, config, now).await?;
+    let images = reader.present_images(Some(&with_marked_lines(reader, judge.policies.keys()).await?)).await?;
     Ok(judge.all(reader, Mode { dry_run: true, ..mode }, next_pass, images).await?.report())
 }
 
 /// Lines with rules, and those with marked images, whose rules may be gone.
 pub async fn lines_to_judge(reader: &Reader, config: &Config) -> Result<Vec<LineId>, StoreError> {
-    let mut lines: Vec<LineId> = policies::with_rules(config).into_keys().collect();
+    with_marked_lines(reader, policies::with_rules(config).keys()).await
+}
+
+async fn with_marked_lines(
+    reader: &Reader,
+    with_rules: impl Iterator<Item = &LineId>,
+) -> Result<Vec<LineId>, StoreError> {
+    let mut lines: Vec<LineId> = with_rules.cloned().collect();
     lines.extend(reader.lines_with_marks().await?);
     lines.sort_unstable();
     lines.dedup();
@@ -120,7 +127,8 @@ impl Judge {
         let has_grace = |policy: &Policy| policy.keep.as_ref().is_none_or(|keep| !keep.grace.is_zero());
         let due = reader.due_deletions(now).await? + judge.deleted.values().sum::<usize>();
         if due > limit || !judge.policies.values().all(has_grace) {
-            let images = reader.present_images(Some(&lines_to_judge(reader, config).await?)).await?;
+            let lines = with_marked_lines(reader, judge.policies.keys()).await?;
+            let images = reader.present_images(Some(&lines)).await?;
             let mode = Mode { dry_run: true, ..Mode::default() };
             let brakes = judge.lines(reader, mode, NextPass::At(now), images).await?.brakes;
             judge.of_all = brakes.into_iter().filter(|brake| brake.line().is_none()).collect();

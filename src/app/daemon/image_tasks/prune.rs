@@ -67,18 +67,18 @@ pub async fn pass(
     }
     let reader = shared.store.reader();
     let lines = lines_to_judge(reader, config).await?;
-    let images = reader.present_images(Some(&lines)).await?;
-    if images.is_empty() && config.schedules.is_empty() {
-        return Ok(None);
-    }
-    // A marked image of a line without rules is unmarked, whoever uses it.
-    let may_delete = !images.is_empty() && config.schedules.iter().any(|schedule| schedule.keep.is_some());
     // What became of the images of the other lines is for those who read of them.
     let mut seen = lines.clone();
     seen.extend(config.schedules.iter().flat_map(|schedule| schedule.lines()));
     seen.sort_unstable();
     seen.dedup();
     let images = reader.present_images(Some(&seen)).await?;
+    if images.is_empty() && config.schedules.is_empty() {
+        return Ok(None);
+    }
+    // A marked image of a line without rules is unmarked, whoever uses it.
+    let is_judged = |row: &ImageRow| lines.binary_search(&row.image.line).is_ok();
+    let may_delete = images.iter().any(is_judged) && config.schedules.iter().any(|schedule| schedule.keep.is_some());
     let is_uncompared = shared.engine.borrow().uncompared.is_some();
     if let Some(listed) = inventory_scan::scan(shared, config, &images, may_delete).await?
         && !is_uncompared

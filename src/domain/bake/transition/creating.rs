@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use fastrand::Rng;
 
 use super::{
-    Step, count,
+    Step,
     ends::{failed, failed_by},
 };
 use crate::domain::{
@@ -23,6 +23,7 @@ use crate::domain::{
         state::{BakeWork, Resume, State},
         waiting::{Wait, WaitReason},
     },
+    text::counted,
 };
 
 impl Step<'_> {
@@ -203,7 +204,8 @@ impl Step<'_> {
 
     fn try_again(&mut self, work: BakeWork, api_error: &ApiError) -> (State, Effect) {
         if work.attempts >= self.attempts(&work) {
-            let reason = format!("gave up after {}: {}", count(work.attempts, "attempt"), api_error.describe());
+            let reason =
+                format!("gave up after {}: {}", counted(work.attempts, "attempt", "attempts"), api_error.describe());
             return self.finish(work, failed_by(api_error, false, reason));
         }
         self.wait_for_cloud(work, api_error, false)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Step, count, ends::failed};
+use super::{Step, ends::failed};
 use crate::domain::{
     api::{
         call::{MadeImage, Response},
@@ -17,6 +17,7 @@ use crate::domain::{
         state::{BakeWork, End, State},
     },
     clock::show::show_length,
+    text::counted,
 };
 
 impl Step<'_> {
@@ -65,7 +66,7 @@ impl Step<'_> {
                     return self.finish(work, end);
                 }
                 if spent {
-                    let reason = format!("gave up after {}: {nothing}", count(work.attempts, "attempt"));
+                    let reason = format!("gave up after {}: {nothing}", counted(work.attempts, "attempt", "attempts"));
                     return self.finish(work, failed(ReasonCode::Outage, false, reason));
                 }
                 let next = self.now;
