@@ -98,6 +98,20 @@ impl KnownAs {
     }
 }
 
+impl KnownAs {
+    /// Whether an id that the cloud lists may be one of its own.
+    pub fn may_have_id(&self, listed: &str) -> bool {
+        let listed = doubtful_id(listed);
+        self.ids.iter().any(|id| may_be(&listed, &doubtful_id(id)))
+    }
+
+    /// Whether a name that the cloud lists may be one of its own.
+    pub fn may_be_named(&self, listed: &str) -> bool {
+        let listed = doubtful(listed);
+        self.names.iter().any(|name| may_be(&listed, name))
+    }
+}
+
 /// All uses of images that the cloud lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Uses {
@@ -196,6 +210,9 @@ mod tests {
             uses.add(&user(UserKind::Workstations, "ws-1"), id, name);
             assert_eq!(names(uses.users_of(&KnownAs::new(["imgc-1"], ["golden v1"]))), ["ws-1"], "{id} {name:?}");
             assert!(uses.users_of(&KnownAs::new(["imgc-2"], ["golden v2"])).is_empty(), "{id} {name:?}");
+            let found = |image: &KnownAs| image.may_have_id(id) || name.is_some_and(|name| image.may_be_named(name));
+            assert!(found(&KnownAs::new(["imgc-1"], ["golden v1"])), "{id} {name:?}");
+            assert!(!found(&KnownAs::new(["imgc-2"], ["golden v2"])), "{id} {name:?}");
         }
     }
 

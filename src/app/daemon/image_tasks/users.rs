@@ -169,9 +169,8 @@ async fn ask_one(cloud: &CloudClient, scope: &Scope, mut image: KnownAs) -> Resu
     let mut note = |used: Used<'_>| {
         // A row of another id and another name shows that the cloud did not filter. One of another id without a name
         // may be an unknown id of the image.
-        let may_be_one = |text: &str, known: &BTreeSet<String>| known.iter().any(|known| may_be(text, known));
-        let other = used.image_name.is_some_and(|name| !name.is_empty() && !may_be_one(name, &image.names));
-        if may_be_one(used.image_id, &image.ids) || !other {
+        let other = used.image_name.is_some_and(|name| !name.is_empty() && !image.may_be_named(name));
+        if image.may_have_id(used.image_id) || !other {
             users.insert(used.by);
         }
     };
