@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use futures_util::TryStreamExt;
+
 use super::{Reader, StoreError, failed};
 use crate::domain::{ids::LineId, plan::forecast::Durations};
 
@@ -86,16 +88,12 @@ impl Reader {
     }
 
     async fn last_durations(&self, lines: Option<String>) -> Result<Durations, StoreError> {
-        let rows: Vec<(String, String)> = sqlx::query_as(LAST_DURATIONS)
-            .bind(LEARNED_FROM)
-            .bind(lines)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read how long bakes took"))?;
+        let mut rows =
+            sqlx::query_as::<_, (String, String)>(LAST_DURATIONS).bind(LEARNED_FROM).bind(lines).fetch(&self.pool);
         // A clock that was set back during a bake gives it an end before its start.
         let sound = |took: i64| u64::try_from(took).ok().filter(|took| *took > 0).map(Duration::from_millis);
         let mut samples = Vec::new();
-        for (line, took) in rows {
+        while let Some((line, took)) = rows.try_next().await.map_err(failed("read how long bakes took"))? {
             let line = LineId::from(line);
             let took: Vec<i64> = serde_json::from_str(&took).map_err(StoreError::Encode)?;
             samples.extend(took.into_iter().filter_map(sound).map(|took| (line.clone(), took)));

@@ -3,6 +3,8 @@
 
 use std::cmp::Reverse;
 
+use futures_util::TryStreamExt;
+
 use super::{ImageRow, Reader, StoreError, failed, image_columns::ImageColumns};
 use crate::domain::ids::LineId;
 
@@ -39,13 +41,12 @@ impl Reader {
         };
         lines.sort_unstable();
         lines.dedup();
-        let rows: Vec<(String, String)> = sqlx::query_as(IMAGES_OF_LINES)
+        // One line is decoded while SQLite reads the next.
+        let mut rows = sqlx::query_as::<_, (String, String)>(IMAGES_OF_LINES)
             .bind(serde_json::to_string(&lines).map_err(StoreError::Encode)?)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the images"))?;
+            .fetch(&self.pool);
         let mut images = Vec::new();
-        for (line, list) in rows {
+        while let Some((line, list)) = rows.try_next().await.map_err(failed("read the images"))? {
             let (line, first) = (LineId::from(line), images.len());
             let list: Vec<ImageColumns<'_>> = serde_json::from_str(&list).map_err(StoreError::Encode)?;
             images.extend(list.into_iter().map(|columns| columns.into_row(line.clone())));

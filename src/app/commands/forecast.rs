@@ -66,13 +66,10 @@ impl KnownHistory {
     }
 
     async fn read_from(reader: &Reader) -> Result<Self, StoreError> {
-        Ok(Self {
-            versions: reader.versions().await?,
-            pauses: reader.pauses().await?,
-            durations: reader.durations().await?,
-            changed_owner: None,
-            open: reader.open_bakes().await?,
-        })
+        // The durations take longest: the others are read beside them.
+        let others = async { Ok((reader.versions().await?, reader.pauses().await?, reader.open_bakes().await?)) };
+        let (durations, (versions, pauses, open)) = tokio::try_join!(reader.durations(), others)?;
+        Ok(Self { versions, pauses, durations, changed_owner: None, open })
     }
 
     /// The last version of each line, with those that bakes in the queue will take.
