@@ -5,12 +5,13 @@ use serde::Serialize;
 
 use self::instants::{instant, maybe_instant};
 use super::{
-    bake::Trigger,
+    bake::{Trigger, reason::ReasonCode},
     ids::BakeId,
     image::{LineImage, brake::MarkKind, reconcile::REBUILT},
     plan::explain::Record,
 };
 
+pub mod absence;
 pub mod advice;
 pub mod instants;
 pub mod repeated;
@@ -130,6 +131,18 @@ impl BakeRow {
     /// The slot as an instant.
     pub fn slot(&self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.slot).unwrap_or_default()
+    }
+
+    /// When the row was made.
+    pub fn recorded(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.created_at).unwrap_or_default()
+    }
+
+    /// Whether its slot was caught up, or missed because nobody came to it in time.
+    pub fn came_late(&self) -> bool {
+        let missed = [ReasonCode::Missed, ReasonCode::Superseded].map(ReasonCode::as_str);
+        self.trigger == Trigger::CaughtUp.as_str()
+            || self.reason_code.as_deref().is_some_and(|code| missed.contains(&code))
     }
 
     /// What a person sees of it: the word of its state, or that its image is vetoed.

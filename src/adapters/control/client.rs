@@ -78,6 +78,8 @@ pub struct Located {
     pub state_dir: PathBuf,
     /// Why none of its bakes makes progress.
     pub standstill: Option<Standstill>,
+    /// Why slots that are due get no rows.
+    pub slots_held: Option<Standstill>,
     /// Whether the files are the configuration in force.
     pub on_disk: OnDisk,
 }
@@ -89,7 +91,7 @@ pub struct Located {
 ///
 /// `ControlError` if no daemon answers.
 pub async fn locate(socket: &Path, of: Option<&Path>) -> Result<Option<Located>, ControlError> {
-    let Reply::Located { config_path, control_socket, state_dir, standstill, on_disk } =
+    let Reply::Located { config_path, control_socket, state_dir, standstill, slots_held, on_disk } =
         ask(socket, &Request::Locate).await?
     else {
         return Ok(None);
@@ -97,5 +99,11 @@ pub async fn locate(socket: &Path, of: Option<&Path>) -> Result<Option<Located>,
     let is_wanted = of.is_none_or(|of| canonical(of) == config_path);
     // The daemon may know its own socket by a path that is another one here.
     let socket = if control_socket.exists() { control_socket } else { socket.to_owned() };
-    Ok(is_wanted.then_some(Located { socket, state_dir, standstill, on_disk }))
+    Ok(is_wanted.then_some(Located {
+        socket,
+        state_dir,
+        standstill,
+        slots_held: slots_held.map(|held| *held),
+        on_disk,
+    }))
 }

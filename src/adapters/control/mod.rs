@@ -290,9 +290,12 @@ impl Request {
     }
 }
 
-/// Why a daemon that answers makes no progress with any bake.
+/// Why a daemon that answers makes no progress with any bake, or with slots that are due.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standstill {
+    /// Its begin, if it is known.
+    #[serde(default)]
+    pub since: Option<DateTime<Utc>>,
     /// In a few words.
     pub why: String,
     /// The command that helps, or shows more.
@@ -316,6 +319,9 @@ pub enum Reply {
         /// Why no bake of the history makes progress, though the daemon answers.
         #[serde(default)]
         standstill: Option<Standstill>,
+        /// Why due slots get no rows, though bakes proceed.
+        #[serde(default)]
+        slots_held: Option<Box<Standstill>>,
         /// Whether the files are the configuration in force.
         #[serde(default)]
         on_disk: OnDisk,

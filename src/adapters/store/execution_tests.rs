@@ -37,7 +37,7 @@ use crate::domain::{
     calendar::zone::Zone,
     catch_up::{GivenUp, Range},
     clock::watch::ClockAnchor,
-    event::Action,
+    event::{Action, Event, EventSeverity, EventType},
     health::{Problem, ProblemCode, Severity, Subject, SubjectKind, lines::Line, standing::ProblemChange},
     hooks::HookCommand,
     ids::{BakeId, InstanceId, LineId, ScheduleId},
@@ -459,6 +459,10 @@ async fn events_and_problems(store: &Store) {
     assert_eq!(reader.standing_problems().await.unwrap().len(), 1);
     store.acknowledge_problem(&problem, None, "uid 0", start()).await.unwrap();
     store.commit_problems(&[ProblemChange::Ended(problem)], start()).await.unwrap();
+    let started = EventType::DaemonStarted;
+    let started = Event::new(started, EventSeverity::Info, Subject::only(SubjectKind::Daemon), "started".to_owned());
+    store.record_event(day(90), started).await.unwrap();
+    assert!(reader.absence(day(89), day(90)).await.unwrap().is_some());
     assert!(store.prune_events(day(99)).await.unwrap() > 0);
 }
 

@@ -4,6 +4,7 @@
 //! with `synchronous = FULL`: the committed intent of a create call must survive a power cut. A database that is
 //! damaged, or was written by a newer version, is rejected and left unchanged.
 
+mod absences;
 mod audit;
 mod backup;
 mod backup_error;

@@ -2,6 +2,7 @@ use super::*;
 use crate::domain::{
     event::{Action, AuditLine},
     health::{Problem, ProblemCode, Severity, Subject, SubjectKind, standing::ProblemChange},
+    history::absence::Absence,
 };
 
 fn at(second: i64) -> DateTime<Utc> {
@@ -185,4 +186,22 @@ async fn problems_stand_until_they_end_and_keep_their_acknowledgement() {
     let kinds: Vec<_> = events.iter().map(|event| (event.kind.as_str(), event.since)).collect();
     let since = Some(at(0).timestamp_millis());
     assert_eq!(kinds, [("problem_started", since), ("problem_acknowledged", since), ("problem_ended", since)]);
+}
+
+#[tokio::test]
+async fn a_time_without_a_daemon_is_known_by_the_start_that_ends_it() {
+    let (_dir, store) = store().await;
+    let daemon = |kind| Event::new(kind, EventSeverity::Info, Subject::only(SubjectKind::Daemon), "x".to_owned());
+    let at = |hour: u32| format!("2027-01-01T{hour:02}:00:00Z").parse::<DateTime<Utc>>().unwrap();
+    let absence = async |slot, recorded| store.reader().absence(at(slot), at(recorded)).await.unwrap();
+    store.record_event(at(1), daemon(EventType::DaemonStopped)).await.unwrap();
+    assert_eq!(absence(2, 3).await, None);
+    store.record_event(at(3), daemon(EventType::DaemonStarted)).await.unwrap();
+    let ordered = Absence { last_event: Some(at(1)), stopped_in_order: true, started: at(3) };
+    assert_eq!(absence(2, 3).await, Some(ordered));
+    assert_eq!(absence(2, 2).await, None, "the row is older than the start");
+    assert_eq!(absence(0, 3).await, None, "something was written after the slot");
+    store.record_event(at(5), daemon(EventType::DaemonStarted)).await.unwrap();
+    let killed = Absence { last_event: Some(at(3)), stopped_in_order: false, started: at(5) };
+    assert_eq!(absence(4, 5).await, Some(killed));
 }

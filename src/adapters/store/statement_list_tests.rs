@@ -16,6 +16,9 @@ macro_rules! statements {
 
 /// Each statement by its module and name.
 pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
+    absences {
+        ABSENCE
+    }
     audit {
         INSERT_AUDIT, AUDIT
     }

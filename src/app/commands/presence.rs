@@ -83,16 +83,28 @@ impl Presence {
     pub(super) fn unfollowed(&self, reader: &Reader) -> Option<Unfollowed> {
         let (why, command) = match self {
             Self::Absent { why, command } => (why, command),
-            Self::AtWork(Located { standstill: Some(Standstill { why, command }), .. }) => (why, command),
-            Self::AtWork(_) | Self::Unknown => return None,
+            Self::AtWork(daemon) => return daemon.standstill.as_ref().map(held),
+            Self::Unknown => return None,
         };
         let written = reader.last_write();
         // A time to come is no begin: the clock is behind, or was ahead.
         let is_to_come = written.is_some_and(|written| written > later(SystemClock.now(), ON_TIME));
         let since = written.filter(|_| !is_to_come);
         let note = if is_to_come { ", and this host's clock is behind the last write of the history" } else { "" };
-        Some(Unfollowed { since, why: format!("{why}{note}"), command: command.clone() })
+        Some(Unfollowed { has_daemon: false, since, why: format!("{why}{note}"), command: command.clone() })
     }
+
+    /// What is said of a slot that is due and has no row: `None` if nothing keeps a daemon from it.
+    pub(super) fn unprocessed(&self, reader: &Reader) -> Option<Unfollowed> {
+        let slots_held = self.located().and_then(|daemon| daemon.slots_held.as_ref());
+        self.unfollowed(reader).or_else(|| slots_held.map(held))
+    }
+}
+
+/// A daemon runs, and cannot go on.
+fn held(standstill: &Standstill) -> Unfollowed {
+    let Standstill { since, why, command } = standstill.clone();
+    Unfollowed { has_daemon: true, since, why, command }
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::{
         calendar::zone::Zone,
         clock::{Clock, SystemClock},
         history::{
+            absence::Absence,
             advice,
             repeated::{RepeatedCalls, folded},
         },
@@ -135,6 +136,8 @@ pub struct BakeReport {
     zone: Zone,
     /// That no daemon follows it, if it is open.
     unfollowed: Option<Unfollowed>,
+    /// The time without a daemon in which its slot was due.
+    absence: Option<Absence>,
     /// What becomes of its image.
     retention: Option<ImageRetention>,
 }
@@ -151,7 +154,8 @@ impl BakeReport {
         };
         let zone = settings["timezone"].as_str().and_then(Zone::find).unwrap_or(zone);
         let unfollowed = presence.unfollowed(reader).filter(|_| !row.is_ended());
-        Ok(Self { row, attempts, copies, settings, zone, unfollowed, retention: None })
+        let absence = if row.came_late() { reader.absence(row.slot(), row.recorded()).await? } else { None };
+        Ok(Self { row, attempts, copies, settings, zone, unfollowed, absence, retention: None })
     }
 
     /// The same with all times in this zone, as a part of an answer that has others.
@@ -174,7 +178,7 @@ impl BakeReport {
         self.row.word() == "succeeded"
     }
 
-    /// The row's fields with `settings`, `calls`, `distributions`, `retention` and `unfollowed`.
+    /// The row's fields with `settings`, `calls`, `distributions`, `retention`, `unfollowed` and `absence`.
     pub fn json(&self) -> Result<Value> {
         let mut report = serde_json::to_value(&self.row)?;
         if let Some(fields) = report.as_object_mut() {
@@ -183,6 +187,7 @@ impl BakeReport {
             fields.insert("distributions".to_owned(), json!(self.copies));
             fields.insert("retention".to_owned(), json!(self.retention.as_ref().and_then(ImageRetention::decision)));
             fields.insert("unfollowed".to_owned(), json!(self.unfollowed.as_ref().map(Unfollowed::document)));
+            fields.insert("absence".to_owned(), json!(self.absence.map(|absence| absence.document())));
         }
         Ok(report)
     }
@@ -251,6 +256,9 @@ impl BakeReport {
         if let Some(advice) = advice::of(&self.row, &self.attempts) {
             let after = facts.iter().position(|(name, _)| *name == "schedule").unwrap_or(facts.len());
             facts.insert(after, ("advice", advice));
+        }
+        if let (Some(absence), Some(place)) = (&self.absence, facts.iter().position(|(name, _)| *name == "schedule")) {
+            facts.insert(place, ("daemon", absence.describe(self.zone)));
         }
         if let Some(unfollowed) = &self.unfollowed {
             facts[0].1 = last_known(&self.row.state);

@@ -256,7 +256,7 @@ impl Subject<'_> {
             None => None,
         };
         let absent = reader.and_then(|reader| presence.unfollowed(reader));
-        let unfollowed = absent.clone().filter(|_| row.as_ref().is_some_and(|row| !row.is_ended()));
+        let unfollowed = absent.filter(|_| row.as_ref().is_some_and(|row| !row.is_ended()));
         let record = row.as_ref().map(BakeRow::record);
         let record = record.map(|record| Record { is_current: unfollowed.is_none(), ..record });
         let planned = self
@@ -268,12 +268,14 @@ impl Subject<'_> {
             policy: planned.map(|schedule| policy(schedule, paused.as_deref())),
             known: self.seen.iter().find(|seen| seen.instance_id == instance).map(TargetRow::known),
             record: record.as_ref(),
+            not_after: planned.and_then(|schedule| schedule.settings.first_not_after(moment.at)),
             now,
         };
         let answer = explain::explain(moment, &case);
         // What is due and has no row waits for a daemon, and so does a slot to come.
         let is_waiting = answer.due && record.is_none() && planned.is_some();
-        let unfollowed = unfollowed.or(absent.filter(|_| is_waiting));
+        let unprocessed = reader.and_then(|reader| presence.unprocessed(reader));
+        let unfollowed = unfollowed.or(unprocessed.filter(|_| is_waiting));
         // A row that covers the instant but is not of its slot says nothing about it.
         let bears = |row: &BakeRow| answer.slot.is_some() || row.slot() == moment.at;
         let report = match (reader, row.filter(bears)) {

@@ -17,7 +17,7 @@ use super::{
     context::DaemonContext,
     control_clients::Clients,
     engine::{EngineRequest, RequestError},
-    health::standstill,
+    health::{slots_held, standstill},
     image_tasks, not_in_force, reconcile, reload,
 };
 use crate::{
@@ -232,6 +232,7 @@ async fn answer(request: Request, who: String, shared: &DaemonContext, clients: 
             control_socket: shared.started_with.daemon.control_socket.clone(),
             state_dir: shared.started_with.daemon.state_dir.clone(),
             standstill: standstill(&shared.engine.borrow()),
+            slots_held: slots_held(&shared.engine.borrow(), shared.cloud.clocks(), shared.clock.now()).map(Box::new),
             on_disk: shared.compare_files().into(),
         },
         Request::NextPass => match shared.next_pass().await {

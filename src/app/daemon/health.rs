@@ -26,6 +26,7 @@ use crate::{
         api::{cause::Cause, codes},
         bake::State,
         calendar::zone::Zone,
+        clock::{STEP_BACK, watch::ClockWatch},
         health::{
             Problem, ProblemCode, Severity, Subject, SubjectKind, late,
             lines::{self, Line},
@@ -35,6 +36,7 @@ use crate::{
         },
         ids::InstanceId,
         pause::{ITSELF, Pause},
+        time::show_length,
     },
 };
 
@@ -139,14 +141,35 @@ pub(super) fn is_ticking(engine: &EngineStatus) -> bool {
 
 /// Why no bake makes progress: the engine does not tick, or what it finds cannot be written.
 pub(super) fn standstill(engine: &EngineStatus) -> Option<Standstill> {
-    let of = |why: String, command: &str| Some(Standstill { why, command: command.to_owned() });
+    let of = |since, why: String, command: &str| Some(Standstill { since, why, command: command.to_owned() });
     match &engine.store_error {
         _ if !is_ticking(engine) => {
-            of("the engine of the daemon does not tick".to_owned(), "systemctl restart imagebaked")
+            of(engine.last_tick_at, "its engine does not tick".to_owned(), "systemctl restart imagebaked")
         }
-        Some(error) => of(one_line(error), "imagebaked doctor"),
+        Some(error) => of(engine.store_error_since, one_line(error), "imagebaked doctor"),
         None => None,
     }
+}
+
+/// Why slots that are due by this host's clock get no rows, though the engine ticks: rows of the cloud may be missing, or the
+/// clock is not believed.
+pub(super) fn slots_held(engine: &EngineStatus, clocks: &ClockWatch, now: DateTime<Utc>) -> Option<Standstill> {
+    let command = "imagebaked status".to_owned();
+    if let Some(lost) = &engine.lost_history {
+        return Some(Standstill { since: Some(lost.since), why: lost.message.clone(), command });
+    }
+    if let Some(uncompared) = &engine.uncompared {
+        return Some(Standstill { since: Some(uncompared.since), why: uncompared.wait_reason(), command });
+    }
+    let ahead = now - clocks.cloud_now();
+    (ahead > STEP_BACK).then(|| {
+        let unheard = if clocks.is_unconfirmed() { ", which has not answered since to confirm it" } else { "" };
+        let why = format!(
+            "this host's clock is {} ahead of the cloud's{unheard}",
+            show_length(ahead.abs().to_std().unwrap_or_default())
+        );
+        Standstill { since: None, why, command: "imagebaked doctor".to_owned() }
+    })
 }
 
 fn is_stalled(since_last_tick: Duration) -> bool {

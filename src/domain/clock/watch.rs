@@ -162,9 +162,16 @@ impl fmt::Display for ClockEvent {
 }
 
 impl ClockAnchor {
-    /// Whether enough time has passed since `earlier` to store this comparison.
+    /// Whether to store this comparison in place of `earlier`: enough time has passed, or a clock does not show what `earlier` led
+    /// to expect. It was set, or the time since boot has stood still, as in a virtual machine that was suspended: by `earlier`
+    /// the next start would take the present for the future, and all rows since for those of a wrong clock.
     pub fn replaces(&self, earlier: &Self) -> bool {
-        self.boot_id != earlier.boot_id || self.boottime.saturating_sub(earlier.boottime) >= KEEP_ANCHOR_AGAIN
+        let passed = self.boottime.saturating_sub(earlier.boottime);
+        let is_off = |was: DateTime<Utc>, is: DateTime<Utc>| (is - later(was, passed)).abs() > STEP_BACK;
+        self.boot_id != earlier.boot_id
+            || passed >= KEEP_ANCHOR_AGAIN
+            || is_off(earlier.wall, self.wall)
+            || is_off(earlier.cloud, self.cloud)
     }
 }
 

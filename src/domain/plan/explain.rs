@@ -8,7 +8,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
 
 use crate::domain::{
     calendar::{Timing, zone::Zone},
-    catch_up::{Entry, SlotPolicy, process_slots},
+    catch_up::{Entry, Missed, SlotPolicy, process_slots},
     ids::BakeId,
     time::{self, AskedTime, Edge, Facing, show},
 };
@@ -119,6 +119,8 @@ pub struct Case<'a> {
     pub known: Option<Known>,
     /// Row that covers the instant.
     pub record: Option<&'a Record>,
+    /// `not_after` of a bake of the instant, if the schedule has one.
+    pub not_after: Option<DateTime<Utc>>,
     /// Current instant.
     pub now: DateTime<Utc>,
 }
@@ -264,6 +266,20 @@ impl Record {
     }
 }
 
+/// What becomes of a due slot when the daemon comes to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fate {
+    Baked,
+    CaughtUp,
+    /// No bake of it may begin any more.
+    TooLate {
+        not_after: DateTime<Utc>,
+    },
+    Missed(Missed),
+    /// It is left to another rule.
+    Unknown,
+}
+
 /// Why a slot of the rule has no row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Missing {
@@ -280,7 +296,7 @@ enum Missing {
     /// The schedule was removed before.
     Removed { at: DateTime<Utc> },
     /// It is due, and the daemon has not planned it yet.
-    NotPlanned { processed_until: DateTime<Utc>, report: Option<Entry> },
+    NotPlanned { processed_until: DateTime<Utc>, fate: Fate },
     /// All slots of that time have rows: the rule had no such slot then.
     OtherRule,
 }
@@ -304,10 +320,17 @@ fn missing(slot: DateTime<Utc>, case: &Case<'_>) -> Missing {
                 Entry::Due { slot: due, .. } => *due == slot,
                 Entry::Missed { first, last, .. } => *first <= slot && slot <= *last,
             };
-            let report = case.policy.and_then(|policy| {
+            let entry = case.policy.and_then(|policy| {
                 process_slots(case.timing, &policy, known.processed_until, case.now).entries.into_iter().find(covers)
             });
-            Missing::NotPlanned { processed_until: known.processed_until, report }
+            let fate = match (entry, case.not_after.filter(|not_after| *not_after < case.now)) {
+                (Some(Entry::Due { .. }), Some(not_after)) => Fate::TooLate { not_after },
+                (Some(Entry::Due { caught_up: false, .. }), None) => Fate::Baked,
+                (Some(Entry::Due { caught_up: true, .. }), None) => Fate::CaughtUp,
+                (Some(Entry::Missed { why, .. }), _) => Fate::Missed(why),
+                (None, _) => Fate::Unknown,
+            };
+            Missing::NotPlanned { processed_until: known.processed_until, fate }
         }
         Some(_) => Missing::OtherRule,
     }
@@ -345,24 +368,12 @@ impl Missing {
                  {}.",
                 show(*at, zone)
             ),
-            Self::NotPlanned { processed_until, report } => {
-                let then = match report {
-                    Some(Entry::Due { caught_up: false, .. }) => {
-                        "If the daemon ran now, the slot would be baked.".to_owned()
-                    }
-                    Some(Entry::Due { caught_up: true, .. }) => {
-                        "If the daemon ran now, the slot would be caught up.".to_owned()
-                    }
-                    Some(Entry::Missed { why, .. }) => {
-                        format!("If the daemon ran now, the slot would be skipped: {why}.")
-                    }
-                    None => String::new(),
-                };
+            Self::NotPlanned { processed_until, fate } => {
                 let text = format!(
                     "The slot is due, but the daemon has processed slots up to {} only.",
                     show(*processed_until, zone)
                 );
-                if then.is_empty() { text } else { format!("{text} {then}") }
+                join(&text, &fate.words(zone))
             }
             Self::OtherRule => {
                 "The rule as it stands has this slot, but all slots of that time have their rows and this \
@@ -373,8 +384,26 @@ impl Missing {
     }
 }
 
+impl Fate {
+    fn words(&self, zone: Zone) -> String {
+        let then = match self {
+            Self::Baked => "baked".to_owned(),
+            Self::CaughtUp => "caught up".to_owned(),
+            Self::TooLate { not_after } => {
+                format!("skipped: no bake of it may begin after {} (not_after)", show(*not_after, zone))
+            }
+            Self::Missed(why) => format!("skipped: {why}"),
+            Self::Unknown => return String::new(),
+        };
+        format!("If it came to the slot now, it would be {then}.")
+    }
+}
+
 fn join(words: &str, more: &str) -> String {
-    if words.is_empty() { more.to_owned() } else { format!("{words} {more}") }
+    match (words, more) {
+        ("", one) | (one, "") => one.to_owned(),
+        _ => format!("{words} {more}"),
+    }
 }
 
 #[cfg(test)]
@@ -408,7 +437,7 @@ mod tests {
 
     fn case(timing: &Timing) -> Case<'_> {
         let now = at("2027-06-01T00:00:30Z");
-        Case { timing, policy: Some(policy()), known: Some(known()), record: None, now }
+        Case { timing, policy: Some(policy()), known: Some(known()), record: None, not_after: None, now }
     }
 
     fn ask(text: &str, timing: &Timing) -> Vec<Explanation> {
@@ -558,6 +587,10 @@ mod tests {
         let recent = at("2027-05-01T01:20:00Z");
         let down = Case { known: Some(behind), now: recent, ..case(&timing) };
         is(past, down, "would be caught up", false);
+        let not_after = Some(recent - TimeDelta::minutes(1));
+        is(past, Case { not_after, ..down }, "would be skipped: no bake of it may begin after", false);
+        let not_after = Some(recent + TimeDelta::minutes(1));
+        is(past, Case { not_after, ..down }, "would be caught up", false);
         assert!(now > recent);
     }
 }

@@ -343,6 +343,15 @@ async fn a_clock_that_is_set_forward_plans_nothing_until_the_cloud_confirms_it()
     held.engine.tick().await;
     let rows = held.rows().await;
     assert_eq!((rows.len(), rows[0].slot(), rows[0].finished_at), (1, slot, None), "{rows:?}");
+
+    // Another start knows it, and takes no row of today for one of the future.
+    held.restart().await;
+    assert_eq!(clocks(&held), held.clock.now());
+    held.engine.tick().await;
+    answer(&held, held.clock.now());
+    held.engine.tick().await;
+    let after: Vec<_> = held.rows().await.into_iter().map(|row| (row.id, row.slot_count)).collect();
+    assert_eq!(after, [(1, 1)]);
 }
 
 // A stop of the daemon

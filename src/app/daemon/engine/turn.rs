@@ -103,6 +103,8 @@ impl Engine {
         }
         // A clock ahead of the cloud's must not create rows for future slots.
         let now = self.bake_time(now);
+        // Before the rows that it dates: a start in between would take them for rows of the future.
+        self.keep_clock_anchor().await?;
         let mut rows = 0;
         if let Some(from) = self.planned_late_from.filter(|from| *from <= now) {
             // Slots due meanwhile were on time; earlier ones were missed.

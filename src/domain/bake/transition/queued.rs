@@ -6,6 +6,7 @@ use super::{Step, ends::failed};
 use crate::domain::{
     api::call::Call,
     bake::{
+        Trigger,
         event::Effect,
         identity::values,
         maintenance::Maintenance,
@@ -24,7 +25,13 @@ impl Step<'_> {
         match suspended {
             None => {
                 let deadline = self.deadline_in_words();
-                let reason = format!("waited past its deadline ({deadline}) for its instance or a builder");
+                // It may have come too late rather than waited.
+                let reason = match self.bake.trigger {
+                    Trigger::CaughtUp if self.not_after().is_some() => {
+                        format!("the slot was caught up, but no bake of it could begin until {deadline}")
+                    }
+                    _ => format!("waited past its deadline ({deadline}) for its instance or a builder"),
+                };
                 self.end_queued(None, End::Skipped { code: ReasonCode::Deadline, reason })
             }
             // A bake past its deadline searches once more where an image may exist.
