@@ -99,11 +99,6 @@ pub async fn locate(socket: &Path, of: Option<&Path>) -> Result<Option<Located>,
     let is_wanted = of.is_none_or(|of| canonical(of) == config_path);
     // The daemon may know its own socket by a path that is another one here.
     let socket = if control_socket.exists() { control_socket } else { socket.to_owned() };
-    Ok(is_wanted.then_some(Located {
-        socket,
-        state_dir,
-        standstill,
-        slots_held: slots_held.map(|held| *held),
-        on_disk,
-    }))
+    let (standstill, slots_held) = (standstill.map(|why| *why), slots_held.map(|why| *why));
+    Ok(is_wanted.then_some(Located { socket, state_dir, standstill, slots_held, on_disk }))
 }

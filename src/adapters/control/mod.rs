@@ -318,7 +318,7 @@ pub enum Reply {
         state_dir: PathBuf,
         /// Why no bake of the history makes progress, though the daemon answers.
         #[serde(default)]
-        standstill: Option<Standstill>,
+        standstill: Option<Box<Standstill>>,
         /// Why due slots get no rows, though bakes proceed.
         #[serde(default)]
         slots_held: Option<Box<Standstill>>,

@@ -134,6 +134,17 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The cause in words that a person looks for, where it is the disk: SQLite's own come last in a long chain.
+    pub fn of_the_disk(&self) -> Option<&'static str> {
+        let (Self::Open { source, .. } | Self::Query { source, .. }) = self else { return None };
+        match sqlite_code(source)? {
+            8 => Some("the history is read-only"),
+            10 => Some("the disk of the history has an error"),
+            13 => Some("the disk of the history is full"),
+            _ => None,
+        }
+    }
+
     /// Whether the history is damaged, of another program or of a newer version: a person must restore or replace it. A
     /// full or failing disk does not count: the next attempt may succeed.
     pub fn is_unusable_history(&self) -> bool {

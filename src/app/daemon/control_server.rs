@@ -231,7 +231,7 @@ async fn answer(request: Request, who: String, shared: &DaemonContext, clients: 
             config_path: control::canonical(&shared.config_path),
             control_socket: shared.started_with.daemon.control_socket.clone(),
             state_dir: shared.started_with.daemon.state_dir.clone(),
-            standstill: standstill(&shared.engine.borrow()),
+            standstill: standstill(&shared.engine.borrow()).map(Box::new),
             slots_held: slots_held(&shared.engine.borrow(), shared.cloud.clocks(), shared.clock.now()).map(Box::new),
             on_disk: shared.compare_files().into(),
         },

@@ -212,15 +212,19 @@ fn configuration_refused(files: Files) -> Option<Problem> {
 }
 
 fn history_unwritable(engine: &EngineStatus, now: DateTime<Utc>) -> Option<Problem> {
-    let error = engine.store_error.as_ref()?;
-    Some(Problem::new(
+    Some(unwritable(engine.store_error.as_ref()?, engine.store_error_since.unwrap_or(now)))
+}
+
+/// The problem of a history that cannot be used because of `error`.
+pub(super) fn unwritable(error: &str, since: DateTime<Utc>) -> Problem {
+    Problem::new(
         ProblemCode::HistoryUnwritable,
         Severity::Problem,
         Subject::only(SubjectKind::History),
-        engine.store_error_since.unwrap_or(now),
-        format!("the history cannot be used, and no bake starts until it can: {}", one_line(error)),
+        since,
+        format!("{}; no bake starts until the history can be used", one_line(error)),
         Some("imagebaked doctor".to_owned()),
-    ))
+    )
 }
 
 /// Rejected credentials, or a rejected clock unless its skew is a problem already.

@@ -5,8 +5,18 @@ use chrono::{DateTime, Utc};
 use super::{Engine, STORE_PAUSE, requests::NotCompared};
 use crate::{
     adapters::store::StoreError,
-    domain::{bake::retry, clock::later},
+    app::daemon::health,
+    domain::{bake::retry, clock::later, error::chain, health::standing::ProblemChange},
 };
+
+/// A history that cannot be used.
+#[derive(Debug)]
+pub(super) struct StoreFailure {
+    /// Its first failure.
+    pub(super) since: DateTime<Utc>,
+    /// The last one.
+    pub(super) message: String,
+}
 
 /// A restored, imported or empty history before its comparison with the cloud.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,11 +50,27 @@ impl Engine {
         if matches!(error, StoreError::Replaced { .. }) {
             return self.lose_history(error, now);
         }
-        self.store_error_since.get_or_insert(now);
-        let text = crate::domain::error::chain(error);
+        let text = chain(error);
+        let text = error.of_the_disk().map_or_else(|| text.clone(), |disk| format!("{disk}: {text}"));
+        let since = self.store_failure.take().map_or(now, |failure| failure.since);
+        self.store_failure = Some(StoreFailure { since, message: text.clone() });
         tracing::error!(error = %text, "the history cannot be used; no bake starts until it can");
         self.idle_until = Some(later(now, STORE_PAUSE));
         self.publish_status(Some(text), true);
+    }
+
+    /// The history can be used again. While it could not, its problem could not be recorded either: both events are written now.
+    pub(super) async fn store_recovered(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let Some(StoreFailure { since, message }) = &self.store_failure else { return Ok(()) };
+        let problem = health::unwritable(message, *since);
+        let standing = self.store.reader().standing_problems().await?;
+        if !standing.iter().any(|known| known.problem.code == problem.code) {
+            let changes = [ProblemChange::Started(problem.clone()), ProblemChange::Ended(problem)];
+            self.store.commit_problems(&changes, now).await?;
+        }
+        tracing::info!(%since, "the history can be used again");
+        self.store_failure = None;
+        Ok(())
     }
 
     pub(super) fn take_comparison(&mut self, outcome: Result<(), NotCompared>) {
@@ -93,7 +119,7 @@ impl Engine {
         if self.lost.is_none() {
             return false;
         }
-        if self.store_error_since.is_some() {
+        if self.store_failure.is_some() {
             return true;
         }
         match self.store.due(DateTime::<Utc>::MAX_UTC).await {

@@ -1,7 +1,11 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::{adapters::config, app::daemon::calls, domain::clock::ManualClock};
+use crate::{
+    adapters::{config, store::EventFilter},
+    app::daemon::calls,
+    domain::clock::ManualClock,
+};
 
 /// An engine with a clock that is moved by hand, and nothing at the other end of its endpoint.
 async fn engine(folder: &Path, clock: &ManualClock) -> (Engine, watch::Receiver<EngineStatus>) {
@@ -47,6 +51,13 @@ async fn a_history_that_cannot_be_used_is_tried_again_after_a_pause_and_its_prob
     clock.set(since + pause);
     engine.tick().await;
     assert_eq!((status.borrow().store_error.clone(), status.borrow().store_error_since), (None, None));
+    // What could not be recorded while it lasted is recorded now.
+    let filter = EventFilter { limit: 2, ..EventFilter::default() };
+    let events = engine.store.reader().events(&filter).await.unwrap();
+    let kinds: Vec<_> = events.iter().map(|event| (event.kind.as_str(), event.since)).collect();
+    let since = Some(since.timestamp_millis());
+    assert_eq!(kinds, [("problem_started", since), ("problem_ended", since)], "{events:?}");
+    assert!(engine.store.reader().standing_problems().await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ mod steps;
 mod turn;
 
 pub use self::credentials::Suspension;
+use self::history::StoreFailure;
 pub use self::history::{LostHistory, Uncompared};
 pub use self::requests::{EngineRequest, NotCompared, RequestError};
 pub use self::status::{EngineStatus, PlannedLine};
@@ -115,8 +116,8 @@ pub struct Engine {
     /// Next instant at which a turn can find something to do; `None`: the next tick.
     idle_until: Option<DateTime<Utc>>,
     last_turn: DateTime<Utc>,
-    /// Instant from which the history cannot be written.
-    store_error_since: Option<DateTime<Utc>>,
+    /// Why the history cannot be used, while it cannot.
+    store_failure: Option<StoreFailure>,
     /// Prevents everything until history and cloud have been compared.
     uncompared: Option<Uncompared>,
     /// Number of ended outages after which bakes were woken; `None` at the start, which wakes them too.
@@ -200,7 +201,7 @@ impl Engine {
             taught: None,
             idle_until: None,
             last_turn: now,
-            store_error_since: None,
+            store_failure: None,
             uncompared,
             outages_handled: None,
             closed,
@@ -292,7 +293,7 @@ impl Engine {
         }
         let quiet = self.idle_until.is_some_and(|until| now < until) && now >= self.last_turn;
         // Another task could not write: a probe checks whether writing is possible.
-        let unnoticed = self.store.is_suspect() && self.store_error_since.is_none();
+        let unnoticed = self.store.is_suspect() && self.store_failure.is_none();
         if !quiet || unnoticed || self.has_outage_ended() {
             self.turn().await;
         }

@@ -66,7 +66,7 @@ impl Engine {
         self.publish.send_modify(|status| {
             status.image_quota_refused = image_quota_refused;
             status.store_error = store_error;
-            status.store_error_since = self.store_error_since;
+            status.store_error_since = self.store_failure.as_ref().map(|failure| failure.since);
             status.uncompared.clone_from(&self.uncompared);
             status.lost_history.clone_from(&self.lost);
             status.changes += u64::from(changed);

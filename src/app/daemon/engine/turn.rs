@@ -41,12 +41,10 @@ impl Engine {
             return self.store_failed(&error, now);
         }
         match self.try_turn(now, was_set_back).await {
-            Ok(changed) => {
-                if let Some(since) = self.store_error_since.take() {
-                    tracing::info!(%since, "the history can be used again");
-                }
-                self.publish_status(None, changed);
-            }
+            Ok(changed) => match self.store_recovered(now).await {
+                Ok(()) => self.publish_status(None, changed),
+                Err(error) => self.store_failed(&error, now),
+            },
             Err(error) => self.store_failed(&error, now),
         }
     }
