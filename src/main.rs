@@ -18,11 +18,14 @@ fn main() -> ExitCode {
         Ok(false) => {}
         Err(error) => return report_usage(&error),
     }
+    let words: Vec<String> = arguments().skip(1).collect();
+    if let Some(error) = cli::with_dashes(&cli::command(), &words) {
+        return report_usage(&error);
+    }
     let parsed = cli::command_here().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
-            let words: Vec<String> = arguments().skip(1).collect();
             let error = cli::with_tip(error, &cli::command(), &words);
             let code = if is_without_command(&error) { show_help() } else { report_usage(&error) };
             if error.kind() == ErrorKind::InvalidSubcommand

@@ -24,7 +24,9 @@ use super::{
 use length::LengthError;
 
 pub mod length;
+mod meant;
 pub mod night;
+pub mod words;
 
 pub use super::calendar::wall::{after_gap, first_at};
 
@@ -107,6 +109,9 @@ pub enum TimeError {
          `36h`, or an instant like `2026-11-26T03:00:00+08:00`"
     )]
     Unknown,
+    /// It is a form that people use elsewhere.
+    #[error("this is no time; {0}")]
+    Meant(String),
     /// A length that nobody means.
     #[error("{0}")]
     Length(LengthError),
@@ -141,7 +146,10 @@ impl FromStr for AskedTime {
         // `3h 30m`, `3 hours ago`, `in 5h 20m`: as they are printed.
         let asked = match asked {
             Some(asked) => asked,
-            None => distance(&words)?,
+            None => distance(&words).map_err(|error| match (error, meant::meant(text)) {
+                (TimeError::Unknown, Some(meant)) => TimeError::Meant(meant),
+                (error, _) => error,
+            })?,
         };
         match (weekday, asked.date()) {
             (Some(written), Some(date)) if chrono::Datelike::weekday(&date) != written => {

@@ -49,7 +49,7 @@ fn read_file(path: &Path, left: &mut u64, sources: &mut Vec<Source>, print: &mut
             return;
         }
     };
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+    if is_utf16(&bytes) {
         out.broken = true;
         let hint = "save the file as UTF-8".to_owned();
         out.file(index, path, Severity::Error, "bad-utf8", "this is UTF-16, not UTF-8".to_owned(), Some(hint));
@@ -139,4 +139,10 @@ fn unreadable(index: usize, path: &Path, error: &io::Error, out: &mut Diagnostic
         _ => ("unreadable", format!("this cannot be read: {error}"), "see whether the disk is sound"),
     };
     out.file(index, path, Severity::Error, code, message, Some(hint.into()));
+}
+/// Whether these bytes are UTF-16: by its mark, or by the NUL beside each letter of its beginning.
+fn is_utf16(bytes: &[u8]) -> bool {
+    let first: Vec<&[u8]> = bytes.chunks_exact(2).take(16).collect();
+    let letters = |zero: usize| !first.is_empty() && first.iter().all(|pair| pair[zero] == 0 && pair[1 - zero] != 0);
+    bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) || letters(0) || letters(1)
 }

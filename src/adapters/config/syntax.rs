@@ -118,7 +118,11 @@ fn help(mark: Mark<'_>, message: &str) -> String {
 fn form(mark: Mark<'_>) -> &'static str {
     let code = line_at(&mark.source.text, mark.start).unwrap_or_default().trim();
     let value = code.split_once('=').map_or(code, |(_, value)| value.trim_start());
-    if value.starts_with('[') {
+    if code.starts_with("[schedule") || code.starts_with("[[schedule") {
+        "each schedule begins with `[[schedule]]` in a line of its own, and has its name below it: `name = \"…\"`"
+    } else if code.starts_with('[') {
+        "a section begins with its name in brackets, in a line of its own: `[cloud]`"
+    } else if value.starts_with('[') {
         "a list is written `[\"a\", \"b\"]`, with a comma between two values"
     } else if value.starts_with('{') {
         "a table is written `{ last = 7, grace = \"1d\" }`, with a comma between two keys"
@@ -275,6 +279,8 @@ mod tests {
             (format!("a{} = 1", ".a".repeat(5_000)), "more than three deep"),
             ("a = [1 2]".to_owned(), "a list is written"),
             ("a = [1, 2".to_owned(), "a list is written"),
+            ("[schedule golden]".to_owned(), "each schedule begins with `[[schedule]]`"),
+            ("[cloud settings]".to_owned(), "a section begins with its name"),
             ("a = { b = 1 c = 2 }".to_owned(), "a table is written"),
             ("= 1".to_owned(), "a line is `key = value`"),
             ("\"\"\"".to_owned(), "a line is `key = value`"),

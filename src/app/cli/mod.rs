@@ -30,7 +30,7 @@ pub use schedule_args::{OneSchedule, OnlySchedule, OnlyScheduleOfFile, ScheduleA
 pub use setup::{CoverageArgs, CrontabCommand, CrontabImportArgs, DoctorArgs, InitArgs};
 pub use timetable::{CheckArgs, Deny, PlanArgs, WhyArgs};
 pub use tools::{CompletionsArgs, DemoArgs, ManArgs, Shell, SimArgs};
-pub use usage::with_tip;
+pub use usage::{with_dashes, with_tip};
 
 pub use crate::domain::suggestion::DEFAULT_CONFIG as CONFIG;
 

@@ -5,11 +5,37 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use crate::domain::similar::closest;
+
 /// Options of other programs that bound a list.
 const COUNTS: [&str; 8] = ["count", "lines", "max", "number", "head", "tail", "last", "top"];
 
+/// Options of other programs that bound a time.
+const LENGTHS: [&str; 4] = ["for", "duration", "length", "timeout"];
+
+/// What texts have in place of `-`: word processors and web pages make these of two hyphens.
+const DASHES: [char; 8] = ['‐', '‑', '‒', '–', '—', '―', '−', '－'];
+
 /// Commands of other programs, and what does the same here.
 const OF_SERVICES: [&str; 6] = ["start", "stop", "restart", "enable", "disable", "kill"];
+
+/// The error of a command line with an option whose hyphens were replaced by dashes, as they are where it was copied from a
+/// text; `None` if no word is one.
+pub fn with_dashes(command: &Command, words: &[String]) -> Option<Error> {
+    let used = words.iter().find_map(|word| command.find_subcommand(word));
+    let option = words.iter().take_while(|word| *word != "--").find_map(|word| {
+        let name = word.trim_start_matches(|c| c == '-' || DASHES.contains(&c));
+        let has_dash = word[..word.len() - name.len()].contains(DASHES);
+        let long = name.split('=').next().filter(|long| has_dash && !long.is_empty())?;
+        let arguments = command.get_arguments().chain(used.into_iter().flat_map(Command::get_arguments));
+        let known: Vec<&str> = arguments.filter_map(clap::Arg::get_long).chain(["help", "version"]).collect();
+        let is_known = known.contains(&long);
+        is_known.then(|| (word, format!("--{name}")))
+    });
+    let (word, meant) = option?;
+    let message = format!("`{word}` begins with the dash of a text, not with two hyphens; write `{meant}`");
+    Some(command.clone().error(ErrorKind::UnknownArgument, message))
+}
 
 /// The error with a tip of ours, where the words that were typed show what is meant.
 pub fn with_tip(mut error: Error, command: &Command, words: &[String]) -> Error {
@@ -23,7 +49,9 @@ pub fn with_tip(mut error: Error, command: &Command, words: &[String]) -> Error 
                 // `--config` is spelled like `--count`.
                 error.remove(ContextKind::SuggestedArg);
             }
-            if let (Some(tip), None) = (tip, error.get(ContextKind::SuggestedArg)) {
+            if let (Some(tip), None) =
+                (tip.or_else(|| options_of(&error, command, words)), error.get(ContextKind::SuggestedArg))
+            {
                 suggest(&mut error, tip);
             }
         }
@@ -37,7 +65,8 @@ pub fn with_tip(mut error: Error, command: &Command, words: &[String]) -> Error 
             }
         }
         ErrorKind::InvalidSubcommand => {
-            if let Some(tip) = of_command(&error) {
+            let tip = of_command(&error).or_else(|| nearest_command(&error, command, words));
+            if let Some(tip) = tip {
                 error.remove(ContextKind::SuggestedSubcommand);
                 suggest(&mut error, tip);
             }
@@ -77,9 +106,44 @@ fn of_command(error: &Error) -> Option<String> {
     }
 }
 
+/// The one command that is probably meant: the parser names all that are spelled alike.
+fn nearest_command(error: &Error, command: &Command, words: &[String]) -> Option<String> {
+    let wanted = text(error, ContextKind::InvalidSubcommand)?;
+    if words.iter().any(|word| word == "help") {
+        return None;
+    }
+    let of = words.iter().take_while(|word| *word != wanted).find_map(|word| command.find_subcommand(word));
+    let names: Vec<&str> = of.unwrap_or(command).get_subcommands().map(Command::get_name).collect();
+    let whole = of.map_or_else(|| "imagebaked".to_owned(), |of| format!("imagebaked {}", of.get_name()));
+    closest(wanted, names.iter().copied()).map(|near| format!("{whole} {near}"))
+}
+
+/// The options of the command, where none is spelled like what was typed.
+fn options_of(error: &Error, command: &Command, words: &[String]) -> Option<String> {
+    let wanted = text(error, ContextKind::InvalidArg)?;
+    let used = words.iter().find_map(|word| command.find_subcommand(word))?;
+    let longs: Vec<&str> =
+        used.get_arguments().filter(|one| !one.is_hide_set()).filter_map(clap::Arg::get_long).collect();
+    // `-all` is read as `-a`.
+    let typed = words.iter().find(|word| word.starts_with(wanted)).map_or(wanted, String::as_str);
+    if let Some(long) = longs.iter().find(|long| typed.strip_prefix('-') == Some(**long)) {
+        return Some(format!("--{long}, with two hyphens"));
+    }
+    let options: Vec<String> = longs.iter().map(|long| format!("--{long}")).collect();
+    let name = used.get_name();
+    match options.as_slice() {
+        _ if !wanted.starts_with('-') => None,
+        [] => Some(format!("{name} takes no option of its own; imagebaked help {name}")),
+        all => Some(format!("{name} takes {}; imagebaked help {name}", all.join(", "))),
+    }
+}
+
 fn of_argument(error: &Error, command: &Command, words: &[String]) -> Option<String> {
     let wanted = text(error, ContextKind::InvalidArg)?.split('=').next()?.to_owned();
     let used = words.iter().find_map(|word| command.find_subcommand(word))?;
+    if wanted == used.get_name() {
+        return Some(format!("leave out the `--` before {wanted}"));
+    }
     let Some(long) = wanted.strip_prefix("--") else {
         if wanted.starts_with('-') {
             return unsigned(&wanted, words);
@@ -95,6 +159,9 @@ fn of_argument(error: &Error, command: &Command, words: &[String]) -> Option<Str
     };
     if COUNTS.contains(&long) && used.get_arguments().any(|argument| argument.get_long() == Some("limit")) {
         return Some("--limit N".to_owned());
+    }
+    if LENGTHS.contains(&long) && used.get_arguments().any(|argument| argument.get_long() == Some("until")) {
+        return Some("--until TIME, which takes a length, too: --until 2h".to_owned());
     }
     if (used.get_name(), long) == ("check", "strict") {
         return Some("--deny warnings".to_owned());
@@ -124,7 +191,14 @@ mod tests {
             ("imagebaked check --strict", "tip: --deny warnings"),
             ("imagebaked restart", "tip: the daemon is a service: systemctl restart imagebaked"),
             ("imagebaked list", "tip: imagebaked status lists the schedules"),
-            ("imagebaked stauts", "'status'"),
+            ("imagebaked stauts", "tip: imagebaked status"),
+            ("imagebaked wyh", "tip: imagebaked why"),
+            ("imagebaked crontab imprt", "tip: imagebaked crontab import"),
+            ("imagebaked chek", "tip: imagebaked check"),
+            ("imagebaked status -all", "tip: --all, with two hyphens"),
+            ("imagebaked status --verbos", "tip: status takes --"),
+            ("imagebaked pause golden --for 2h", "--until 2h"),
+            ("imagebaked -- status", "tip: leave out the `--` before status"),
             ("imagebaked doctor --probe", "'--no-probe'"),
             ("imagebaked prune golden", "tip: prune takes nothing but options"),
             ("imagebaked show 1 2", "tip: show takes BAKE, and nothing after that"),
@@ -139,6 +213,15 @@ mod tests {
             let said = said(line);
             assert!(said.contains(tip), "{line}: {said}");
             assert!(!said.contains("as a value"), "{line}: {said}");
+        }
+        for line in ["status —json", "bake golden –wait", "history ‐‐since=2h", "status –help"] {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let said = with_dashes(&command(), &words).unwrap().to_string();
+            assert!(said.contains("write `--"), "{line}: {said}");
+        }
+        for line in ["status –golden", "bake golden --wait", "why -- –json"] {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert!(with_dashes(&command(), &words).is_none(), "{line}");
         }
         assert!(!said("imagebaked stop").contains("history"), "no command that is merely spelled alike");
     }

@@ -77,6 +77,103 @@ const fn clock(name: &'static str, plural: &'static str, max: u32) -> Kind {
     Kind { name, plural, min: 0, max, hash_max: max, names: &[], days: Days::No }
 }
 
+/// Days of the week in languages of operators, with the name that a rule has for them.
+const DAYS_ELSEWHERE: &[(&str, &[&str])] = &[
+    (
+        "mon",
+        &["mo", "montag", "lun", "lundi", "lunes", "lunedì", "segunda", "周一", "星期一", "礼拜一", "月曜日", "пн"],
+    ),
+    (
+        "tue",
+        &["di", "dienstag", "mar", "mardi", "martes", "martedì", "terça", "周二", "星期二", "礼拜二", "火曜日", "вт"],
+    ),
+    (
+        "wed",
+        &[
+            "mi",
+            "mittwoch",
+            "mer",
+            "mercredi",
+            "miércoles",
+            "mercoledì",
+            "quarta",
+            "周三",
+            "星期三",
+            "礼拜三",
+            "水曜日",
+            "ср",
+        ],
+    ),
+    (
+        "thu",
+        &[
+            "do",
+            "donnerstag",
+            "jeu",
+            "jeudi",
+            "jueves",
+            "giovedì",
+            "quinta",
+            "周四",
+            "星期四",
+            "礼拜四",
+            "木曜日",
+            "чт",
+        ],
+    ),
+    (
+        "fri",
+        &[
+            "fr",
+            "freitag",
+            "ven",
+            "vendredi",
+            "viernes",
+            "venerdì",
+            "sexta",
+            "周五",
+            "星期五",
+            "礼拜五",
+            "金曜日",
+            "пт",
+        ],
+    ),
+    ("sat", &["sa", "samstag", "sam", "samedi", "sábado", "sabato", "周六", "星期六", "礼拜六", "土曜日", "сб"]),
+    (
+        "sun",
+        &[
+            "so",
+            "sonntag",
+            "dim",
+            "dimanche",
+            "domingo",
+            "domenica",
+            "周日",
+            "周天",
+            "星期日",
+            "星期天",
+            "日曜日",
+            "вс",
+        ],
+    ),
+];
+
+/// The same of months, where they do not begin like the English ones.
+const MONTHS_ELSEWHERE: &[(&str, &[&str])] = &[
+    ("jan", &["enero", "gennaio", "一月", "1月"]),
+    ("feb", &["fév", "février", "二月", "2月"]),
+    ("mar", &["mär", "märz", "三月", "3月"]),
+    ("apr", &["avr", "avril", "abril", "四月", "4月"]),
+    ("may", &["mai", "mayo", "maggio", "五月", "5月"]),
+    ("jun", &["juin", "giugno", "六月", "6月"]),
+    ("jul", &["juil", "juillet", "luglio", "七月", "7月"]),
+    ("aug", &["août", "agosto", "八月", "8月"]),
+    ("sep", &["settembre", "九月", "9月"]),
+    ("oct", &["okt", "oktober", "ottobre", "十月", "10月"]),
+    ("nov", &["十一月", "11月"]),
+    ("dec", &["dez", "dezember", "déc", "décembre", "dic", "diciembre", "dicembre", "十二月", "12月"]),
+];
+
 pub(crate) const SECOND: Kind = clock("second", "seconds", 59);
 pub(crate) const MINUTE: Kind = clock("minute", "minutes", 59);
 pub(crate) const HOUR: Kind = clock("hour", "hours", 23);
@@ -260,7 +357,7 @@ impl Kind {
             Some(value) if (self.min..=self.max).contains(&value) => Ok(value),
             Some(_) => Err(word.error(format!("{} {} is out of range", self.name, word.text), range)),
             None => {
-                let hint = self.meant(word.text).unwrap_or(range);
+                let hint = self.meant(word.text).or_else(|| self.translated(word.text)).unwrap_or(range);
                 Err(word.error(format!("`{}` is not a {}", word.text, self.name), hint))
             }
         }
@@ -280,6 +377,20 @@ impl Kind {
             .iter()
             .find(|name| lower.len() > 3 && FULL_NAMES.contains(&&*lower) && lower.starts_with(**name))?;
         Some(format!("write `{name}`"))
+    }
+
+    /// The English name of a day or a month that is written in another language.
+    fn translated(&self, text: &str) -> Option<String> {
+        let (names, others): (_, &[(&str, &[&str])]) = match self.days {
+            Days::OfWeek => (self.names, DAYS_ELSEWHERE),
+            _ if self.names.len() == 12 => (self.names, MONTHS_ELSEWHERE),
+            _ => return None,
+        };
+        let lower = text.to_lowercase();
+        let lower = lower.trim_end_matches('.');
+        let elsewhere = others.iter().find(|(_, words)| words.contains(&lower)).map(|(name, _)| *name);
+        let begins = || names.iter().copied().find(|name| lower.len() > 3 && lower.starts_with(name));
+        elsewhere.or_else(begins).map(|name| format!("write the English `{name}`, or its number"))
     }
 
     /// A range as numbers that do not descend; days of the week may run past Saturday.
