@@ -62,6 +62,14 @@ impl Row {
         self.open.as_ref().map(ToString::to_string).or_else(|| self.paused())
     }
 
+    /// Why a slot to come is skipped, where that is certain; `observes`: the daemon only observes.
+    pub fn skips(&self, slot: DateTime<Utc>, observes: bool) -> Option<String> {
+        match &self.pause {
+            Some(pause) if pause.covers(slot) => Some(pause.describe(self.entry.schedule.timing.zone())),
+            _ => observes.then(|| "the daemon only observes".to_owned()),
+        }
+    }
+
     /// How it is paused.
     pub fn paused(&self) -> Option<String> {
         let zone = self.entry.schedule.timing.zone();

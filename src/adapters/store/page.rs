@@ -65,6 +65,13 @@ pub(super) const NEWEST_IMAGES_OF: &str = newest_images!("(SELECT value AS line_
 pub(super) const NEWEST_IMAGES_AFTER: &str =
     concat!(newest_images!("lines l"), "\nWHERE l.line_id > ?1\nORDER BY l.line_id LIMIT ?2");
 
+/// Whether the configuration in force does not have the schedule and the instance of a bake.
+macro_rules! former {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM targets t WHERE t.schedule_id = b.schedule_id AND t.instance_id = b.instance_id AND t.removed_at IS NULL)"
+    };
+}
+
 /// Bakes with what a timeline needs; the condition follows.
 macro_rules! recorded {
     ($condition:literal) => {
@@ -73,7 +80,10 @@ macro_rules! recorded {
 SELECT b.id, b.schedule, b.instance_id, b.line_id, coalesce(b.region, '') AS region, b.slot, b.slot_count, b.state, b.reason,
        b.wake_at, b.give_up_at, b.finished_at,
        EXISTS (SELECT 1 FROM vetoes v WHERE v.image_id = b.image_id) AS vetoed,
-       (SELECT min(a.started_at) FROM attempts a WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create')) AS begun_at
+       (SELECT min(a.started_at) FROM attempts a WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create')) AS begun_at,
+       ",
+            former!(),
+            " AS is_former
 FROM bakes b ",
             $condition
         )
@@ -89,11 +99,15 @@ pub(super) const RECORDED_OPEN: &str =
     recorded!("INDEXED BY bakes_open WHERE b.finished_at IS NULL AND b.slot < ?1\nLIMIT ?2");
 
 /// Ended bakes of slots between two instants, counted by ?3 milliseconds and result.
-pub(super) const COUNTED_BETWEEN: &str = "
+pub(super) const COUNTED_BETWEEN: &str = concat!(
+    "
 SELECT b.slot / ?3 * ?3 AS part, b.state, EXISTS (SELECT 1 FROM vetoes v WHERE v.image_id = b.image_id) AS vetoed,
-       count(*) AS bakes, max(b.finished_at) AS last_end
+       ",
+    former!(),
+    " AS is_former, count(*) AS bakes, max(b.finished_at) AS last_end
 FROM bakes b INDEXED BY bakes_by_slot WHERE b.slot BETWEEN ?1 AND ?2 AND b.finished_at IS NOT NULL
-GROUP BY 1, 2, 3";
+GROUP BY 1, 2, 3, 4"
+);
 
 /// Bakes of a schedule since an instant, the newest first.
 pub(super) const RECORDED_OF: &str =
@@ -255,6 +269,7 @@ impl FromRow<'_, SqliteRow> for Counted {
         Ok(Self {
             slot: instant(row.try_get("part")?),
             outcome: Outcome::with_veto(row.try_get("state")?, row.try_get("vetoed")?),
+            is_former: row.try_get("is_former")?,
             count: usize::try_from(row.try_get::<i64, _>("bakes")?).unwrap_or_default(),
             last_end: instant(row.try_get("last_end")?),
         })
@@ -279,6 +294,7 @@ impl FromRow<'_, SqliteRow> for Recorded {
             give_up_at: maybe("give_up_at")?,
             begun_at: maybe("begun_at")?,
             finished_at: maybe("finished_at")?,
+            is_former: row.try_get("is_former")?,
         })
     }
 }

@@ -130,7 +130,8 @@ impl DaemonContext {
             all: config.daemon.max_builders as usize,
             per_region: config.daemon.max_builders_per_region as usize,
         };
-        let facts = Facts { recorded, counted, schedules, pauses, durations, builders };
+        let observes = self.cloud.mode().is_observe();
+        let facts = Facts { recorded, counted, schedules, pauses, durations, builders, observes };
         Ok(night::nights(&facts, zone, now))
     }
 

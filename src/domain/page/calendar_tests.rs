@@ -19,6 +19,7 @@ fn weeks_begin_on_monday_and_end_with_the_current_one() {
         wake_at: None,
         give_up_at: None,
         begun_at: None,
+        is_former: false,
         finished_at: None,
     };
     let rows = [

@@ -1,5 +1,5 @@
-//! A night as a timeline: a lane per builder with what was baked and what is planned, and beside it what got no builder. A
-//! crowded night is counted in columns instead.
+//! A night as a timeline: a lane per builder with what was baked and what is planned, lanes of those that wait, and beside
+//! them what got no builder. A crowded night is counted in columns instead.
 //!
 //! A night is the time from noon to noon. It is computed from rows of the history, the schedules and the learned durations.
 
@@ -10,13 +10,15 @@ mod facts;
 mod lanes;
 mod plan;
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
-use self::lanes::drawn;
+use self::lanes::{Shown, drawn};
 use crate::domain::{calendar::zone::Zone, clock::shifted, time::night::windows};
 
 pub use self::{
-    bars::{Bar, Beside},
+    bars::{Bar, Beside, Wait},
     drawing::{Drawing, Night},
     facts::{Counted, Facts, Recorded},
 };
@@ -33,8 +35,18 @@ pub fn nights(facts: &Facts, zone: Zone, now: DateTime<Utc>) -> [Night; 2] {
         let bars = taken(&mut bars, |bar| window.has(bar.begin));
         let beside = taken(&mut beside, |mark| window.has(mark.slot));
         let counted = facts.counted.iter().filter(|counted| window.has(counted.slot)).copied().collect();
-        drawn(bars, beside, counted, window, zone, facts.durations.is_empty())
+        let of_this = |bake: &&Recorded| bake.is_former && window.has(bake.begun_at.unwrap_or(bake.slot));
+        let counts = bake_numbers(&bars, &beside);
+        let former = facts.recorded.iter().filter(of_this).filter(|bake| counts.contains(&bake.bake)).count();
+        let shown = Shown { bars, beside, counted, former, builders: facts.builders.all };
+        drawn(shown, window, zone, facts.durations.is_empty())
     })
+}
+
+/// The numbers of the bakes that have ended or begun.
+fn bake_numbers(bars: &[Bar], beside: &[Beside]) -> HashSet<i64> {
+    let bars = bars.iter().filter(|bar| bar.outcome.is_some()).filter_map(|bar| bar.bake);
+    bars.chain(beside.iter().filter_map(|mark| mark.bake)).collect()
 }
 
 /// Removes some elements and returns them, in their order.
@@ -56,6 +68,8 @@ fn of_history(facts: &Facts, now: DateTime<Utc>) -> (Vec<Bar>, Vec<Beside>) {
     for bake in &facts.recorded {
         let outcome = bake.outcome();
         match bake.begun_at {
+            // What has gone back to the queue is planned again.
+            _ if bake.is_queued() => {}
             Some(begin) => bars.push(Bar {
                 bake: Some(bake.bake),
                 schedule: bake.schedule.clone(),
@@ -66,16 +80,16 @@ fn of_history(facts: &Facts, now: DateTime<Utc>) -> (Vec<Bar>, Vec<Beside>) {
                 end: Some(bake.finished_at.unwrap_or(now).max(begin)),
                 outcome: Some(outcome),
                 waited_from: (begin - bake.slot > TimeDelta::minutes(1)).then_some(bake.slot),
+                waits_for: None,
                 deadline: None,
             }),
-            None if bake.finished_at.is_some() => beside.push(Beside {
+            None => beside.push(Beside {
                 bake: Some(bake.bake),
                 schedule: bake.schedule.clone(),
                 slot: bake.slot,
                 outcome,
                 reason: bake.reason.clone().unwrap_or_default(),
             }),
-            None => {}
         }
     }
     (bars, beside)

@@ -40,6 +40,7 @@ fn bake(id: i64, slot: &str, begun: Option<i64>, ended: Option<i64>, state: &str
         give_up_at: Some(minutes(240)),
         begun_at: begun.map(minutes),
         finished_at: ended.map(minutes),
+        is_former: false,
     }
 }
 
@@ -51,13 +52,22 @@ fn facts(recorded: Vec<Recorded>, schedules: &[Arc<Schedule>], builders: usize) 
         pauses: HashMap::new(),
         durations: Durations::learn([("s1".into(), Duration::from_mins(40))]),
         builders: Builders { all: builders, per_region: builders },
+        observes: false,
     }
 }
 
-/// The lanes and the marks beside them.
+/// The lanes of builders and the marks beside them.
 fn lanes(night: &Night) -> (&[Vec<Bar>], &[Beside]) {
-    let Drawing::Lanes { lanes, beside } = &night.drawing else { panic!("{night:?}") };
-    (lanes, beside)
+    let Drawing::Lanes { builders, beside, .. } = &night.drawing else { panic!("{night:?}") };
+    (builders, beside)
+}
+
+/// The schedules of the lanes that are no builder's: of others, and of those that wait.
+fn other_lanes(night: &Night) -> (Vec<Vec<&str>>, Vec<Vec<&str>>) {
+    let Drawing::Lanes { others, waiting, .. } = &night.drawing else { panic!("{night:?}") };
+    let others = others.iter().map(|lane| lane.iter().map(|bar| bar.schedule.as_str()).collect()).collect();
+    let waiting = waiting.iter().map(|lane| lane.iter().map(|wait| wait.bar.schedule.as_str()).collect()).collect();
+    (others, waiting)
 }
 
 fn columns(night: &Night) -> &Columns {
@@ -121,6 +131,47 @@ fn a_slot_that_would_wait_too_long_is_shown_without_a_builder() {
 }
 
 #[test]
+fn no_more_builders_are_drawn_than_there_are_and_what_waits_has_lanes_of_its_own() {
+    let slot = "2027-03-02T23:00:00Z";
+    let mut recorded: Vec<_> = (1..=3).map(|n| bake(n, slot, Some(0), None, "building")).collect();
+    // Gone back to the queue after a first call.
+    recorded.push(bake(4, slot, Some(1), None, "queued"));
+    recorded.push(bake(5, slot, None, None, "queued"));
+    recorded[4].is_former = true;
+    let schedules: Vec<_> =
+        (0..5).map(|n| Arc::new(schedule::example(&format!("p{n}"), &[&format!("ecd-p{n}")]))).collect();
+    let [last, tonight] = nights(&facts(recorded, &schedules, 2), zone(), now());
+    let (builders, _) = lanes(&last);
+    assert_eq!(builders.len(), 2);
+    assert_eq!(other_lanes(&last), (vec![vec!["s3"]], vec![vec!["s4"], vec!["s5"]]));
+    let bars = builders.iter().flatten();
+    let queued: Vec<_> =
+        bars.filter(|bar| bar.outcome.is_none()).map(|bar| (bar.bake, bar.waits_for.as_deref())).collect();
+    assert_eq!(queued, [(Some(4), Some("because")), (Some(5), Some("because"))], "they are planned");
+    assert_eq!((last.planned, last.former), (2, 0), "what is planned is in no count");
+    assert_eq!(lanes(&tonight).0.len(), 2);
+    assert_eq!(other_lanes(&tonight), (Vec::new(), vec![vec!["p2"], vec!["p3"], vec!["p4"]]));
+}
+
+#[test]
+fn bakes_of_former_schedules_are_counted_and_named_as_such() {
+    let slot = "2027-03-02T19:00:00Z";
+    let mut recorded = vec![bake(1, slot, Some(0), Some(30), "succeeded"), bake(2, slot, None, Some(0), "skipped")];
+    recorded[1].is_former = true;
+    let [last, _] = nights(&facts(recorded, &[], 5), zone(), now());
+    assert_eq!((last.counts.values().sum::<usize>(), last.former), (2, 1));
+}
+
+#[test]
+fn a_daemon_that_observes_plans_no_bake() {
+    let schedules = [Arc::new(schedule::example("s1", &["ecd-1"]))];
+    let [_, tonight] = nights(&Facts { observes: true, ..facts(Vec::new(), &schedules, 5) }, zone(), now());
+    let (builders, beside) = lanes(&tonight);
+    assert_eq!((builders.len(), tonight.planned, tonight.late), (0, 0, 1));
+    assert_eq!(beside[0].reason, "the daemon only observes");
+}
+
+#[test]
 fn a_crowded_night_is_counted_and_nothing_is_left_out() {
     let slot = "2027-03-02T19:02:00Z";
     let mut recorded: Vec<_> = (0..50).map(|n| bake(n, slot, Some(0), Some(60), "succeeded")).collect();
@@ -154,7 +205,13 @@ fn a_pause_that_ends_in_the_night_leaves_the_slots_after_it() {
 
 #[test]
 fn what_the_history_counted_is_added_to_what_is_open_and_planned() {
-    let count = |slot: &str, outcome, count| Counted { slot: at(slot), outcome, count, last_end: at(slot) };
+    let count = |slot: &str, outcome, count| Counted {
+        slot: at(slot),
+        outcome,
+        is_former: outcome == Outcome::Failed,
+        count,
+        last_end: at(slot),
+    };
     let running = bake(9, "2027-03-02T23:50:00Z", Some(0), None, "building");
     let schedules: Vec<_> =
         (0..400).map(|n| Arc::new(schedule::example(&format!("s{n}"), &[&format!("ecd-{n}")]))).collect();
@@ -169,6 +226,7 @@ fn what_the_history_counted_is_added_to_what_is_open_and_planned() {
     let [last, tonight] = nights(&facts, zone(), now());
     let counts = [(Outcome::Succeeded, 900), (Outcome::Running, 1), (Outcome::Failed, 40)];
     assert_eq!((&last.counts, columns(&last).columns.len()), (&counts.into(), 3));
+    assert_eq!((last.former, tonight.former), (40, 0));
     // Of four hundred at one time, twenty at once, some would wait past their deadline.
     let [column] = columns(&tonight).columns.as_slice() else { panic!("{tonight:?}") };
     assert_eq!((column.planned, column.late), (tonight.planned, tonight.late));

@@ -120,6 +120,14 @@ pub enum PauseNote {
 }
 
 impl PauseNote {
+    /// Whether a slot to come is skipped for it.
+    pub fn covers(&self, slot: DateTime<Utc>) -> bool {
+        match self {
+            Self::InFile => true,
+            Self::By { until, .. } => until.is_none_or(|until| slot <= until),
+        }
+    }
+
     /// In words, with times in this zone.
     pub fn describe(&self, zone: Zone) -> String {
         match self {

@@ -131,6 +131,12 @@ fn a_row_names_what_its_open_bake_waits_for_or_how_it_is_paused() {
     assert_eq!((text.as_deref(), has_next), (Some("paused by ann until it is resumed: patch day"), false));
     let text = waits_for(lab(), &none, &[], &[pause(Some("2027-03-02T00:00:00Z"))]).0.unwrap();
     assert_eq!(text, "paused by ann until Tue 2027-03-02 08:00 +08:00: patch day");
+    let until = "2027-03-02T00:00:00Z".parse().unwrap();
+    let row = row_of(lab(), &none, &[], &[pause(Some("2027-03-02T00:00:00Z"))]);
+    let skips = |slot, observes| row.skips(slot, observes).map(|why| why.split(' ').next().unwrap().to_owned());
+    assert_eq!(skips(until, false).as_deref(), Some("paused"), "a slot at its end is skipped");
+    assert_eq!(skips(until + chrono::TimeDelta::seconds(1), false), None);
+    assert_eq!(skips(until + chrono::TimeDelta::seconds(1), true).as_deref(), Some("the"), "the daemon only observes");
     let in_file = Schedule { paused: true, ..lab() };
     let text = waits_for(in_file, &none, &[], &[pause(None)]).0;
     assert_eq!(text.as_deref(), Some("paused in the file"), "resuming it does not help");

@@ -147,6 +147,7 @@ impl Source for Fake {
                 pauses: HashMap::new(),
                 durations,
                 builders: Builders { all: 5, per_region: 5 },
+                observes: false,
             };
             Ok(night::nights(&facts, "Asia/Shanghai".parse::<Zone>().unwrap(), now()))
         })

@@ -7,7 +7,7 @@ use super::{
     frame::{Frame, document},
     history::{covers, duration, trigger},
     table::{facts, outcome, sign, state, table, two_lines},
-    time::brief,
+    time::{brief, sentence},
 };
 use crate::domain::{
     bake::stored_settings::with_shown_lengths,
@@ -20,7 +20,7 @@ pub(in crate::adapters::web) fn bake(frame: &Frame, view: &BakeView, has_schedul
     let BakeView { row, settings, attempts, copies } = view;
     let content = html! {
         h1 { "Bake " (row.id) " " (state(row.word())) }
-        @if let Some(reason) = &row.reason { p.summary { (reason) } }
+        @if let Some(reason) = &row.reason { p.summary { (sentence(reason)) } }
         p.none {
             @if has_schedule { a href=(frame.to_schedule(&row.schedule_id)) { (row.schedule) } } @else { (row.schedule) }
             ", " (frame.time_of(row.slot)) ". For the terminal: " (frame.command(&format!("imagebaked show {}", row.id)))

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::frame::Frame;
+use super::{frame::Frame, time::sentence};
 use crate::domain::{
     health::{
         Acknowledgement, Problem, Severity, Subject, Verdict,
@@ -69,7 +69,7 @@ fn problem(frame: &Frame, group: &Group<'_, Problem>) -> Markup {
     let word = if problem.severity == Severity::Problem { "Problem" } else { "Warning" };
     html! {
         li {
-            p { strong { (word) ": " } (frame.text(&problem.message)) }
+            p { strong { (word) ": " } (sentence(&frame.text(&problem.message))) }
             (act(frame, problem))
             @if !group.others.is_empty() {
                 details {
@@ -104,7 +104,7 @@ pub(super) fn act(frame: &Frame, problem: &Problem) -> Markup {
 fn known_problem(frame: &Frame, problem: &Problem, by: &Acknowledgement) -> Markup {
     html! {
         li {
-            p { (frame.text(&problem.message)) }
+            p { (sentence(&frame.text(&problem.message))) }
             p.more {
                 (by.by) ", " span.whole { (frame.distance_of_text(&by.at)) }
                 @if let Some(until) = &by.until { ", until " (frame.distance_of_text(until)) }

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use super::{
     frame::{Frame, document},
     table::{bake_link, image, table},
-    time::{brief, instant},
+    time::{brief, instant, sentence},
 };
 use crate::{
     adapters::web::query::Query,
@@ -224,7 +224,7 @@ fn zoned_bakes(
             image(row.version, row.image_name.as_deref(), row.image_id.as_deref()),
             html! { (duration(row, &frame)) },
             html! {
-                @if let Some(reason) = &row.reason { (reason) }
+                @if let Some(reason) = &row.reason { (sentence(reason)) }
                 @if row.trigger != "slot" { small { (trigger(row)) } }
             },
         ]

@@ -1,5 +1,7 @@
 //! All images: deletions to come, and the newest good image of each line.
 
+use std::collections::HashSet;
+
 use maud::{Markup, html};
 
 use super::{
@@ -11,7 +13,7 @@ use super::{
 };
 use crate::{
     adapters::web::query::encode,
-    domain::{image::DeletionState, page::views::ImagesView, schedule_rows::order::Entry, text::counted},
+    domain::{ids::LineId, image::DeletionState, page::views::ImagesView, schedule_rows::order::Entry, text::counted},
 };
 
 /// Maximum number of listed lines without an image.
@@ -25,6 +27,7 @@ pub(in crate::adapters::web) fn images(
     is_later_page: bool,
     has_more: bool,
 ) -> Markup {
+    let in_force: HashSet<LineId> = order.iter().flat_map(|entry| entry.schedule.lines()).collect();
     let without: Vec<&Entry> = order.iter().filter(|entry| entry.without_image > 0).collect();
     let content = html! {
         h1 { "Images" }
@@ -36,8 +39,8 @@ pub(in crate::adapters::web) fn images(
             }
         }
         @if !without.is_empty() && !is_later_page { (lines_without(frame, &without)) }
-        @if !is_later_page { (going(frame, view)) }
-        (newest(frame, view))
+        @if !is_later_page { (going(frame, view, &in_force)) }
+        (newest(frame, view, &in_force))
         @if has_more || is_later_page {
             nav.pages aria-label="Pages of lines" {
                 @if is_later_page { a href=(frame.to("images")) { "First page" } }
@@ -69,7 +72,12 @@ fn lines_without(frame: &Frame, without: &[&Entry]) -> Markup {
     }
 }
 
-fn going(frame: &Frame, view: &ImagesView) -> Markup {
+/// The name of a line, and whether the configuration has it.
+fn name(line: &LineId, in_force: &HashSet<LineId>) -> Markup {
+    html! { (line) @if !in_force.contains(line) { small { "not in the configuration any more" } } }
+}
+
+fn going(frame: &Frame, view: &ImagesView, in_force: &HashSet<LineId>) -> Markup {
     let rows = view.going.iter().map(|(row, judged)| {
         let image = &row.image;
         let error = match &image.deletion {
@@ -77,7 +85,7 @@ fn going(frame: &Frame, view: &ImagesView) -> Markup {
             _ => None,
         };
         [
-            html! { (image.line) },
+            name(&image.line, in_force),
             html! { (image.version) },
             html! { (image.name) small.code { (image.image_id) } },
             html! { (next_step(frame, judged)) @if let Some(error) = error { small { (error) } } },
@@ -96,10 +104,10 @@ fn going(frame: &Frame, view: &ImagesView) -> Markup {
     }
 }
 
-fn newest(frame: &Frame, view: &ImagesView) -> Markup {
+fn newest(frame: &Frame, view: &ImagesView, in_force: &HashSet<LineId>) -> Markup {
     let rows = view.lines.iter().map(|image| {
         [
-            html! { (image.line) },
+            name(&image.line, in_force),
             html! { strong { "version " (image.version) } ", " (span(frame.now - image.good_at)) " old" },
             html! { (image.name) small.code { (image.image_id) } },
             html! { (frame.time(image.slot)) },

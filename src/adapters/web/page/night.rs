@@ -7,7 +7,10 @@ mod lanes;
 use chrono::{DateTime, Datelike as _, Timelike as _, Utc};
 use maud::{Markup, html};
 
-use self::axis::{Axis, HEAD, NAMES, WIDTH, n};
+use self::{
+    axis::{Axis, HEAD, NAMES, WIDTH, n},
+    lanes::Lanes,
+};
 use super::frame::Frame;
 use crate::domain::{
     page::night::{Drawing, Night},
@@ -55,9 +58,14 @@ fn sum(frame: &Frame, night: &Night) -> Markup {
     }
     html! {
         @if !parts.is_empty() { (parts.join(", ")) ". " }
+        @match night.former {
+            0 => {}
+            1 => "1 of them is of a schedule or instance that the configuration has no more. ",
+            former => { (former) " of them are of schedules or instances that the configuration has no more. " }
+        }
         @if let Some(end) = night.end {
             @if end > frame.now { "Done at " } @else { "Done since " }
-            (show_minute(end, frame.zone)) ". "
+            span.whole { (show_minute(end, frame.zone)) } ". "
         }
         @if night.is_assumed && night.planned > 0 { "No bake has succeeded yet: 30 minutes each are assumed. " }
     }
@@ -68,7 +76,9 @@ fn drawing(frame: &Frame, night: &Night) -> Markup {
     let axis = Axis { night };
     let height = match &night.drawing {
         Drawing::Nothing => HEAD,
-        Drawing::Lanes { lanes, beside } => lanes::height(lanes, beside),
+        Drawing::Lanes { builders, others, waiting, beside } => {
+            lanes::height(&Lanes { builders, others, waiting, beside })
+        }
         Drawing::Columns(columns) => columns::height(columns),
     };
     let label = format!(
@@ -83,7 +93,7 @@ fn drawing(frame: &Frame, night: &Night) -> Markup {
             svg.night.names viewBox={ "0 0 " (NAMES) " " (n(height)) } {
                 @match &night.drawing {
                     Drawing::Nothing => {}
-                    Drawing::Lanes { lanes, beside } => (lanes::names(lanes, beside)),
+                    Drawing::Lanes { builders, others, waiting, beside } => (lanes::names(&Lanes { builders, others, waiting, beside })),
                     Drawing::Columns(columns) => (columns::names(columns)),
                 }
             }
@@ -91,7 +101,7 @@ fn drawing(frame: &Frame, night: &Night) -> Markup {
                 @for (n, hour) in axis.hours().into_iter().enumerate() { (self::hour(&axis, hour, height, n == 0)) }
                 @match &night.drawing {
                     Drawing::Nothing => {}
-                    Drawing::Lanes { lanes, beside } => (lanes::draw(frame, &axis, lanes, beside)),
+                    Drawing::Lanes { builders, others, waiting, beside } => (lanes::draw(frame, &axis, &Lanes { builders, others, waiting, beside })),
                     Drawing::Columns(columns) => (columns::draw(frame, &axis, columns)),
                 }
                 @if axis.has(frame.now) { (now(axis.x(frame.now), height)) }
@@ -117,7 +127,7 @@ fn legend(night: &Night) -> Markup {
         ul.legend aria-label="Shapes" {
             @match &night.drawing {
                 Drawing::Nothing => {}
-                Drawing::Lanes { lanes, .. } => (lanes::legend(lanes)),
+                Drawing::Lanes { builders, others, waiting, beside } => (lanes::legend(&Lanes { builders, others, waiting, beside })),
                 Drawing::Columns(columns) => (columns::legend(night, columns)),
             }
         }

@@ -54,6 +54,7 @@ fn summary(frame: &Frame, status: &Status) -> Markup {
                     Some(next) => {
                         "Next: " strong { (next.schedule) } " " span.whole { (frame.distance_of_text(&next.slot)) } ", "
                         span.whole { (next.local) } "."
+                        @if status.daemon.mode.is_observe() { " It will be skipped: the daemon only observes." }
                     }
                     None => "No slot to come.",
                 }

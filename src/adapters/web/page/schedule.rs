@@ -11,7 +11,7 @@ use super::{
     schedules::{no_image, rank_sign},
     strip::{legend, strip},
     table::{facts, sign, table},
-    time::span,
+    time::{sentence, span},
 };
 use crate::{
     adapters::web::query::encode,
@@ -38,6 +38,7 @@ const IMAGES: usize = 100;
 pub(in crate::adapters::web) fn schedule(frame: &Frame, view: &ScheduleView, row: &Row, status: &Status) -> Markup {
     let schedule = &*view.schedule;
     let id = schedule.id.as_str();
+    let observes = status.daemon.mode.is_observe();
     let findings = Findings::of(&status.health);
     let problems: Vec<&Problem> = findings.of_schedule(schedule).chain(findings.of_all()).collect();
     let content = html! {
@@ -50,9 +51,12 @@ pub(in crate::adapters::web) fn schedule(frame: &Frame, view: &ScheduleView, row
         }
         div.glance {
             div { (strip(frame, &row.strip)) (legend(&row.strip.iter().map(|mark| mark.outcome).collect())) }
-            @if let Some(waits_for) = row.waits_for() { p { (waits_for) } }
+            @if let Some(waits_for) = row.waits_for() { p { (sentence(&waits_for)) } }
             @if let Some(next) = row.next {
-                p { "Next slot: " strong { (frame.distance(next)) } ", " (frame.time(next)) }
+                p {
+                    "Next slot: " strong { (frame.distance(next)) } ", " (frame.time(next))
+                    @if let Some(why) = row.skips(next, observes) { ". It will be skipped: " (why) }
+                }
             }
         }
         (lines(frame, view, row))
@@ -69,7 +73,7 @@ pub(in crate::adapters::web) fn schedule(frame: &Frame, view: &ScheduleView, row
         }
         (bakes(frame, ("bakes", "Last bakes"), &view.bakes, "No slot has come yet."))
         p.none { a href=(frame.to(&format!("history?schedule={}", encode(id)))) { "All bakes of " (schedule.name) } }
-        (facts("Settings", &settings(frame, schedule, row)))
+        (facts("Settings", &settings(frame, schedule, row, observes)))
     };
     document(frame, &format!("{} · imagebaked", schedule.name), true, &content)
 }
@@ -77,7 +81,7 @@ pub(in crate::adapters::web) fn schedule(frame: &Frame, view: &ScheduleView, row
 fn finding(frame: &Frame, problem: &Problem) -> Markup {
     html! {
         li {
-            p { strong { (problem.severity.to_string().to_uppercase()) ": " } (problem.message) }
+            p { strong { (problem.severity.to_string().to_uppercase()) ": " } (sentence(&frame.text(&problem.message))) }
             (act(frame, problem))
         }
     }
@@ -124,14 +128,22 @@ pub(super) fn channels(channels: &[(String, Option<i64>)], newest: i64) -> Marku
     }
 }
 
-fn settings(frame: &Frame, schedule: &Schedule, row: &Row) -> Vec<(String, Markup)> {
+fn settings(frame: &Frame, schedule: &Schedule, row: &Row, observes: bool) -> Vec<(String, Markup)> {
     let settings = &*schedule.settings;
     let duration = |length: std::time::Duration| span(chrono::TimeDelta::from_std(length).unwrap_or_default());
     let next: Vec<_> = schedule.timing.between(frame.now, chrono::DateTime::<chrono::Utc>::MAX_UTC).take(3).collect();
     let mut facts = vec![
         (
             "Next slots",
-            html! { @if next.is_empty() { "none" } @for at in &next { div { (frame.time(*at)) ", " (frame.distance(*at)) } } },
+            html! {
+                @if next.is_empty() { "none" }
+                @for at in &next {
+                    div {
+                        (frame.time(*at)) ", " (frame.distance(*at))
+                        @if let Some(why) = row.skips(*at, observes) { ": will be skipped, " (why) }
+                    }
+                }
+            },
         ),
         ("Rule", html! { @for rule in schedule.timing.expressions() { code { (rule) } " " } "in " (frame.zone) }),
         ("Deadline", html! { (duration(settings.deadline)) " after the slot" }),
@@ -154,7 +166,7 @@ fn images(frame: &Frame, view: &ScheduleView) -> Markup {
     let rows = view.images.iter().take(IMAGES).map(|(row, judged)| {
         let image = &row.image;
         [
-            html! { (image.version) @if !is_one_line { small.code { (row.instance_id) } } },
+            html! { span.narrow { "version " } (image.version) @if !is_one_line { small.code { (row.instance_id) } } },
             html! { (image.name) small.code { (image.image_id) } },
             html! {
                 @match row.bake { Some(bake) => a href=(frame.to_bake(bake.0)) { (frame.time(image.slot)) }, None => (frame.time(image.slot)) }
@@ -247,6 +259,6 @@ pub(super) fn next_step(frame: &Frame, judged: &Judged) -> Markup {
             Action::Search => (sign("busy", "▸", "being deleted")),
         }
         @if let Some(at) = judged.not_before { div { "not before " (frame.time_and_distance(at)) } }
-        @if !why.is_empty() { small { (why) } }
+        @if !why.is_empty() { small { (sentence(&why)) } }
     }
 }

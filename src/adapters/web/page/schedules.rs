@@ -9,7 +9,7 @@ use super::{
     overview_view::Overview,
     strip::{legend, strip},
     table::{bake_link, bare_table, sign},
-    time::span,
+    time::{sentence, span},
 };
 use crate::domain::{
     schedule_rows::{
@@ -128,7 +128,7 @@ pub(super) fn no_image(entry: &Entry, is_lost: bool) -> Markup {
 fn next(frame: &Frame, row: &Row) -> Markup {
     html! {
         @match (&row.pause, row.next) {
-            (Some(pause), _) => { (sign("idle", "‖", "paused")) small { (pause.describe(frame.zone)) } }
+            (Some(pause), _) => { (sign("idle", "‖", "paused")) small { (sentence(&pause.describe(frame.zone))) } }
             (None, Some(slot)) => { span { (frame.distance(slot)) } small { (frame.time(slot)) } }
             (None, None) => "none",
         }
@@ -141,11 +141,11 @@ fn now(frame: &Frame, row: &Row) -> Markup {
     html! {
         @if let Some(open) = &row.open {
             (bake_link(&frame.to_bake(open.bake), open.bake, &open.state))
-            @if let Some(reason) = &open.reason { small { (reason) } }
+            @if let Some(reason) = &open.reason { small { (sentence(reason)) } }
         } @else if let Some(newest) = newest {
             @let word = if newest.vetoed { newest.outcome().word() } else { &newest.state };
             (bake_link(&frame.to_bake(newest.bake), newest.bake, word))
-            @if let Some(reason) = &newest.reason { small { (reason) } }
+            @if let Some(reason) = &newest.reason { small { (sentence(reason)) } }
         }
     }
 }

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::{
     frame::Frame,
     table::{bake_link, image, table, two_lines},
+    time::sentence,
 };
 use crate::domain::status::{Late, Running};
 
@@ -17,7 +18,7 @@ pub(super) fn running(frame: &Frame, heading: (&str, &str), running: &[Running])
             image(None, bake.image_name.as_deref(), bake.image_id.as_deref()),
             html! { (frame.time_of_text(&bake.slot)) small { "recorded " (frame.distance_of_text(&bake.created_at)) } },
             html! {
-                @if let Some(reason) = &bake.reason { (reason) }
+                @if let Some(reason) = &bake.reason { (sentence(reason)) }
                 @if let Some(wake_at) = &bake.wake_at { small { "next poll " (frame.distance_of_text(wake_at)) } }
             },
         ]
@@ -34,7 +35,7 @@ pub(super) fn late(frame: &Frame, late: &[Late]) -> Markup {
             bake_link(&frame.to_bake(bake.id), bake.id, "queued"),
             two_lines(&html! { (bake.schedule) }, &bake.instance_id),
             html! { (frame.time_of_text(&bake.slot)) small { (frame.distance_of_text(&bake.slot)) } },
-            html! { (bake.reason) },
+            sentence(&bake.reason),
         ]
     });
     let columns = [("Bake", "short"), ("Schedule", "name"), ("Slot", "short"), ("Waits for", "words")];

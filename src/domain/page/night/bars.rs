@@ -23,8 +23,10 @@ pub struct Bar {
     pub end: Option<DateTime<Utc>>,
     /// Its result; `None` if it has not begun.
     pub outcome: Option<Outcome>,
-    /// From when to when it waited for a builder, if it did.
+    /// From when it waited for its begin, if it did.
     pub waited_from: Option<DateTime<Utc>>,
+    /// What it waits for in the words of its row, if it is in the queue.
+    pub waits_for: Option<String>,
     /// Until when it must have begun; `None` once it has.
     pub deadline: Option<DateTime<Utc>>,
 }
@@ -38,6 +40,15 @@ impl Bar {
             (None, _) => self.planned_end,
         }
     }
+}
+
+/// The time of a bake before its begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// Since when.
+    pub from: DateTime<Utc>,
+    /// The bake; it waits until its begin.
+    pub bar: Bar,
 }
 
 /// A slot without a builder.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::{
-    bars::{Bar, Beside},
+    bars::{Bar, Beside, Wait},
     columns::Columns,
 };
 use crate::domain::{calendar::zone::Zone, schedule_rows::outcome::Outcome, time::night::NightName};
@@ -17,8 +17,13 @@ pub enum Drawing {
     Nothing,
     /// Each bake by itself.
     Lanes {
-        /// Bars of each builder in their order.
-        lanes: Vec<Vec<Bar>>,
+        /// Bars of each builder in their order; no more than the limit has builders.
+        builders: Vec<Vec<Bar>>,
+        /// Bars that had no builder to themselves: their instance was being started while the next image was made, or more
+        /// builders were allowed then.
+        others: Vec<Vec<Bar>>,
+        /// Those that waited for their begin, or wait.
+        waiting: Vec<Vec<Wait>>,
         /// Slots without a builder, in their order.
         beside: Vec<Beside>,
     },
@@ -41,6 +46,8 @@ pub struct Night {
     pub drawing: Drawing,
     /// Number of bakes of each result.
     pub counts: BTreeMap<Outcome, usize>,
+    /// Number of those that are of schedules or instances that the configuration does not have any more.
+    pub former: usize,
     /// Number of planned bakes.
     pub planned: usize,
     /// Number of slots that are expected to be skipped.

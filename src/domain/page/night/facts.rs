@@ -44,12 +44,19 @@ pub struct Recorded {
     pub begun_at: Option<DateTime<Utc>>,
     /// Its end.
     pub finished_at: Option<DateTime<Utc>>,
+    /// Whether the configuration does not have its schedule and instance any more.
+    pub is_former: bool,
 }
 
 impl Recorded {
     /// Its result.
     pub fn outcome(&self) -> Outcome {
         Outcome::with_veto(&self.state, self.vetoed)
+    }
+
+    /// Whether it is in the queue; it may have begun before, and gone back.
+    pub fn is_queued(&self) -> bool {
+        self.finished_at.is_none() && (self.begun_at.is_none() || self.outcome() == Outcome::Queued)
     }
 
     /// How long it took from its first call to its end; `None` while it runs and for one without a call.
@@ -66,6 +73,8 @@ pub struct Counted {
     pub slot: DateTime<Utc>,
     /// The result of these bakes.
     pub outcome: Outcome,
+    /// Whether the configuration does not have their schedules and instances any more.
+    pub is_former: bool,
     /// Their number.
     pub count: usize,
     /// End of the last one.
@@ -87,6 +96,8 @@ pub struct Facts {
     pub durations: Durations,
     /// Maximum number of images that are made at once.
     pub builders: Builders,
+    /// Whether the daemon only observes: no slot is baked.
+    pub observes: bool,
 }
 
 impl Facts {

@@ -15,6 +15,9 @@ use crate::domain::{
     schedule_rows::outcome::Outcome,
 };
 
+/// Why no slot is baked by a daemon that only observes.
+const OBSERVES: &str = "the daemon only observes";
+
 /// Maximum number of planned slots.
 const MOST_PLANNED: usize = 20_000;
 
@@ -27,6 +30,7 @@ pub(super) fn add(
     beside: &mut Vec<Beside>,
 ) {
     let running: Vec<RunningBake<'_>> = open(facts)
+        .filter(|bake| !bake.is_queued())
         .filter_map(|bake| {
             let until = facts.expected_end(&bake.line, bake.begun_at?).max(now);
             Some(RunningBake { instance: &bake.instance, region: &bake.region, until })
@@ -34,25 +38,28 @@ pub(super) fn add(
         .collect();
     let (slots, coming): (Vec<_>, Vec<_>) = queued(facts, now).chain(due(facts, now, until)).unzip();
     let outcomes = forecast(&coming, &running, facts.builders);
-    for ((&(bake, schedule), coming), outcome) in slots.iter().zip(&coming).zip(outcomes) {
+    for ((slot, coming), outcome) in slots.iter().zip(&coming).zip(outcomes) {
         let missed = |reason: &str| Beside {
-            bake,
-            schedule: schedule.to_owned(),
+            bake: slot.bake,
+            schedule: slot.schedule.to_owned(),
             slot: coming.slot,
             outcome: Outcome::Skipped,
             reason: reason.to_owned(),
         };
         match outcome {
+            _ if facts.observes => beside.push(missed(OBSERVES)),
             ForecastOutcome::Baked { begin, end, .. } => bars.push(Bar {
-                bake,
-                schedule: schedule.to_owned(),
+                bake: slot.bake,
+                schedule: slot.schedule.to_owned(),
                 instance: coming.instance.clone(),
                 slot: coming.slot,
                 begin,
                 planned_end: end,
                 end: None,
                 outcome: None,
-                waited_from: (begin > coming.not_before.max(coming.slot)).then_some(coming.slot),
+                // The jitter of a slot is no wait; what is in the queue waits whatever for.
+                waited_from: (slot.bake.is_some() || begin > coming.not_before.max(coming.slot)).then_some(coming.slot),
+                waits_for: slot.waits_for.map(str::to_owned),
                 deadline: Some(coming.give_up_at),
             }),
             ForecastOutcome::TooLate => beside.push(missed("would wait past its deadline")),
@@ -61,15 +68,22 @@ pub(super) fn add(
     }
 }
 
-/// The bake's number if it has one, and the schedule's name.
-type Slot<'a> = (Option<i64>, &'a str);
+/// A slot that is to be baked.
+struct Slot<'a> {
+    /// The bake's number if it has one.
+    bake: Option<i64>,
+    /// The schedule's name.
+    schedule: &'a str,
+    /// What the bake waits for.
+    waits_for: Option<&'a str>,
+}
 
 fn open(facts: &Facts) -> impl Iterator<Item = &Recorded> {
     facts.recorded.iter().filter(|bake| bake.finished_at.is_none())
 }
 
 fn queued(facts: &Facts, now: DateTime<Utc>) -> impl Iterator<Item = (Slot<'_>, Coming<'_>)> {
-    open(facts).filter(|bake| bake.begun_at.is_none()).map(move |bake| {
+    open(facts).filter(|bake| bake.is_queued()).map(move |bake| {
         let coming = Coming {
             slot: bake.slot,
             not_before: bake.wake_at.unwrap_or(bake.slot).max(now),
@@ -79,7 +93,7 @@ fn queued(facts: &Facts, now: DateTime<Utc>) -> impl Iterator<Item = (Slot<'_>, 
             overlap: Overlap::Queue,
             takes: facts.durations.expected(&bake.line),
         };
-        ((Some(bake.bake), bake.schedule.as_str()), coming)
+        (Slot { bake: Some(bake.bake), schedule: &bake.schedule, waits_for: bake.reason.as_deref() }, coming)
     })
 }
 
@@ -95,6 +109,6 @@ fn due(facts: &Facts, now: DateTime<Utc>, until: DateTime<Utc>) -> impl Iterator
             overlap: slot.schedule.overlap,
             takes: facts.durations.expected(&slot.schedule.line(slot.instance)),
         };
-        ((None, slot.schedule.name.as_str()), coming)
+        (Slot { bake: None, schedule: slot.schedule.name.as_str(), waits_for: None }, coming)
     })
 }

@@ -1,5 +1,5 @@
-//! Each bake of a night by itself: a lane per builder with planned bars and the actual ones over them, waits, deadlines, and
-//! what got no builder.
+//! Each bake of a night by itself: a lane per builder with planned bars and the actual ones over them, lanes of those that
+//! wait, deadlines, and what got no builder.
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
@@ -8,7 +8,7 @@ use super::axis::{Axis, HEAD, RIGHT, WIDTH, grouped, legend_item, n, whole};
 use crate::{
     adapters::web::page::{frame::Frame, table::appearance, time::span},
     domain::{
-        page::night::{Bar, Beside},
+        page::night::{Bar, Beside, Wait},
         schedule_rows::outcome::Outcome,
         time::{show, show_minute},
     },
@@ -25,57 +25,95 @@ const CLOSE: f64 = 26.0;
 /// Length of a bar's symbol.
 const SYMBOL: f64 = 16.0;
 
-pub(super) fn height(lanes: &[Vec<Bar>], beside: &[Beside]) -> f64 {
-    top(lanes.len() + usize::from(!beside.is_empty())) + 4.0
+/// The lanes, from the top: builders, bakes without one to themselves, those that wait, and slots without a bake.
+pub(super) struct Lanes<'a> {
+    pub(super) builders: &'a [Vec<Bar>],
+    pub(super) others: &'a [Vec<Bar>],
+    pub(super) waiting: &'a [Vec<Wait>],
+    pub(super) beside: &'a [Beside],
+}
+
+impl Lanes<'_> {
+    fn bars(&self) -> impl Iterator<Item = &Vec<Bar>> {
+        self.builders.iter().chain(self.others)
+    }
+
+    /// Number of the first lane of those that wait, and of the one of slots without a builder.
+    fn after_bars(&self) -> (usize, usize) {
+        let waiting = self.builders.len() + self.others.len();
+        (waiting, waiting + self.waiting.len())
+    }
+}
+
+pub(super) fn height(lanes: &Lanes<'_>) -> f64 {
+    top(lanes.after_bars().1 + usize::from(!lanes.beside.is_empty())) + 4.0
 }
 
 fn top(lane: usize) -> f64 {
     HEAD + LANE * whole(lane)
 }
 
-pub(super) fn names(lanes: &[Vec<Bar>], beside: &[Beside]) -> Markup {
+pub(super) fn names(lanes: &Lanes<'_>) -> Markup {
+    let (waiting, beside) = lanes.after_bars();
+    let of_builders = (0..lanes.builders.len()).map(|number| format!("builder {}", number + 1));
+    // Several lanes of one kind have its name once.
+    let once = |name: &'static str, lanes: usize| {
+        (0..lanes).map(move |number| if number == 0 { name.to_owned() } else { String::new() })
+    };
+    let of_bars = of_builders.chain(once("others", lanes.others.len()));
+    let beside = (beside, usize::from(!lanes.beside.is_empty()));
+    let names = of_bars.chain(once("waiting", beside.0 - waiting)).chain(once("no builder", beside.1));
     html! {
-        @for number in 0..lanes.len() { text.lane x="0" y=(n(top(number) + 18.0)) { "builder " (number + 1) } }
-        @if !beside.is_empty() { text.lane x="0" y=(n(top(lanes.len()) + 18.0)) { "no builder" } }
+        @for (number, name) in names.enumerate().filter(|(_, name)| !name.is_empty()) {
+            text.lane x="0" y=(n(top(number) + 18.0)) { (name) }
+        }
     }
 }
 
-pub(super) fn draw(frame: &Frame, axis: &Axis<'_>, lanes: &[Vec<Bar>], marks: &[Beside]) -> Markup {
+pub(super) fn draw(frame: &Frame, axis: &Axis<'_>, lanes: &Lanes<'_>) -> Markup {
+    let (waiting, beside) = lanes.after_bars();
     html! {
-        @for (number, lane) in lanes.iter().enumerate() {
-            // Bars lie over the waits of others, and no flag stands in a bar.
-            @for bar in lane { (wait(axis, bar, top(number))) }
+        @for (number, lane) in lanes.bars().enumerate() {
             @for bar in lane { (self::bar(frame, axis, bar, top(number))) }
-            @for bar in lane { (deadline(frame, axis, bar, lane, top(number))) }
         }
-        @if !marks.is_empty() {
-            @for marks in grouped(marks, CLOSE, |mark| axis.x(mark.slot)) { (beside(frame, axis, &marks, top(lanes.len()))) }
+        @for (number, lane) in lanes.waiting.iter().enumerate() {
+            @for one in lane { (wait(frame, axis, one, top(waiting + number))) }
+            @for one in lane { (deadline(frame, axis, &one.bar, lane, top(waiting + number))) }
+        }
+        @if !lanes.beside.is_empty() {
+            @for marks in grouped(lanes.beside, CLOSE, |mark| axis.x(mark.slot)) { (self::beside(frame, axis, &marks, top(beside))) }
         }
     }
 }
 
-/// The wait before a bar.
-fn wait(axis: &Axis<'_>, bar: &Bar, top: f64) -> Markup {
-    let (begin, middle) = (axis.x(bar.begin), top + LANE / 2.0);
+/// The time before the begin of a bar, with the name of its schedule.
+fn wait(frame: &Frame, axis: &Axis<'_>, wait: &Wait, top: f64) -> Markup {
+    let (from, to, middle) = (axis.x(wait.from), axis.x(wait.bar.begin), top + LANE / 2.0);
+    let title = title(frame, &wait.bar);
+    let width = (to - from).max(3.0);
+    let drawn = html! {
+        rect.wait x=(n(from)) y=(n(middle - BARS.1 / 2.0)) width=(n(width)) height=(n(BARS.1)) rx="2" {}
+        (label(&wait.bar.schedule, from + 5.0, width - 8.0, middle, "planned"))
+        title { (title) }
+    };
     html! {
-        @if let Some(from) = bar.waited_from.map(|from| axis.x(from)).filter(|from| *from < begin) {
-            line.wait x1=(n(from)) x2=(n(begin)) y1=(n(middle)) y2=(n(middle)) {}
-            line.wait-end x1=(n(from)) x2=(n(from)) y1=(n(middle - 5.0)) y2=(n(middle + 5.0)) {}
+        @match wait.bar.bake {
+            Some(id) => a href=(frame.to_bake(id)) aria-label=(title) { (drawn) },
+            None => g { (drawn) },
         }
     }
 }
 
 /// The deadline of a bar that waits, if there is room for its flag. Without a wait it is far away, and only clutters.
-fn deadline(frame: &Frame, axis: &Axis<'_>, bar: &Bar, lane: &[Bar], top: f64) -> Markup {
+fn deadline(frame: &Frame, axis: &Axis<'_>, bar: &Bar, lane: &[Wait], top: f64) -> Markup {
     let middle = top + LANE / 2.0;
     let is_free = |at: &DateTime<Utc>| {
         let x = axis.x(*at);
-        let covers =
-            |other: &Bar| axis.x(other.begin) - 8.0 < x && x < axis.x(other.end.unwrap_or(other.planned_end)) + 2.0;
+        let covers = |other: &Wait| axis.x(other.from) - 8.0 < x && x < axis.x(other.bar.begin) + 2.0;
         axis.has(*at) && !lane.iter().any(covers)
     };
     html! {
-        @if let Some(at) = bar.waited_from.and(bar.deadline).filter(is_free) {
+        @if let Some(at) = bar.deadline.filter(is_free) {
             path.deadline d={ "M" (n(axis.x(at))) " " (n(middle - 9.0)) " v18 m0 -18 h6 l-2 3 l2 3 h-6" } {
                 title { (bar.schedule) ": deadline " (show(at, frame.zone)) }
             }
@@ -92,7 +130,13 @@ fn bar(frame: &Frame, axis: &Axis<'_>, bar: &Bar, top: f64) -> Markup {
     let drawn = html! {
         rect.plan x=(n(begin)) y=(n(middle - BARS.0 / 2.0)) width=(n(planned_width)) height=(n(BARS.0)) rx="3" {}
         @match (bar.outcome, bar.end) {
-            (Some(outcome), Some(end)) => (actual(bar, outcome, (begin, axis.x(end)), middle)),
+            (Some(outcome), Some(end)) => {
+                (actual(bar, outcome, (begin, axis.x(end)), middle))
+                // One that has just begun has its name where it will be.
+                @if outcome.is_open() && axis.x(end) - begin < SYMBOL {
+                    (label(&bar.schedule, axis.x(end) + 6.0, planned - axis.x(end) - 8.0, middle, "planned"))
+                }
+            }
             _ => (label(&bar.schedule, begin + 5.0, planned_width - 8.0, middle, "planned")),
         }
         title { (title) }
@@ -149,9 +193,10 @@ fn title(frame: &Frame, bar: &Bar) -> String {
             text.push_str(&format!("planned from {begin} for {}", took(bar.planned_end)));
         }
     }
-    if let Some(from) = bar.waited_from {
+    if let Some(from) = bar.waited_from.filter(|from| *from < bar.begin) {
         let (waits, length) = (if bar.outcome.is_some() { "waited" } else { "waits" }, span(bar.begin - from));
-        text.push_str(&format!("; {waits} {length} for a builder"));
+        let what = bar.waits_for.as_deref().map_or_else(|| " to begin".to_owned(), |what| format!(": {what}"));
+        text.push_str(&format!("; {waits} {length}{what}"));
     }
     text
 }
@@ -184,9 +229,10 @@ fn beside(frame: &Frame, axis: &Axis<'_>, marks: &[&Beside], top: f64) -> Markup
     }
 }
 
-pub(super) fn legend(lanes: &[Vec<Bar>]) -> Markup {
-    let bars = || lanes.iter().flatten();
+pub(super) fn legend(lanes: &Lanes<'_>) -> Markup {
+    let bars = || lanes.bars().flatten();
     let has = |outcome: Outcome| bars().any(|bar| bar.outcome == Some(outcome));
+    let waits = || lanes.waiting.iter().flatten();
     let outcomes = [
         Outcome::Succeeded,
         Outcome::Failed,
@@ -197,7 +243,7 @@ pub(super) fn legend(lanes: &[Vec<Bar>]) -> Markup {
         Outcome::Cancelled,
     ];
     html! {
-        @if !lanes.is_empty() {
+        @if bars().next().is_some() {
             (legend_item(&html! { rect.plan x="1" y="2" width="22" height="16" rx="3" {} }, "usual length"))
         }
         @for outcome in outcomes.into_iter().filter(|outcome| has(*outcome)) {
@@ -208,12 +254,14 @@ pub(super) fn legend(lanes: &[Vec<Bar>]) -> Markup {
             };
             (legend_item(&shape, outcome.word()))
         }
-        @if bars().any(|bar| bar.waited_from.is_some()) {
-            @let shape = html! { line.wait x1="2" x2="22" y1="10" y2="10" {} line.wait-end x1="2" x2="2" y1="5" y2="15" {} };
-            (legend_item(&shape, "waits for a builder"))
+        @if waits().next().is_some() {
+            (legend_item(&html! { rect.wait x="1" y="3" width="22" height="14" rx="2" {} }, "waits"))
         }
-        @if bars().any(|bar| bar.waited_from.and(bar.deadline).is_some()) {
+        @if waits().any(|wait| wait.bar.deadline.is_some()) {
             (legend_item(&html! { path.deadline d="M9 1 v18 m0 -18 h6 l-2 3 l2 3 h-6" {} }, "deadline"))
+        }
+        @if !lanes.others.is_empty() {
+            li { "others: no builder to themselves, such as while their instance was started, or more were allowed then" }
         }
     }
 }
