@@ -7,7 +7,7 @@ use std::{borrow::Cow, path::Path};
 pub const DEFAULT_CONFIG: &str = "/etc/imagebaked/imagebaked.toml";
 
 /// The program, as texts name it.
-const PROGRAM: &str = "imagebaked ";
+const PROGRAM: &str = "imagebaked";
 
 /// Names of the commands that use the configuration. The command line defines them, and a test there compares.
 #[rustfmt::skip]
@@ -41,9 +41,12 @@ impl ConfigOption {
         let mut shown = String::with_capacity(text.len() + self.words.len());
         let mut rest = text;
         while let Some(at) = rest.find(PROGRAM) {
-            let (before, after) = rest.split_at(at + PROGRAM.len());
+            let name = at + PROGRAM.len();
+            // A line may end within a command.
+            let gap = rest[name..].len() - rest[name..].trim_start().len();
+            let (before, after) = rest.split_at(name + gap);
             shown.push_str(before);
-            if begins_a_word(&before[..at]) && names_a_command(after) {
+            if gap > 0 && begins_a_word(&before[..at]) && names_a_command(after) {
                 shown.push_str(&self.words);
             }
             rest = after;
@@ -99,6 +102,8 @@ mod tests {
         ] {
             assert_eq!(shown(text), text);
         }
+        assert_eq!(shown("see `imagebaked\n    show 7`"), "see `imagebaked\n    --config /srv/a.toml show 7`");
+        assert_eq!(shown("see imagebaked"), "see imagebaked");
         assert_eq!(shown(&shown("imagebaked status")), shown("imagebaked status"), "once");
         assert_eq!(ConfigOption::default().in_text("imagebaked status"), "imagebaked status");
     }

@@ -112,7 +112,7 @@ impl Diagnostics {
         hint: Hint,
     ) {
         let place = Place { file: file.into(), spot: None };
-        self.found.push(((index, 0), Problem { severity, code, message, place, related: None, hint }));
+        self.found.push(((index, 0), Problem { severity, code, message, place, related: None, hint, of: None }));
     }
 
     /// One place of a file has one problem of a kind, however many schedules share it.
@@ -141,7 +141,7 @@ impl Diagnostics {
             let related = other.map(|(mark, what)| (mark.place(), what));
             let (message, hint) = (shown(message), hint.map(|hint| shown(&hint)));
             self.errors += usize::from(severity == Severity::Error);
-            self.found.push((key, Problem { severity, code, message, place: mark.place(), related, hint }));
+            self.found.push((key, Problem { severity, code, message, place: mark.place(), related, hint, of: None }));
         }
     }
 
@@ -167,6 +167,13 @@ impl Diagnostics {
         self.errors
     }
 
+    /// Names the schedule or the section of each problem, by its source and its first byte there.
+    pub(super) fn name_parts(&mut self, name: impl Fn((usize, usize)) -> Option<String>) {
+        for (key, problem) in &mut self.found {
+            problem.of = name(*key);
+        }
+    }
+
     /// All problems, in the order of the sources.
     pub(super) fn into_problems(mut self) -> Vec<Problem> {
         self.found.sort_by_key(|(key, _)| *key);
@@ -176,7 +183,7 @@ impl Diagnostics {
             let severity = if self.errors > 0 { Severity::Error } else { Severity::Warning };
             let message = "there are more problems than are listed".to_owned();
             let hint = Some("fix these first".to_owned());
-            problems.push(Problem { severity, code: "too-many", message, place, related: None, hint });
+            problems.push(Problem { severity, code: "too-many", message, place, related: None, hint, of: None });
         }
         problems
     }

@@ -25,6 +25,7 @@ mod diagnostics;
 mod endpoint_keys;
 pub mod explain;
 mod files;
+mod folded;
 mod free_names;
 mod hash;
 mod hidden;

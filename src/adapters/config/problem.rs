@@ -104,6 +104,8 @@ pub struct Problem {
     pub related: Option<(Place, &'static str)>,
     /// The correction.
     pub hint: Option<String>,
+    /// The schedule or the section that it is in, where that is known.
+    pub of: Option<String>,
 }
 
 impl fmt::Display for Problem {
@@ -162,7 +164,7 @@ impl Problems {
             }
             *known += 1;
             errors += usize::from(problem.severity == Severity::Error);
-            out.push_str(&renderer.render(&report(&shortened(problem))));
+            out.push_str(&rendered(&renderer, problem));
             out.push_str("\n\n");
         }
         for ((severity, code), n) in left_out {
@@ -208,6 +210,11 @@ impl Problems {
         };
         self.0.iter().map(object).collect()
     }
+}
+
+/// One problem as text, without a line end.
+pub(super) fn rendered(renderer: &Renderer, problem: &Problem) -> String {
+    renderer.render(&report(&shortened(problem)))
 }
 
 /// The problem without the rest of what it quotes.
@@ -366,6 +373,7 @@ mod tests {
             place: Place { file: Path::new("/etc/imagebaked.toml").into(), spot: Some(spot) },
             related: None,
             hint: None,
+            of: None,
         };
         let line = |problems| Problems(problems).errors_in_one_line(20);
         assert_eq!(line(vec![one.clone()]), "error[unknown-key]: unknown key `cronn` (/etc/imagebaked.toml:3:1)");
@@ -389,6 +397,7 @@ mod tests {
             },
             related: None,
             hint: Some("h".repeat(2_000)),
+            of: None,
         };
         let kinds = ["a", "b", "c", "d", "e", "f"];
         let mut all: Vec<Problem> = (0..6_000).map(|n| problem(n, kinds[n % kinds.len()], Severity::Error)).collect();

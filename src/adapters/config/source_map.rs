@@ -78,8 +78,41 @@ impl SourceMap {
 
     /// All problems, in the order of the files and their lines.
     pub fn into_problems(self) -> Problems {
-        Problems(self.found.into_problems())
+        let Self { sources, marks, mut found } = self;
+        let names = marks.schedules.iter().filter_map(|schedule| schedule.name.of(&sources));
+        let mut names: Vec<(usize, usize, &str)> = names
+            .filter_map(|mark| Some((mark.source.index, mark.start, mark.source.text.get(mark.start..mark.end)?)))
+            .collect();
+        names.sort_unstable();
+        found.name_parts(|(source, at)| part(&sources, &names, source, at));
+        Problems(found.into_problems())
     }
+}
+
+/// The name of the schedule that has this byte of a source, or the header of its section. `names` are those of all schedules
+/// with their sources and places, sorted.
+fn part(sources: &[Source], names: &[(usize, usize, &str)], source: usize, at: usize) -> Option<String> {
+    let text = sources.get(source)?.text.as_str();
+    let end = text.get(at..)?.find('\n').map_or(text.len(), |line_end| at + line_end);
+    let mut begin = end;
+    let header = text[..end].rsplit('\n').find(|line| {
+        begin = begin.saturating_sub(line.len() + 1);
+        is_header(line)
+    })?;
+    let header = header.trim();
+    if !header.starts_with("[[") {
+        return Some(header.to_owned());
+    }
+    let next = names.partition_point(|(of, start, _)| (*of, *start) < (source, begin));
+    let (of, _, name) = names.get(next)?;
+    (*of == source).then(|| name.trim_matches(['"', '\'']).to_owned())
+}
+
+/// Whether a line is `[section]` or `[[list]]`.
+fn is_header(line: &str) -> bool {
+    let code = line.split('#').next().unwrap_or(line).trim();
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '[' | ']' | '.' | '-' | '_' | '"');
+    code.starts_with('[') && code.ends_with(']') && code.len() > 2 && code.chars().all(is_name)
 }
 
 impl WrittenValue {

@@ -12,9 +12,9 @@ use crate::domain::time::AskedTime;
 pub struct CheckArgs {
     /// The file to check instead of `--config`; `-` is standard input.
     pub file: Option<PathBuf>,
-    /// How many slots to show.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = many, allow_negative_numbers = true)]
-    pub next: usize,
+    /// How many slots to show [default: 5; on a terminal, fewer below warnings].
+    #[arg(long, value_name = "N", value_parser = many, allow_negative_numbers = true)]
+    pub next: Option<usize>,
     /// Show where the value of a key comes from: `daemon.drain`, `golden.deadline`; or of all keys: `daemon`, `golden`.
     #[arg(long, value_name = "KEY", conflicts_with_all = ["next", "deny"])]
     pub explain: Option<String>,
@@ -24,6 +24,9 @@ pub struct CheckArgs {
     /// `warnings`: end with 2 if there are any, too.
     #[arg(long, value_name = "WHAT")]
     pub deny: Option<Deny>,
+    /// On a terminal, show each problem: without it those of one kind are one, and the answer ends with the screen.
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// What else than errors makes `check` fail.

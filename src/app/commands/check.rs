@@ -11,7 +11,8 @@ use super::{
     outcome::{CommandOutput, Exit, Result},
     output::{Rows, relative, schedules},
     sessions::SessionReport,
-    terminal::print_error,
+    table::{screen, terminal_width, wrapped_lines},
+    terminal::{print_error, with_config},
 };
 use crate::{
     adapters::config::{
@@ -27,8 +28,16 @@ use crate::{
     },
 };
 
-/// Files that are listed by name.
+/// Files that are listed by name; on a terminal.
 const MOST_FILES: usize = 20;
+const FEW_FILES: usize = 3;
+/// Slots by default, and below warnings on a terminal.
+const SLOTS: usize = 5;
+const FEW_SLOTS: usize = 2;
+
+fn most_files() -> usize {
+    if terminal_width().is_some() { FEW_FILES } else { MOST_FILES }
+}
 
 pub async fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     let path = args.file.as_deref().unwrap_or(context.config_path);
@@ -43,7 +52,8 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
             let text = if context.json {
                 format!("{}\n", json!({ "ok": false, "problems": problems.to_json() }))
             } else {
-                format!("{}{}", problems.render(context.color), not_read(path))
+                let not_read = not_read(path);
+                format!("{}{not_read}", shown(&problems, context.color, args.all, &not_read))
             };
             return Ok(CommandOutput { text, exit: Exit::Usage });
         }
@@ -56,7 +66,10 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
     let sessions = if args.sessions { Some(SessionReport::ask(context, &config).await?) } else { None };
     let fails = denied || sessions.as_ref().is_some_and(SessionReport::fails);
     let exit = if fails { Exit::Usage } else { Exit::Done };
-    let next = next_slots(&config, now, args.next);
+    // Above them the warnings need room, unless somebody says how many slots to show.
+    let is_short = !warnings.is_empty() && !args.all && !context.json && terminal_width().is_some();
+    let slots = args.next.unwrap_or(if is_short { FEW_SLOTS } else { SLOTS });
+    let next = next_slots(&config, now, slots);
     if context.json {
         let next: Vec<_> = next
             .iter()
@@ -84,12 +97,7 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
         }
         return Ok(CommandOutput { text: format!("{report}\n"), exit });
     }
-    let mut text = String::new();
-    if !warnings.is_empty() {
-        text.push_str(&warnings.render(context.color));
-        text.push('\n');
-    }
-    text.push_str(&summary(&config, path, warnings.0.len(), denied));
+    let mut text = summary(&config, path, warnings.0.len(), denied);
     text.push_str(&files(&config, path));
     match sessions {
         Some(sessions) => text.push_str(&sessions.text(context.color)),
@@ -104,7 +112,21 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
         }
         text.push_str(&rows.render());
     }
+    if !warnings.is_empty() {
+        text = format!("{}\n{text}", shown(&warnings, context.color, args.all, &text));
+    }
     Ok(CommandOutput { text, exit })
+}
+
+/// The problems as text: on a terminal those that have room above the rest of the answer.
+fn shown(problems: &Problems, color: bool, all: bool, below: &str) -> String {
+    match terminal_width().zip(screen()).filter(|_| !all) {
+        Some((width, lines)) => {
+            let below = wrapped_lines(&with_config(below), Some(width)).lines().count() + 1;
+            problems.render_folded(color, (width, lines.saturating_sub(below)), "--all shows each")
+        }
+        None => problems.render(color),
+    }
 }
 
 /// Where sessions are left to the cloud, it may list several.
@@ -188,7 +210,7 @@ fn files(config: &Config, path: &std::path::Path) -> String {
     let mut text = String::new();
     if config.files.len() > 1 {
         text.push_str("Read, in this order:\n");
-        for file in config.files.iter().take(MOST_FILES) {
+        for file in config.files.iter().take(most_files()) {
             text.push_str(&format!("  {}\n", file.display()));
         }
         text.push_str(&more(config.files.len(), "files; --json has them all"));
@@ -201,13 +223,14 @@ fn not_read(path: &Path) -> String {
     let line = |(file, reason): (std::path::PathBuf, &str)| format!("Not read: {}: {reason}\n", file.display());
     let unread = config::unread(path);
     let all = unread.len();
-    unread.into_iter().take(MOST_FILES).map(line).collect::<String>()
+    unread.into_iter().take(most_files()).map(line).collect::<String>()
         + &more(all, "files are not read; --json has them all")
 }
 
 /// A line for what was not listed.
 fn more(all: usize, what: &str) -> String {
-    if all > MOST_FILES { format!("  and {} more {what}\n", all - MOST_FILES) } else { String::new() }
+    let most = most_files();
+    if all > most { format!("  and {} more {what}\n", all - most) } else { String::new() }
 }
 
 fn summary(config: &Config, path: &std::path::Path, warnings: usize, denied: bool) -> String {

@@ -12,11 +12,12 @@ use super::{
     outcome::{CommandOutput, Exit, Failure, Result, refused},
     output::Zones,
     presence::Presence,
+    table::{LONGEST_ANSWER, error_width},
     terminal::print_error,
 };
 use crate::{
     adapters::{
-        config::{self, Config, DaemonSettings, Loaded},
+        config::{self, Config, DaemonSettings, Loaded, Problems},
         control::{
             ControlError, Reply, Request, SOCKET_LINK,
             client::{self, Located},
@@ -28,6 +29,9 @@ use crate::{
         schedule::Schedule,
     },
 };
+
+/// What shows each problem of a configuration.
+const CHECK_ALL: &str = "`imagebaked check --all` shows each";
 
 /// Common input of all commands.
 #[derive(Debug)]
@@ -100,13 +104,23 @@ impl Context<'_> {
                 }
                 Ok(config)
             }
-            (_, problems) => Err(Failure { message: problems.render(self.color_of_stderr()), exit: Exit::Usage }),
+            (_, problems) => Err(self.refused(&problems)),
         }
     }
 
+    /// The failure of a configuration with these problems.
+    pub(super) fn refused(&self, problems: &Problems) -> Failure {
+        let color = self.color_of_stderr();
+        // Its heading is that of the first problem.
+        let message = match error_width() {
+            Some(width) => problems.render_folded(color, (width, LONGEST_ANSWER), CHECK_ALL),
+            None => problems.render(color),
+        };
+        Failure { message, exit: Exit::Usage }
+    }
+
     pub(super) fn load(&self) -> Result<Loaded> {
-        config::load(self.config_path, &self.environment)
-            .map_err(|problems| Failure { message: problems.render(self.color_of_stderr()), exit: Exit::Usage })
+        config::load(self.config_path, &self.environment).map_err(|problems| self.refused(&problems))
     }
 
     /// Zone of the host; UTC if it is not known. For what has no schedules at all.

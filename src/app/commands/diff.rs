@@ -7,10 +7,11 @@ use serde_json::json;
 
 use super::{
     context::Context,
-    outcome::{CommandOutput, Exit, Failure, Result},
+    outcome::{CommandOutput, Result},
     output::{Rows, Zones},
     prune,
-    terminal::print_error,
+    table::{screen, terminal_width, wrapped_lines},
+    terminal::{print_error, with_config},
 };
 use crate::{
     adapters::{
@@ -27,16 +28,19 @@ use crate::{
     },
 };
 
+/// Entries of each list into a pipe.
+const TABLE_LIMIT: usize = 100;
+
 /// `plan --diff`: compares the configuration on disk with the same one with another main file.
 pub async fn run(
     context: &Context<'_>,
     current: &Config,
     file: &Path,
     (from, until): (DateTime<Utc>, DateTime<Utc>),
-    limit: usize,
+    limit: Option<usize>,
 ) -> Result {
     let edited = config::load_in_place_of(context.config_path, file, &context.environment)
-        .map_err(|problems| Failure::new(Exit::Usage, problems.render(context.color_of_stderr())))?
+        .map_err(|problems| context.refused(&problems))?
         .config;
     let diff = edited.diff(current, from, until);
     let (images, in_cloud) = images_of(context, current, &edited).await.unzip();
@@ -63,18 +67,38 @@ pub async fn run(
         return Ok(CommandOutput::done(format!("{} changes nothing of {}.\n", paths.0, paths.1)));
     }
     let zone = context.main_zone(current);
-    let mut text =
+    let head =
         format!("{} in place of {}, slots from {} to {}:\n", paths.0, paths.1, show(from, zone), show(until, zone));
-    text.push_str(&render(context, &diff, limit));
-    if let Some(change) = &images {
-        text.push_str(&self::images(&context.zones(current), context.color, change, limit));
-    }
+    let mut tail = String::new();
     let keys = edited.restart_keys(current);
     if !keys.is_empty() {
-        text.push_str(&format!("\nAt the next start of the daemon, not at a reload: {}.\n", keys.join(", ")));
+        tail.push_str(&format!("\nAt the next start of the daemon, not at a reload: {}.\n", keys.join(", ")));
     }
-    text.extend(in_cloud.iter().map(|sentence| format!("warning: {sentence}.\n")));
+    tail.extend(in_cloud.iter().map(|sentence| format!("warning: {sentence}.\n")));
+    let zones = context.zones(current);
+    let whole = |shown: usize| {
+        let images = images.as_ref().map(|change| self::images(&zones, context.color, change, shown));
+        format!("{head}{}{}{tail}", render(context, &diff, shown), images.unwrap_or_default())
+    };
+    let text = match limit {
+        Some(limit) => whole(limit),
+        None => fitted(screen(), TABLE_LIMIT, whole, "--limit N shows more of each list\n"),
+    };
     Ok(CommandOutput::done(text))
+}
+
+/// A text whose lists have as many entries as a terminal of so many lines has room for, with what to do for more of them;
+/// `most` entries where there is no terminal.
+pub(super) fn fitted(lines: Option<usize>, most: usize, text: impl Fn(usize) -> String, more: &str) -> String {
+    let whole = text(most);
+    let Some(lines) = lines else { return whole };
+    let height = |text: &str| wrapped_lines(&with_config(text), terminal_width()).lines().count();
+    if height(&whole) <= lines {
+        return whole;
+    }
+    let shorter = || [12, 8, 6, 4, 3, 2].into_iter().filter(|shown| *shown < most);
+    let fits = shorter().map(&text).find(|text| height(text) + height(more) <= lines);
+    format!("{}{more}", fits.unwrap_or_else(|| text(1)))
 }
 
 /// The whole diff for people, at most `shown` entries of each list.

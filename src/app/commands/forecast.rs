@@ -155,7 +155,7 @@ impl<'a> Outlook<'a> {
     }
 
     /// Forecast of one slot; none for past or paused ones.
-    pub fn expected(&self, schedule: &'a Schedule, instance: &'a InstanceId, slot: DateTime<Utc>) -> Option<Expected> {
+    pub fn expected(&self, schedule: &Schedule, instance: &InstanceId, slot: DateTime<Utc>) -> Option<Expected> {
         self.expected.get(&(&schedule.id, instance, slot)).copied()
     }
 }
@@ -229,8 +229,18 @@ pub fn warning(
     slot: DateTime<Utc>,
     outcome: ForecastOutcome,
 ) -> Option<String> {
+    expectation(schedule, instance, slot, outcome).map(|what| format!("{} {what}", called(schedule, instance, slot)))
+}
+
+/// What is to be said of a slot with this outcome, as the rest of a sentence on it.
+pub fn expectation(
+    schedule: &Schedule,
+    instance: &InstanceId,
+    slot: DateTime<Utc>,
+    outcome: ForecastOutcome,
+) -> Option<String> {
     let zone = schedule.timing.zone();
-    let what = match outcome {
+    Some(match outcome {
         ForecastOutcome::Baked { runs_into: None, .. } => return None,
         ForecastOutcome::Baked { runs_into: Some(next), .. } => {
             let whose = if schedule.timing.next_after(slot) == Some(next) {
@@ -251,8 +261,7 @@ pub fn warning(
             "is expected to be skipped: another bake of its instance is not over by then (overlap = \"skip\")"
                 .to_owned()
         }
-    };
-    Some(format!("{} {what}", called(schedule, instance, slot)))
+    })
 }
 
 /// Whether the jitter alone delays the bake of a slot past its deadline.

@@ -41,6 +41,7 @@ mod images;
 mod init;
 mod inventory;
 mod key_options;
+mod long_answer;
 mod man;
 mod outcome;
 mod output;
@@ -51,6 +52,7 @@ mod plan_in_force;
 mod plan_obstacles;
 mod plan_sum;
 mod presence;
+mod prospects;
 mod prune;
 mod reconcile;
 mod reload;
@@ -84,6 +86,16 @@ fn is_for_programs(command: &Command) -> bool {
         Command::Schema | Command::Completions(_) | Command::Man(_) | Command::Crontab(_) | Command::Export(_)
     ) || matches!(command, Command::Init(args) if args.stdout)
         || matches!(command, Command::Status(args) if args.check)
+}
+
+/// The text with complete commands, as wide as the terminal, and no longer than a person reads.
+fn for_people(text: &str, command: &Command) -> String {
+    let wide = || wrapped_lines(&with_config(text), terminal_width());
+    match terminal_width() {
+        // What is left out is named by a command that is complete, too.
+        Some(width) => wrapped_lines(&with_config(&long_answer::on_terminal(wide(), command)), Some(width)),
+        None => wide(),
+    }
 }
 
 /// Runs the command and prints its output.
@@ -146,8 +158,7 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
     };
     let exit = match result {
         Ok(output) => {
-            let text =
-                if for_programs { output.text } else { wrapped_lines(&with_config(&output.text), terminal_width()) };
+            let text = if for_programs { output.text } else { for_people(&output.text, &cli.command) };
             match write_text(&text) {
                 // A closed output, as in `imagebaked history | head`, is no error.
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

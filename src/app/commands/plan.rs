@@ -21,7 +21,7 @@ use super::{
     plan_sum::{Asked, Foreseen, SumSpan, sum},
     prune,
     table::{room, terminal_width, wrapped, wrapped_lines},
-    terminal::{print_error, print_text, try_print_text},
+    terminal::{print_error, print_text, try_print_text, with_config},
 };
 use crate::{
     adapters::{
@@ -36,6 +36,7 @@ use crate::{
         error::chain,
         ids::{InstanceId, LineId},
         image::{
+            brake::Brake,
             passes::NextPass,
             report::{Judged, RetentionReport},
         },
@@ -56,7 +57,8 @@ struct Slot<'a> {
     slot: String,
     local: String,
     instance_id: &'a str,
-    image_name: String,
+    /// None where no image is made.
+    image_name: Option<String>,
     paused: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     expected_begin: Option<String>,
@@ -79,6 +81,10 @@ const CONSIDERED: usize = 20_000;
 
 /// So many images to delete are listed.
 const MOST_GOING: usize = 100;
+
+/// Notes of slots that are not baked.
+const PAUSED: &str = "paused: will be skipped";
+const OBSERVES: &str = "the daemon only observes: will be skipped";
 
 /// Bytes of JSON that are written at once.
 const BLOCK: usize = 1 << 16;
@@ -107,7 +113,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         return Err(Failure::new(Exit::Usage, message));
     }
     if let Some(file) = &args.diff {
-        return diff::run(context, &config, file, (from, until), args.limit.unwrap_or(TABLE_LIMIT)).await;
+        return diff::run(context, &config, file, (from, until), args.limit).await;
     }
     let schedules: Vec<&Schedule> = match schedule {
         None => config.schedules.iter().map(|schedule| &**schedule).collect(),
@@ -121,7 +127,8 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let presence = context.presence(&config).await;
     let noted = noted + presence.warn_if_not_in_force();
     let state_dir = presence.located().map_or(&config.daemon.state_dir, |daemon| &daemon.state_dir).clone();
-    let Obstacles { blocked, recurring } = Obstacles::find(&config, &state_dir, &presence, (&schedules, zone)).await;
+    let Obstacles { blocked, recurring, observes, .. } =
+        Obstacles::find(&config, &state_dir, &presence, (&schedules, zone)).await;
     let history = KnownHistory::read(&config, &state_dir).await.unwrap_or_else(|error| {
         let error = chain(&error);
         print_error(&format!(
@@ -144,6 +151,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         history: &history,
         versions: history.versions_taken(),
         before: (now, from),
+        observes,
         taken: HashMap::new(),
         lines: HashMap::new(),
     };
@@ -161,6 +169,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         write_json(&head, shown, rest.map(|slot| maker.row(&slot)))?;
         return Ok(CommandOutput::done(String::new()));
     }
+    let tail = tail(context, &config, (&going, &brakes), (next_pass, zone, now));
     let span = SumSpan::of(asked, &slots, (zone, now));
     let is_cut = slots.len() == CONSIDERED;
     let mut text = sum(&span, &slots, (&schedules, schedule), (&history, presence.may_follow()), (zone, is_cut))
@@ -172,30 +181,45 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         text.push_str(&format!("warning: their next bakes may meet this again: {}\n", recurring.join("; ")));
     }
     text.push_str(&warnings(&slots).render(if most.is_some() { FEW_WARNINGS } else { MOST_WARNINGS }));
-    text = wrapped(&text, 2);
+    text = wrapped(&with_config(&text), 2);
     if !text.is_empty() {
         text.push('\n');
     }
-    let most = most.map(|most| most.saturating_sub(text.lines().count() + if going.is_empty() { 0 } else { 3 }));
-    text.push_str(&table(context, (&slots, &shown, more), &history, (now, zone), ((from, until), most)));
-    if !going.is_empty() && most.is_some() {
+    let height = |text: &str| wrapped_lines(text, terminal_width()).lines().count();
+    let most = most.map(|most| most.saturating_sub(height(&text) + height(&tail)));
+    let outlook = ((from, until), most, observes);
+    text.push_str(&table(context, (&slots, &shown, more), &history, (now, zone), outlook));
+    text.push_str(&tail);
+    write_tables(context, text, rest, &mut maker, now);
+    Ok(CommandOutput::done(String::new()))
+}
+
+/// What stands below the slots: the images to delete, on a terminal as a sum, and the limits that hold them.
+fn tail(
+    context: &Context<'_>,
+    config: &Config,
+    (going, brakes): (&[Judged], &[Brake]),
+    (next_pass, zone, now): (NextPass, Zone, DateTime<Utc>),
+) -> String {
+    if going.is_empty() {
+        return String::new();
+    }
+    let mut text = if terminal_width().is_some() {
         let images = counted(going.len(), "image", "images");
         let first = going.iter().filter_map(|judged| judged.not_before).min();
         let first = first.map_or_else(String::new, |at| format!(", the first not before {}", show(at, zone)));
-        text.push_str(&format!("\nTo be deleted: {images}{first}; `imagebaked prune --dry-run` shows them\n"));
-        text.push_str(&prune::held(&brakes));
-    } else if !going.is_empty() {
-        text.push_str("\nImages to delete; `imagebaked pin IMAGE` keeps one, `imagebaked prune --dry-run` shows all\n");
-        let zones = context.zones(&config);
-        text.push_str(&prune::table(&zones, context.color, going.iter().take(MOST_GOING)));
-        if let Some(more @ 1..) = going.len().checked_sub(MOST_GOING) {
-            text.push_str(&format!("… and {more} more.\n"));
-        }
-        text.push_str(&prune::times(next_pass, zone, now));
-        text.push_str(&prune::held(&brakes));
-    }
-    write_tables(context, text, rest, &mut maker, now);
-    Ok(CommandOutput::done(String::new()))
+        format!("\nTo be deleted: {images}{first}; `imagebaked prune --dry-run` shows them\n")
+    } else {
+        let table = prune::table(&context.zones(config), context.color, going.iter().take(MOST_GOING));
+        let more = match going.len().checked_sub(MOST_GOING) {
+            Some(more @ 1..) => format!("… and {more} more.\n"),
+            _ => String::new(),
+        };
+        let head = "\nImages to delete; `imagebaked pin IMAGE` keeps one, `imagebaked prune --dry-run` shows all\n";
+        format!("{head}{table}{more}{}", prune::times(next_pass, zone, now))
+    };
+    text.push_str(&prune::held(brakes));
+    with_config(&text).into_owned()
 }
 
 /// The fields of `head` and the slots, each as it is computed; ends early if the output is closed.
@@ -240,9 +264,14 @@ fn write_tables<'a>(
         for foreseen in rest.by_ref().take(CONSIDERED) {
             let row = maker.row(&foreseen);
             let slot = show(foreseen.slot.at, foreseen.slot.schedule.timing.zone());
-            let note = if row.paused { "paused: will be skipped" } else { "" };
+            let note = match (row.paused, maker.observes) {
+                (true, _) => PAUSED,
+                (false, true) => OBSERVES,
+                (false, false) => "",
+            };
             let when = relative(foreseen.slot.at, now);
-            rows.row([&slot, &when, row.schedule, row.instance_id, &row.image_name, note]);
+            let image = row.image_name.as_deref().unwrap_or(NONE);
+            rows.row([&slot, &when, row.schedule, row.instance_id, image, note]);
         }
         if !try_print_text(&format!("\n{}", rows.render())) {
             return;
@@ -336,6 +365,8 @@ struct RowMaker<'a> {
     versions: HashMap<&'a LineId, u32>,
     /// The time before the first slot, whose slots take versions, too.
     before: (DateTime<Utc>, DateTime<Utc>),
+    /// Whether the daemon only observes: no image is made.
+    observes: bool,
     /// How many it takes, by schedule: the same for each of its instances.
     taken: HashMap<usize, u32>,
     /// The last version and the template of the name, by schedule and instance. The template was checked when the
@@ -362,9 +393,9 @@ impl<'a> RowMaker<'a> {
             (version.saturating_add(taken), Template::parse(&schedule.settings.image_name).ok())
         };
         let (version, template) = self.lines.entry((place, instance)).or_insert_with(known);
-        // A slot that is not baked takes no version.
-        let is_baked = !paused && foreseen.expected.is_none_or(|expected| expected.work().is_some());
-        let next = version.saturating_add(u32::from(!paused));
+        // A slot that is not baked takes no version, and its image has no name.
+        let is_baked = !paused && !self.observes && foreseen.expected.is_none_or(|expected| expected.work().is_some());
+        let next = version.saturating_add(1);
         if is_baked {
             *version = next;
         }
@@ -382,7 +413,8 @@ impl<'a> RowMaker<'a> {
             slot: rfc3339_seconds(at),
             local: at.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::Secs, false),
             instance_id: instance.as_str(),
-            image_name: template.as_ref().map(|template| template.render(&values)).unwrap_or_default(),
+            image_name: is_baked
+                .then(|| template.as_ref().map(|template| template.render(&values)).unwrap_or_default()),
             paused,
             expected_begin: work.map(|(begin, _)| rfc3339_seconds(begin)),
             expected_end: work.map(|(_, end)| rfc3339_seconds(end)),
@@ -396,7 +428,7 @@ fn table(
     (slots, shown, more): (&[Foreseen<'_>], &[Slot<'_>], u64),
     history: &KnownHistory,
     (now, zone): (DateTime<Utc>, Zone),
-    ((from, until), most): ((DateTime<Utc>, DateTime<Utc>), Option<usize>),
+    ((from, until), most, observes): ((DateTime<Utc>, DateTime<Utc>), Option<usize>, bool),
 ) -> String {
     if slots.is_empty() {
         return format!("No slots after {} up to {}.\n", show(from, zone), show(until, zone));
@@ -415,7 +447,9 @@ fn table(
         Rows::new(&header, context.color).sparing(&["WHEN", "INSTANCE"]).or_blocks(&["SLOT", "SCHEDULE", "INSTANCE"]);
     for (Foreseen { slot, expected }, row) in slots.iter().zip(shown) {
         let note = if row.paused {
-            "paused: will be skipped"
+            PAUSED
+        } else if observes {
+            OBSERVES
         } else if let Some(Expected { outcome: ForecastOutcome::TooLate, .. }) = expected {
             "expected to be skipped: deadline"
         } else if let Some(Expected { outcome: ForecastOutcome::Overlaps, .. }) = expected {
@@ -431,7 +465,8 @@ fn table(
             let time = |at| clock(slot.at, at, slot.schedule.timing.zone());
             cells.extend(work.map_or([NONE.to_owned(), NONE.to_owned()], |(begin, end)| [time(begin), time(end)]));
         }
-        cells.extend([row.schedule, row.instance_id, &row.image_name, note].map(str::to_owned));
+        let image = row.image_name.as_deref().unwrap_or(NONE);
+        cells.extend([row.schedule, row.instance_id, image, note].map(str::to_owned));
         rows.row(cells);
     }
     let (mut text, listed) = rows.render_first(most);

@@ -41,6 +41,10 @@ pub struct Obstacles {
     pub blocked: Option<String>,
     /// Problems of these schedules that their next bakes may meet again, and how many more there are.
     pub recurring: Vec<String>,
+    /// Whether the daemon only observes, which is why.
+    pub observes: bool,
+    /// Whether a daemon said so.
+    pub is_of_a_daemon: bool,
 }
 
 impl Obstacles {
@@ -52,20 +56,25 @@ impl Obstacles {
         (schedules, zone): (&[&Schedule], Zone),
     ) -> Self {
         let Some(daemon) = presence.located() else {
-            return Self { blocked: without_daemon(config, state_dir, presence, zone).await, recurring: Vec::new() };
+            if config.daemon.mode.is_observe() {
+                return Self::observing();
+            }
+            let blocked = without_daemon(state_dir, presence, zone).await;
+            return Self { blocked, ..Self::default() };
         };
         // Not by the history, which may be what cannot be written.
-        match client::ask(&daemon.socket, &Request::Status { all: false }).await {
+        let found = match client::ask(&daemon.socket, &Request::Status { all: false }).await {
             Ok(Reply::Status(status)) if status.daemon.mode.is_observe() => Self::observing(),
             Ok(Reply::Status(status)) => Self::of(&status.health, schedules),
-            Ok(Reply::Failed { message }) => Self { blocked: Some(in_short(&message)), recurring: Vec::new() },
+            Ok(Reply::Failed { message }) => Self { blocked: Some(in_short(&message)), ..Self::default() },
             _ => Self::default(),
-        }
+        };
+        Self { is_of_a_daemon: true, ..found }
     }
 
     fn observing() -> Self {
         let why = "the daemon only observes ([daemon] mode = \"observe\")".to_owned();
-        Self { blocked: Some(why), recurring: Vec::new() }
+        Self { blocked: Some(why), observes: true, ..Self::default() }
     }
 
     fn of(health: &Health, schedules: &[&Schedule]) -> Self {
@@ -80,14 +89,11 @@ impl Obstacles {
         if more > 0 {
             recurring.push(format!("and {more} more"));
         }
-        Self { blocked: blocking.map(|problem| in_short(&problem.message)), recurring }
+        Self { blocked: blocking.map(|problem| in_short(&problem.message)), recurring, ..Self::default() }
     }
 }
 
-async fn without_daemon(config: &Config, state_dir: &Path, presence: &Presence, zone: Zone) -> Option<String> {
-    if config.daemon.mode.is_observe() {
-        return Obstacles::observing().blocked;
-    }
+async fn without_daemon(state_dir: &Path, presence: &Presence, zone: Zone) -> Option<String> {
     if !state_dir.join(DATABASE_FILE).exists() {
         return None;
     }

@@ -39,6 +39,8 @@ use crate::{
 
 /// Images of the table.
 const LIMIT: u32 = 200;
+/// Limits that need a confirmation, on a terminal.
+const MOST_HELD: usize = 2;
 
 pub async fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
     let (config, presence) = context.find_daemon().await?;
@@ -202,9 +204,14 @@ pub fn times(next_pass: NextPass, zone: Zone, now: DateTime<Utc>) -> String {
     format!("{}\n", next_pass.describe(zone, now))
 }
 
-/// Limits that need a confirmation.
+/// Limits that need a confirmation: a terminal has room for the first ones.
 pub fn held(brakes: &[Brake]) -> String {
-    let mut text: String = brakes.iter().map(|brake| format!("PROBLEM: {brake}.\n")).collect();
+    let shown = if terminal_width().is_some() { MOST_HELD.min(brakes.len()) } else { brakes.len() };
+    let mut text: String = brakes[..shown].iter().map(|brake| format!("PROBLEM: {brake}.\n")).collect();
+    if shown < brakes.len() {
+        let more = counted(brakes.len() - shown, "more line is", "more lines are");
+        text.push_str(&format!("PROBLEM: {more} held likewise; `imagebaked status --all` shows each.\n"));
+    }
     if !text.is_empty() {
         text.push_str("`imagebaked prune --confirm` deletes them.\n");
     }

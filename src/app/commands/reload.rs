@@ -7,7 +7,7 @@ use super::{
     diff,
     outcome::{CommandOutput, Exit, Failure, Result, refused},
     output::schedules as counted,
-    table::{LONGEST_ANSWER, error_width, wrapped_lines},
+    table::{LONGEST_ANSWER, error_width, screen, terminal_width, wrapped_lines},
 };
 use crate::{
     adapters::control::{Reply, Request},
@@ -16,6 +16,10 @@ use crate::{
 
 /// Maximum number of listed entries.
 const MAX_LISTED: usize = 12;
+/// Lines of a terminal for warnings.
+const LINES_OF_WARNINGS: usize = 9;
+/// Where the rest of a change is.
+const MORE: &str = "All changes: `imagebaked audit`; all images to be deleted: `imagebaked prune --dry-run`; all slots: `imagebaked plan`.\n";
 
 pub async fn run(context: &Context<'_>) -> Result {
     let config = context.locate_daemon_quietly().await?;
@@ -30,15 +34,19 @@ pub async fn run(context: &Context<'_>) -> Result {
                 return Ok(CommandOutput::done(format!("{report}\n")));
             }
             let news = credentials.as_ref().and_then(|review| review.sentence());
-            let changed = if diff.is_empty() {
-                nothing_changed(news.is_some(), credentials.as_deref())
-            } else {
-                let images = diff::images(&context.zones(&config), context.color, &images, MAX_LISTED);
-                format!("{}{images}\n", diff::render(context, &diff, MAX_LISTED))
-            };
             let force = format!("In force: configuration {config_hash}, {}.\n", counted(schedules));
-            let news = news.map(|news| format!("{news}\n")).unwrap_or_default();
-            Ok(CommandOutput::done(format!("{warnings}{news}{changed}{force}")))
+            let warnings = few_warnings(&warnings, screen().zip(terminal_width()));
+            let head = format!("{warnings}{}", news.as_ref().map(|news| format!("{news}\n")).unwrap_or_default());
+            if diff.is_empty() {
+                let changed = nothing_changed(news.is_some(), credentials.as_deref());
+                return Ok(CommandOutput::done(format!("{head}{changed}{force}")));
+            }
+            let zones = context.zones(&config);
+            let whole = |shown: usize| {
+                let images = diff::images(&zones, context.color, &images, shown);
+                format!("{head}{}{images}\n{force}", diff::render(context, &diff, shown))
+            };
+            Ok(CommandOutput::done(diff::fitted(screen(), MAX_LISTED, whole, MORE)))
         }
         Reply::BadConfig { problems } => {
             let lines = error_width().map(|width| (width, LONGEST_ANSWER));
@@ -55,6 +63,21 @@ fn nothing_changed(has_news: bool, credentials: Option<&CredentialReview>) -> St
     }
     let fixed = credentials.and_then(|review| review.only_at_restart.as_deref());
     format!("Nothing changed.\n{}", fixed.map(|why| format!("{why}.\n")).unwrap_or_default())
+}
+
+/// The warnings that a terminal of so many lines and columns has room for above the change, and how many there are.
+fn few_warnings(warnings: &str, terminal: Option<(usize, usize)>) -> String {
+    let Some((_, width)) = terminal.filter(|_| !warnings.is_empty()) else { return warnings.to_owned() };
+    let height = |text: &str| wrapped_lines(text, Some(width)).lines().count();
+    if height(warnings) <= LINES_OF_WARNINGS {
+        return warnings.to_owned();
+    }
+    let blocks: Vec<&str> = warnings.trim_end().split("\n\n").collect();
+    let sum = blocks.last().copied().unwrap_or_default();
+    match blocks.first().filter(|first| blocks.len() > 1 && height(first) + 2 <= LINES_OF_WARNINGS) {
+        Some(first) => format!("{first}\n{sum}: `imagebaked check` shows them.\n\n"),
+        None => format!("warning: {sum}: `imagebaked check` shows them.\n\n"),
+    }
 }
 
 /// What a refused configuration means first, then its problems: those that a terminal of this width has room for.
@@ -85,6 +108,20 @@ fn not_in_force(problems: &str, terminal: Option<(usize, usize)>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_warnings_leave_room_for_the_change() {
+        let one = "warning[unknown-region]: unknown region\n --> a.toml:3:1\n  |\n3 | regions = 1\n  | ^^^^\n\n";
+        let many = format!("{}40 warnings in 1 file\n\n", one.repeat(10));
+        assert_eq!(few_warnings(&many, None), many);
+        let few = few_warnings(&many, Some((23, 80)));
+        assert!(
+            few.lines().count() <= LINES_OF_WARNINGS && few.contains("40 warnings in 1 file: `imagebaked check`"),
+            "{few}"
+        );
+        let only = format!("{one}1 warning in 1 file\n\n");
+        assert_eq!(few_warnings(&only, Some((23, 80))), only);
+    }
 
     #[test]
     fn a_refused_reload_says_so_first_and_fits_on_a_terminal() {

@@ -4,6 +4,7 @@
 use unicode_width::UnicodeWidthStr;
 
 use super::colors::without_colors;
+use crate::domain::time::words::words;
 
 /// Text for an absent value.
 pub const NONE: &str = "-";
@@ -105,7 +106,7 @@ pub(super) fn wrapped_to(text: &str, indent: usize, width: usize) -> String {
 fn wrap(text: &str, first: usize, rest: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let (mut used, mut gap, mut has_word) = (0, 0, false);
-    for word in text.split(' ') {
+    for word in words(text) {
         if word.is_empty() {
             gap += 1;
             continue;
@@ -224,8 +225,8 @@ impl Rows {
     /// Width of the table if only the last column wraps, between words.
     fn needs(&self) -> usize {
         let last = self.last();
-        let words = self.rows.iter().filter_map(|row| row.get(last)).flat_map(|cell| cell.split(' '));
-        let longest_word = words.map(UnicodeWidthStr::width).max().unwrap_or_default();
+        let all = self.rows.iter().filter_map(|row| row.get(last)).flat_map(|cell| words(cell));
+        let longest_word = all.map(UnicodeWidthStr::width).max().unwrap_or_default();
         let of_last = self.widest(last).min(LAST.max(longest_word));
         (0..last).map(|index| self.widest(index) + GAP).sum::<usize>() + of_last
     }
@@ -443,6 +444,15 @@ mod tests {
         let mut rows = Rows::new(&["STATE", "REASON"], true);
         rows.row(["failed", "failed"]);
         assert!(rows.render_to(None).ends_with("\u{1b}[31;1mfailed\u{1b}[0m  failed\n"));
+    }
+
+    #[test]
+    fn a_time_is_never_broken() {
+        let text = "next try (Sat 2026-11-28 14:01:33 +00:00), and 2026-11-28 14:01 or 14:01 +08:00; Sat is a day  x";
+        for width in 34..60 {
+            let wrapped = wrapped_to(text, 2, width);
+            assert!(wrapped.lines().any(|line| line.contains("Sat 2026-11-28 14:01:33 +00:00")), "{wrapped}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{
     outcome::{CommandOutput, Exit, Failure, Result},
     output::relative,
     presence::Presence,
+    prospects::{Prospect, Prospects},
     show::{BakeReport, Extent},
     table::{screen, wrapped},
 };
@@ -21,14 +22,11 @@ use crate::{
     },
     app::{cli::WhyArgs, daemon::StoredTiming},
     domain::{
-        bake::{
-            naming::{Template, Values},
-            unfollowed::Unfollowed,
-        },
+        bake::unfollowed::Unfollowed,
         calendar::{Timing, zone::Zone},
         catch_up::SlotPolicy,
         clock::{Clock, ON_TIME, SystemClock, shifted},
-        ids::{InstanceId, LineId, ScheduleId},
+        ids::{InstanceId, ScheduleId},
         pause::Pause,
         plan::explain::{self, Case, Explanation, PointInTime, Record},
         schedule::Schedule,
@@ -64,7 +62,8 @@ struct InstanceExplanation {
     moment: PointInTime,
     answer: Explanation,
     report: Option<BakeReport>,
-    image_name: Option<String>,
+    /// What is expected of a slot to come.
+    prospect: Option<Prospect>,
     /// That no daemon follows the open bake, or makes a row for the slot.
     unfollowed: Option<Unfollowed>,
 }
@@ -86,6 +85,15 @@ pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
     for moment in moments {
         for instance in &subject.instances {
             explanations.push(subject.explain((reader.as_ref(), &presence), moment, instance, now).await?);
+        }
+    }
+    if let Some(schedule) = subject.in_file.filter(|_| explanations.iter().any(|one| one.answer.will_run)) {
+        let prospects = Prospects::find(&config, &presence, schedule, (&config.daemon.state_dir, now)).await;
+        let mut to_come: Vec<_> = explanations.iter_mut().filter(|one| one.answer.will_run).collect();
+        let slots: Vec<_> =
+            to_come.iter().map(|one| (InstanceId::from(one.instance.as_str()), one.moment.at)).collect();
+        for (one, prospect) in to_come.iter_mut().zip(prospects.of(schedule, &slots)) {
+            one.prospect = Some(prospect);
         }
     }
     if let Some(reader) = reader {
@@ -285,42 +293,12 @@ impl Subject<'_> {
             }
             _ => None,
         };
-        let image_name = match planned.filter(|_| answer.will_run) {
-            Some(schedule) => Some(image_name(reader, schedule, &InstanceId::from(instance), moment.at, now).await?),
-            None => None,
-        };
-        Ok(InstanceExplanation { instance: instance.to_owned(), moment, answer, report, image_name, unfollowed })
+        Ok(InstanceExplanation { instance: instance.to_owned(), moment, answer, report, prospect: None, unfollowed })
     }
 }
 
 fn policy<'a>(schedule: &Schedule, paused: Option<&'a str>) -> SlotPolicy<'a> {
     SlotPolicy { catch_up: schedule.catch_up, window: schedule.catch_up_window, on_time: ON_TIME, paused }
-}
-
-/// Name of the image of a future slot, if every slot until then makes one.
-async fn image_name(
-    reader: Option<&Reader>,
-    schedule: &Schedule,
-    instance: &InstanceId,
-    slot: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> Result<String> {
-    let line: LineId = schedule.line(instance);
-    let last = match reader {
-        Some(reader) => reader.versions().await?.get(&line).copied().unwrap_or_default(),
-        None => 0,
-    };
-    let ahead = u32::try_from(schedule.timing.count(now, slot)).unwrap_or(u32::MAX);
-    let values = Values {
-        name: schedule.name.as_str(),
-        id: schedule.id.as_str(),
-        instance_id: instance.as_str(),
-        slot,
-        zone: schedule.timing.zone(),
-        version: last.saturating_add(ahead),
-    };
-    // Checked when the configuration was loaded.
-    Ok(Template::parse(&schedule.settings.image_name).map(|template| template.render(&values)).unwrap_or_default())
 }
 
 /// How many slots there are of each result, if there are several.
@@ -361,6 +339,7 @@ impl InstanceExplanation {
     fn result(&self) -> &str {
         match &self.report {
             Some(report) => report.word(),
+            None if matches!(self.prospect, Some(Prospect::Skipped { .. })) => "to be skipped",
             None if self.answer.will_run => "to come",
             None => "without a bake",
         }
@@ -368,7 +347,8 @@ impl InstanceExplanation {
 
     /// Whether both explanations differ in nothing but their time, their bake and the name of their image.
     fn says_the_same(&self, other: &Self, zone: Zone) -> bool {
-        self.gist(zone) == other.gist(zone)
+        let is_skipped = |one: &Self| one.prospect.as_ref().is_some_and(|prospect| prospect.image().is_none());
+        self.gist(zone) == other.gist(zone) && is_skipped(self) == is_skipped(other)
     }
 
     fn gist(&self, zone: Zone) -> String {
@@ -383,14 +363,8 @@ impl InstanceExplanation {
         let words = &self.answer.words;
         let it = if self.report.is_some() { "it" } else { "this schedule" };
         let absence = self.unfollowed.as_ref().map(|unfollowed| unfollowed.sentence(it, zone));
-        match (&self.image_name, absence) {
-            (Some(name), None) => format!("{words} It will run; its image will be called {name}."),
-            (Some(name), Some(absence)) => {
-                format!("{words} It runs only if a daemon does then; its image would be called {name}. {absence}")
-            }
-            (None, Some(absence)) => format!("{words} {absence}"),
-            (None, None) => words.clone(),
-        }
+        let prospect = self.prospect.as_ref().map(|prospect| prospect.words(absence.is_none()));
+        [Some(words.clone()), prospect, absence].into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
     fn json(&self, subject: &Subject<'_>) -> Result<Value> {
@@ -404,7 +378,7 @@ impl InstanceExplanation {
             "slot": self.answer.slot.map(rfc3339),
             "due": self.answer.due,
             "explanation": self.words(subject.timing.zone()),
-            "image_name": self.image_name,
+            "image_name": self.prospect.as_ref().and_then(Prospect::image),
             "bakes": bakes,
             "nearest": { "before": self.answer.before.map(rfc3339), "after": self.answer.after.map(rfc3339) },
         }))
@@ -520,7 +494,7 @@ mod tests {
             moment,
             answer,
             report: None,
-            image_name: None,
+            prospect: None,
             unfollowed: None,
         }
     }

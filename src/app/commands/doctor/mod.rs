@@ -11,7 +11,7 @@ use self::{
 use super::{
     backup::restore_newest,
     context::Context,
-    outcome::{CommandOutput, Exit, Failure, Result},
+    outcome::{CommandOutput, Exit, Result},
 };
 use crate::{
     adapters::config,
@@ -38,7 +38,7 @@ mod way;
 pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     let (config, problems) = config::load_lenient(context.config_path, &context.environment);
     let Some(config) = config else {
-        return Err(Failure::new(Exit::Usage, problems.render(context.color_of_stderr())));
+        return Err(context.refused(&problems));
     };
     let mut report = DoctorReport::new(!context.json, context.color);
     if let Some(check) = host::unread_file(&problems) {

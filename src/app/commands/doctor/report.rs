@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::app::commands::{
     table::{terminal_width, wrapped_lines},
-    terminal::print_text,
+    terminal::{print_text, with_config},
 };
 
 /// Result of a check.
@@ -130,7 +130,7 @@ impl DoctorReport {
 
     fn print(&self, text: &str) {
         if self.live {
-            print_text(&wrapped_lines(text, terminal_width()));
+            print_text(&wrapped_lines(&with_config(text), terminal_width()));
         }
     }
 

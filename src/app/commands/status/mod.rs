@@ -25,7 +25,7 @@ use super::{
     output::schedules as counted,
     presence::Presence,
     table::{screen as screen_lines, terminal_width, wrapped_lines},
-    terminal::{control, print_text, try_print_text},
+    terminal::{control, print_text, try_print_text, with_config},
 };
 use crate::{
     adapters::{
@@ -76,7 +76,7 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
         Err(Unanswered { failure, command }) if failure.exit == Exit::Unreachable => {
             match of_history(context, (&config, &presence), args, command).await {
                 // A terminal's lines are made to fit already.
-                Ok(text) if !context.json => print_text(&wrapped_lines(&text, terminal_width())),
+                Ok(text) if !context.json => print_text(&wrapped_lines(&with_config(&text), terminal_width())),
                 Err(unknown) if unknown.exit == Exit::NotFound => return Err(unknown),
                 Err(unusable) if unusable.exit == Exit::Unusable => {
                     return Err(without_history(context, &config, &failure, &unusable));
