@@ -10,6 +10,7 @@ use sqlx::SqliteConnection;
 use super::{Reader, StoreError, clock_steps::NEWEST_WRITE, failed, from_row::from_row, instant, learned::owner_of};
 use crate::domain::{
     error::chain,
+    pause::ITSELF,
     suggestion::shell_quoted,
     text::{LONGEST_TEXT, clean},
     time::rfc3339,
@@ -19,8 +20,10 @@ use crate::domain::{
 pub(super) const DECISIONS: &str = "
 SELECT 'pin' AS kind, image_id AS subject, '' AS value, since, until, reason, who FROM pins
 UNION ALL SELECT 'veto', image_id, '', at, NULL, reason, who FROM vetoes
-UNION ALL SELECT 'channel', line_id || '/' || channel, image_id, since, NULL, channel, '' FROM channels
-          WHERE image_id IS NOT NULL AND channel <> 'latest'
+UNION ALL SELECT 'channel', line_id || '/' || channel, image_id, since, NULL, channel,
+                 coalesce((SELECT h.who FROM channel_history h WHERE h.line_id = channels.line_id AND h.channel = channels.channel
+                           ORDER BY h.id DESC LIMIT 1), '')
+          FROM channels WHERE image_id IS NOT NULL AND channel <> 'latest'
 UNION ALL SELECT 'pause', schedule_id, '', since, until, reason, who FROM pauses
 UNION ALL SELECT 'acknowledgement', code || ' ' || subject_kind || ':' || subject_id, coalesce(acknowledged_until, ''), 0, NULL,
                  coalesce(acknowledged_reason, ''), acknowledged_by
@@ -205,6 +208,12 @@ impl Decision {
         let (what, command) = match kind.as_str() {
             "pin" => (format!("the pin of {subject}"), format!("pin {subject} --reason {reason}{until}")),
             "veto" => (format!("the veto of {subject}"), format!("veto {subject} --reason {reason}")),
+            // By hand it would stay behind the images that its rule finds next.
+            "channel" if self.who == ITSELF => {
+                let schedule = shell_quoted(subject.split('/').next().unwrap_or_default());
+                let what = format!("channel {subject} pointed to {value} by its rule, and moves by itself again");
+                (what, format!("channels {schedule}"))
+            }
             "channel" => (format!("channel {subject} pointed to {value}"), format!("promote {value} {}", self.reason)),
             "pause" => (format!("the pause of {subject}"), format!("pause {subject} --reason {reason}{until}")),
             _ => {
