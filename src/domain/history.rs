@@ -7,7 +7,7 @@ use self::instants::{instant, maybe_instant};
 use super::{
     bake::{Trigger, reason::ReasonCode},
     ids::BakeId,
-    image::{LineImage, brake::MarkKind, reconcile::REBUILT},
+    image::{DeletionState, LineImage, brake::MarkKind, reconcile::REBUILT},
     plan::explain::Record,
 };
 
@@ -286,6 +286,16 @@ pub struct ImageRow {
 }
 
 impl ImageRow {
+    /// Whether it is good as of the last scan, as the statements of the history have it: the newest good image of a line is the one
+    /// of the highest version.
+    pub fn is_good(&self) -> bool {
+        let image = &self.image;
+        let may_be_gone = matches!(image.deletion, DeletionState::Deleting { .. } | DeletionState::Deleted { .. });
+        let is_of_the_line = image.seen.ours || self.bake.is_none();
+        let is_there = image.seen.available && image.seen.missing_since.is_none() && !may_be_gone;
+        is_there && is_of_the_line && image.veto.is_none() && !image.unchecked
+    }
+
     /// Since when it has been good, which is the start of its age: when it was first seen AVAILABLE. An adopted image is as old
     /// as its slot, whenever it was adopted.
     pub fn good_at(&self) -> DateTime<Utc> {

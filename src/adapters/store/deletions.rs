@@ -65,7 +65,7 @@ UPDATE images SET brake = 'confirmed'
 WHERE deletion_state = 'marked' AND image_id IN (SELECT value FROM json_each(?1))";
 
 /// A marked image is about to be deleted: only if nothing keeps it and a newer good image of its line is left that is
-/// not about to be deleted, and has no veto unless the image has one, too.
+/// not about to be deleted, and has no veto and no check to come unless the image has one, too.
 pub(super) const BEGIN_DELETION: &str = "
 UPDATE images SET deletion_state = 'deleting', rule = ?2, delete_after = ?3, tries = tries + 1, sent_at = ?3, refused = NULL
 WHERE image_id = ?1 AND deletion_state = 'marked'
@@ -74,7 +74,7 @@ WHERE image_id = ?1 AND deletion_state = 'marked'
   AND NOT EXISTS (SELECT 1 FROM distributions d WHERE d.image_id = images.image_id AND d.finished_at IS NULL)
   AND EXISTS (SELECT 1 FROM images o
               WHERE o.line_id = images.line_id AND o.deletion_state <> 'deleted' AND o.deletion_state IN ('kept', 'refused') AND o.available = 1 AND o.ours = 1
-                AND o.missing_since IS NULL AND o.version > images.version
+                AND o.missing_since IS NULL AND o.version > images.version AND (o.verify IS NOT 'due' OR images.verify IS 'due')
                 AND (NOT EXISTS (SELECT 1 FROM vetoes v WHERE v.image_id = o.image_id)
                      OR EXISTS (SELECT 1 FROM vetoes v WHERE v.image_id = images.image_id)))";
 

@@ -11,10 +11,10 @@ macro_rules! lost {
 }
 
 /// Images that are good as of the last scan: the cloud has them, they are ours or were given to the line by a person,
-/// nobody vetoes them, and no check of them is due.
+/// nobody vetoes them, no check of them is due, and no call was sent that may have deleted them. `ImageRow::is_good` is the same.
 macro_rules! good {
     () => {
-        "deletion_state <> 'deleted' AND missing_since IS NULL AND available = 1 AND (ours = 1 OR bake_id IS NULL)
+        "deletion_state <> 'deleted' AND deletion_state <> 'deleting' AND missing_since IS NULL AND available = 1 AND (ours = 1 OR bake_id IS NULL)
        AND verify IS NOT 'due' AND NOT EXISTS (SELECT 1 FROM vetoes WHERE vetoes.image_id = images.image_id)"
     };
 }

@@ -79,6 +79,7 @@ impl ImageColumns<'_> {
                 channels: self.channels.unwrap_or_default(),
                 copied_to: self.copied_to.unwrap_or_default(),
                 veto: self.veto,
+                unchecked: self.verify.as_deref() == Some("due"),
             },
             schedule_id: self.schedule_id.into_owned(),
             schedule: self.schedule.into_owned(),

@@ -111,6 +111,8 @@ mod execution_tests;
 #[cfg(test)]
 mod log_binding_tests;
 #[cfg(test)]
+mod newest_good_tests;
+#[cfg(test)]
 mod query_plan_tests;
 #[cfg(test)]
 pub(crate) mod row_for_tests;

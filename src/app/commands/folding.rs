@@ -21,9 +21,17 @@ pub(super) fn order(images: &[(ImageRow, Judged)]) -> Vec<usize> {
             *first = at;
         }
     }
+    let mut newest: HashMap<&LineId, usize> = HashMap::new();
+    for (at, (row, _)) in images.iter().enumerate().filter(|(_, (row, _))| row.is_good()) {
+        let best = newest.entry(&row.image.line).or_insert(at);
+        if images[*best].0.image.version < row.image.version {
+            *best = at;
+        }
+    }
     let matters = |at: usize| {
         let (row, judged) = &images[at];
         judged.verdict.why().contains(&Why::LastGood)
+            || newest.get(&row.image.line) == Some(&at)
             || !row.image.channels.is_empty()
             || next.get(&row.image.line) == Some(&at)
     };

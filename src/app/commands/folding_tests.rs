@@ -30,6 +30,7 @@ fn image(
         channels: channel.map(str::to_owned).into_iter().collect(),
         copied_to: Vec::new(),
         veto: None,
+        unchecked: false,
     };
     let verdict = match not_before {
         Some(_) => RetentionDecision::Goes { rule: String::new() },

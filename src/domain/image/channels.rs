@@ -1,6 +1,6 @@
 //! Channels: which image of the line each one points to.
 //!
-//! * `latest` points to the newest fit image: good, present, without a veto.
+//! * `latest` points to the newest fit image: good, present, without a veto. It moves to none whose check is not over.
 //! * A channel with `after` moves by itself to the newest fit image that has been good for that long and has passed its
 //!   check, if it has one. It moves only to versions above the last one it pointed to or was rolled back from.
 //! * A channel without `after` moves only when a person moves it.
@@ -236,7 +236,8 @@ pub fn settle(view: &View, declared: Option<&[Channel]>, now: DateTime<Utc>) -> 
 fn latest(view: &View) -> Option<Move> {
     let assigned = view.assigned(LATEST);
     let current = assigned.and_then(|assigned| assigned.image_id.as_ref());
-    let newest = view.newest(|image| image.moves_in || Some(&image.image_id) == current);
+    let is_good = |image: &Candidate| image.moves_in && image.check != Some(Check::Due);
+    let newest = view.newest(|image| is_good(image) || Some(&image.image_id) == current);
     if current == newest.map(|image| &image.image_id) {
         return None;
     }

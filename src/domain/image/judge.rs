@@ -208,8 +208,12 @@ pub fn judge(
     let good_of_true_time: Vec<usize> = good.iter().filter(is_true).copied().collect();
 
     let mut reasons: Vec<Vec<Why>> = images.iter().map(|image| held(image, now)).collect();
-    // A veto takes an image out of use: it is no image to fall back on.
-    let newest_usable = |good: &[usize]| good.iter().copied().find(|&index| images[index].veto.is_none());
+    // A veto takes an image out of use: it is no image to fall back on. Nor is one whose check may still fail, if there is another.
+    let newest_usable = |good: &[usize]| {
+        let mut usable = good.iter().copied().filter(|&index| images[index].veto.is_none());
+        let newest = usable.clone().next();
+        usable.find(|&index| !images[index].unchecked).or(newest)
+    };
     let newest = newest_usable(&good);
     let newest_of_true_time = newest_usable(&good_of_true_time).filter(|index| Some(*index) != newest);
     for index in newest.into_iter().chain(newest_of_true_time) {

@@ -50,6 +50,21 @@ fn a_vetoed_image_is_not_the_last_good_one() {
     assert_eq!(why(&images), [false; 3], "there is none");
 }
 
+/// Its check may fail: what it is to replace must last until then.
+#[test]
+fn an_image_whose_check_is_not_over_is_not_the_last_good_one() {
+    let mut images: Vec<LineImage> = (1..=3).map(image).collect();
+    images[2].unchecked = true;
+    let rules = Keep { last: 1, ..keep() };
+    assert_eq!(goes(&images, &rules, &[]), [true, false, false]);
+    images[2].unchecked = false;
+    assert_eq!(goes(&images, &rules, &[]), [true, true, false]);
+    for image in &mut images {
+        image.unchecked = true;
+    }
+    assert_eq!(goes(&images, &rules, &[]), [true, true, false], "there is no better one");
+}
+
 #[test]
 fn the_floor_counts_good_images_that_are_there() {
     let rules = Keep { last: 1, min: 3, ..keep() };

@@ -86,6 +86,8 @@ pub struct LineImage {
     /// Veto of a person or of a check.
     pub veto: Option<String>,
 }
+    /// Whether its check is not over: it is no good image yet.
+    pub unchecked: bool,
 
 impl LineImage {
     /// First time it was seen AVAILABLE; an instant in the future counts as `now`.

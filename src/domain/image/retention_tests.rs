@@ -27,6 +27,7 @@ pub(crate) fn image(version: u32, slot: DateTime<Utc>) -> LineImage {
         channels: vec![],
         copied_to: vec![],
         veto: None,
+        unchecked: false,
     }
 }
 
