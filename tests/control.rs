@@ -218,9 +218,12 @@ fn a_plan_names_what_is_in_the_way_of_it() {
     eventually("nothing is in the way", || host.json(0, &["plan"])["blocked"].is_null().then_some(()));
     let file = fs::read_to_string(host.path("imagebaked.toml")).unwrap();
     fs::write(host.path("imagebaked.toml"), file.replace("0 3 1 1 *", "0 33 1 1 *")).unwrap();
-    let (_, err) = host.expect(2, &["plan", "tonight"]);
-    let goes_on = "The daemon goes on with the configuration in force, which has no slot up to ";
-    assert!(err.contains("bad-cron") && err.contains(goes_on), "{err}");
+    let (out, err) = host.expect(0, &["plan", "--until", "400d"]);
+    assert!(
+        err.contains("the configuration has 1 problem in 1 file and is not in force (`imagebaked check`)"),
+        "{err}"
+    );
+    assert!(out.contains("-01-01 03:00"), "{out}");
     fs::write(host.path("imagebaked.toml"), file).unwrap();
     host.stop();
     let (out, _) = host.expect(0, &["plan", "--until", "400d"]);

@@ -70,3 +70,40 @@ fn a_bake_that_observe_mode_meets_ends_skipped_and_its_image_is_followed() {
     assert_ne!(made["image_id"], Value::Null);
     assert_eq!(changes(&cloud), before);
 }
+
+#[test]
+fn every_answer_about_what_comes_says_that_nothing_is_done() {
+    let cloud = Cloud::start();
+    let schedule = "[[schedule]]\nname = \"golden\"\ninstance_id = \"ecd-1\"\ncron = \"0 3 1 1 *\"\n\
+                    keep = { last = 1, grace = \"9d\" }\nchannels = { stable = { after = \"1d\" } }\n";
+    let mut host = Host::new(cloud.addr, schedule);
+    host.start();
+    let first = host.bake("golden");
+    host.bake("golden");
+    host.stop();
+    set_mode(&host, "observe");
+    host.start();
+    let bake = first["id"].to_string();
+    let commands: [&[&str]; 8] = [
+        &["images"],
+        &["show", &bake],
+        &["plan", "--until", "400d"],
+        &["plan", "golden"],
+        &["channels"],
+        &["prune", "--dry-run"],
+        &["status"],
+        &["check"],
+    ];
+    for command in commands {
+        let (out, _) = host.expect(0, command);
+        assert!(out.contains("the daemon only observes"), "{command:?}: {out}");
+    }
+    let image = &host.json(0, &["images"])["images"][1];
+    assert_eq!(
+        (&image["retention"]["verdict"], &image["retention"]["held"]),
+        (&"goes".into(), &"observe".into()),
+        "{image}"
+    );
+    let checked = host.run(&["status", "--check"]);
+    assert!(String::from_utf8_lossy(&checked.stdout).contains("the daemon only observes"), "{checked:?}");
+}

@@ -152,17 +152,29 @@ fn without_watch_edits_are_reported_and_not_taken() {
     let (text, _) = host.expect(0, &["status"]);
     assert!(text.contains("edited since, not reloaded: `imagebaked reload`"), "{text}");
     assert_eq!(in_force(&host), before);
-    // What is shown by the file is not what the daemon does.
-    let by_file = |is_in_force: bool| {
-        for args in [&["plan", "tonight"][..], &["why", "golden"], &["images"]] {
-            let (_, err) = host.expect(0, args);
-            assert_eq!(err.contains("the file is not in force (`imagebaked reload`)"), !is_in_force, "{args:?}: {err}");
+    // What is shown is what the daemon does.
+    let in_force = |has_warning: bool| {
+        for args in
+            [&["plan", "--until", "3d"][..], &["why", "golden"], &["images"], &["channels"], &["prune", "--dry-run"]]
+        {
+            let (out, err) = host.expect(0, args);
+            let warned =
+                err.contains("the file was edited and is not in force: this answer is by the configuration in force");
+            assert_eq!(warned, has_warning, "{args:?}: {err}");
+            assert!(!out.contains(" 04:00 "), "{args:?}: {out}");
         }
     };
-    by_file(false);
+    in_force(true);
+    let path = host.path("imagebaked.toml");
+    let (out, _) = host.expect(0, &["plan", "--diff", path.to_str().unwrap()]);
+    assert!(out.contains("in place of the configuration in force") && out.contains("0 4 * * *"), "{out}");
+    // A comment changes no answer.
+    host.configure(cloud.addr, &format!("# The golden image.\n{FILE}"));
+    assert_eq!(status(&host)["daemon"]["config_on_disk"], "edited");
+    in_force(false);
     host.configure(cloud.addr, FILE);
     assert_eq!(status(&host)["daemon"]["config_on_disk"], "in_force", "put back");
-    by_file(true);
+    in_force(false);
 }
 
 #[test]
@@ -345,7 +357,8 @@ fn a_schedule_that_only_the_file_has_is_not_called_unknown() {
     let host = host(&cloud, false);
     let brand2 = FILE.replace("golden", "brand2").replace("ecd-1", "ecd-2");
     host.configure(cloud.addr, &format!("{FILE}{brand2}"));
-    for command in [&["status", "brand2"][..], &["bake", "brand2"], &["pause", "brand2", "--reason", "patch day"]] {
+    let to_the_daemon = [&["status", "brand2"][..], &["bake", "brand2"], &["pause", "brand2", "--reason", "patch day"]];
+    for command in [&["plan", "brand2"][..], &["why", "brand2"], &["images", "brand2"]].iter().chain(&to_the_daemon) {
         let (_, refused) = host.expect(3, command);
         assert!(refused.contains("\"brand2\" is in the file, but not in force yet: `imagebaked reload`"), "{refused}");
     }

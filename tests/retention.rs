@@ -640,7 +640,58 @@ fn a_preview_goes_by_the_rules_in_force_where_the_file_is_refused() {
     expect_its_end("history");
     let file = std::fs::read_to_string(host.path("imagebaked.toml")).unwrap();
     std::fs::write(host.path("imagebaked.toml"), format!("{file}\ncron = \"61 * * * *\"\n")).unwrap();
-    expect_its_end("cloud");
+    expect_its_end("history");
+}
+
+/// Which images are deleted next, by every command that says so.
+fn to_be_deleted(host: &Host, bake: &str) -> Vec<Vec<String>> {
+    let going = |images: &Value, verdict: &str| -> Vec<String> {
+        let images = images.as_array().unwrap().iter().filter(|image| image.pointer(verdict) == Some(&json!("goes")));
+        images.map(|image| image["image_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let shown = host.json(0, &["show", bake]);
+    vec![
+        going(&host.json(0, &["prune", "--dry-run"])["images"], "/verdict"),
+        going(&host.json(0, &["plan"])["images"], "/verdict"),
+        going(&host.json(0, &["plan", "golden"])["images"], "/verdict"),
+        going(&host.json(0, &["images"])["images"], "/retention/verdict"),
+        going(&json!([shown]), "/retention/verdict"),
+    ]
+}
+
+#[test]
+fn all_answers_about_deletions_go_by_the_rules_in_force_whatever_the_file_has() {
+    let cloud = Cloud::start();
+    let (host, images) = baked(&cloud, KEEP_TWO, 3);
+    let bake = host.rows().iter().find(|row| row["image_id"] == images[0]).unwrap()["id"].to_string();
+    let expected = vec![vec![images[0].clone()]; 5];
+    assert_eq!(to_be_deleted(&host, &bake), expected);
+    let path = host.path("imagebaked.toml");
+    let file = std::fs::read_to_string(&path).unwrap();
+    let edited = file.replace("last = 2", "last = 9");
+    let without_rules: String =
+        file.lines().filter(|line| !line.starts_with("keep")).map(|line| format!("{line}\n")).collect();
+    for text in [edited, without_rules, format!("{file}\ncron = \"61 * * * *\"\n"), format!("{file}\n[[[\n= 3\n")] {
+        assert_ne!(text, file);
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(to_be_deleted(&host, &bake), expected, "{text}");
+        for command in [&["prune", "--dry-run"][..], &["plan"], &["images"], &["show", &bake]] {
+            let (_, err) = host.expect(0, command);
+            assert!(err.contains("is not in force"), "{command:?} with {text}: {err}");
+        }
+    }
+}
+
+#[test]
+fn a_preview_names_the_lines_that_no_rules_delete_from() {
+    let cloud = Cloud::start();
+    let without = "[[schedule]]\nname = \"silver\"\ninstance_id = \"ecd-2\"\ncron = \"0 3 1 1 *\"\n";
+    let (host, _) = baked(&cloud, &format!("{KEEP_TWO}{without}"), 1);
+    host.bake("silver");
+    let (out, _) = host.expect(0, &["prune", "--dry-run"]);
+    assert!(out.contains("no rules (`keep`) for them: 1 image of silver."), "{out}");
+    let report = host.json(0, &["prune", "--dry-run"]);
+    assert_eq!(report["without_rules"], json!([{ "line": "silver", "images": 1 }]));
 }
 
 fn problems(host: &Host) -> String {

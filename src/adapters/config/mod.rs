@@ -29,6 +29,7 @@ mod folded;
 mod free_names;
 mod hash;
 mod hidden;
+mod in_force;
 mod key;
 mod layer;
 mod lints;
@@ -132,6 +133,8 @@ pub struct Config {
     pub fingerprint: String,
     /// Release of its time zone rules.
     pub zones: Arc<Release>,
+    /// Names and ids of schedules that only the file has, where a command uses the configuration in force instead of it.
+    pub only_in_file: Vec<String>,
 }
 
 /// Keys of `[cloud]` and `[daemon]` that a reload applies at once; all others apply at the next start.
@@ -162,6 +165,12 @@ impl Config {
 
     /// Message for a word that is no schedule: the nearest of those `known`, or the one whose instance it is.
     pub fn no_schedule<'a>(&self, wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+        if self.only_in_file.iter().any(|word| word == wanted) {
+            let wanted = quoted(wanted);
+            return format!(
+                "{wanted} is in the file, but not in force yet: `imagebaked reload`, or `imagebaked check`"
+            );
+        }
         match self.schedules_of_instance(wanted).as_slice() {
             [] => no_schedule(wanted, known),
             owners => format!("{} is no schedule; it is an instance of {}", quoted(wanted), owners.join(", ")),
@@ -464,6 +473,7 @@ fn assemble(
         files: Vec::new(),
         fingerprint: String::new(),
         zones: zone::release(),
+        only_in_file: Vec::new(),
     })
 }
 

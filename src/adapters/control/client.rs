@@ -13,7 +13,7 @@ use super::{
     liveness::{Silence, silence},
     read, write,
 };
-use crate::domain::status::OnDisk;
+use crate::domain::{api::mode::Mode, status::OnDisk};
 
 /// Maximum time for the rest of an answer, once it has begun: it is at hand as a whole, also the longest.
 const WHOLE: Duration = Duration::from_secs(10);
@@ -72,6 +72,8 @@ pub async fn ask(socket: &Path, request: &Request) -> Result<Reply, ControlError
 /// The running daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
+    /// Its configuration.
+    pub config_path: PathBuf,
     /// Where it answers.
     pub socket: PathBuf,
     /// The folder of its history.
@@ -82,6 +84,8 @@ pub struct Located {
     pub slots_held: Option<Standstill>,
     /// Whether the files are the configuration in force.
     pub on_disk: OnDisk,
+    /// Whether it changes the cloud.
+    pub mode: Mode,
 }
 
 /// The daemon that answers at `socket`; `None` from one of another configuration than `of`, if that is given, and from one
@@ -91,7 +95,7 @@ pub struct Located {
 ///
 /// `ControlError` if no daemon answers.
 pub async fn locate(socket: &Path, of: Option<&Path>) -> Result<Option<Located>, ControlError> {
-    let Reply::Located { config_path, control_socket, state_dir, standstill, slots_held, on_disk } =
+    let Reply::Located { config_path, control_socket, state_dir, standstill, slots_held, on_disk, mode } =
         ask(socket, &Request::Locate).await?
     else {
         return Ok(None);
@@ -100,5 +104,6 @@ pub async fn locate(socket: &Path, of: Option<&Path>) -> Result<Option<Located>,
     // The daemon may know its own socket by a path that is another one here.
     let socket = if control_socket.exists() { control_socket } else { socket.to_owned() };
     let (standstill, slots_held) = (standstill.map(|why| *why), slots_held.map(|why| *why));
-    Ok(is_wanted.then_some(Located { socket, state_dir, standstill, slots_held, on_disk }))
+    let located = Located { config_path, socket, state_dir, standstill, slots_held, on_disk, mode };
+    Ok(is_wanted.then_some(located))
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use crate::domain::{
-    api::credential_review::CredentialReview,
+    api::{credential_review::CredentialReview, mode::Mode},
     health::ProblemCode,
     ids::{BakeId, ImageId, InstanceId},
     image::{
@@ -84,6 +84,8 @@ pub enum Request {
     Locate,
     /// Report when the next retention pass comes.
     NextPass,
+    /// Report the configuration in force.
+    Config,
     /// Bake schedules now.
     Bake(BakeSelection),
     /// Reply when one of these bakes may have changed, or after a few seconds.
@@ -255,7 +257,12 @@ impl Request {
     pub fn only_asks(&self) -> bool {
         matches!(
             self,
-            Self::Status { .. } | Self::StatusOf { .. } | Self::Locate | Self::NextPass | Self::Follow { .. }
+            Self::Status { .. }
+                | Self::StatusOf { .. }
+                | Self::Locate
+                | Self::NextPass
+                | Self::Config
+                | Self::Follow { .. }
         )
     }
 
@@ -274,7 +281,7 @@ impl Request {
             Self::Reconcile { .. } | Self::Prune { .. } | Self::Adopt { .. } => Duration::from_mins(10),
             // They wait for a running pass.
             Self::Pin { .. } | Self::Undelete { .. } => Duration::from_mins(2),
-            Self::NextPass => Duration::from_secs(5),
+            Self::NextPass | Self::Config => Duration::from_secs(5),
             _ => Duration::from_secs(20),
         }
     }
@@ -284,7 +291,9 @@ impl Request {
     fn idle_limit(&self) -> Duration {
         match self {
             // They are answered without a wait.
-            Self::Status { .. } | Self::StatusOf { .. } | Self::Locate | Self::NextPass => Duration::from_secs(1),
+            Self::Status { .. } | Self::StatusOf { .. } | Self::Locate | Self::NextPass | Self::Config => {
+                Duration::from_secs(1)
+            }
             _ => Duration::from_secs(5),
         }
     }
@@ -325,11 +334,19 @@ pub enum Reply {
         /// Whether the files are the configuration in force.
         #[serde(default)]
         on_disk: OnDisk,
+        /// Whether it changes the cloud.
+        #[serde(default)]
+        mode: Mode,
     },
     /// To `NextPass`.
     NextPass {
         /// The pass.
         next_pass: NextPass,
+    },
+    /// To `Config`: the configuration in force, as a document of its own.
+    Config {
+        /// The document.
+        document: serde_json::Value,
     },
     /// To `Bake`.
     Bakes {

@@ -1,6 +1,6 @@
 //! State of the brake: the rules by which each line was judged, recent deletions, and limits that need a confirmation.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Reader, Store, StoreError, failed, instant};
 use crate::domain::{
     ids::{ImageId, LineId},
-    image::brake::Brake,
+    image::brake::{Brake, Departed},
 };
 
 /// Images were judged by a whole pass.
@@ -27,10 +27,10 @@ ON CONFLICT (line_id) DO UPDATE SET rules = excluded.rules";
 pub(super) const DROP_LINE_RULES: &str =
     "DELETE FROM line_rules WHERE line_id NOT IN (SELECT value FROM json_each(?1))";
 
-/// How many images of each line were deleted since an instant that count for the brake.
+/// Images that were deleted since an instant and count for the brake.
 pub(super) const COUNTED_DELETIONS: &str = "
-SELECT line_id, count(*) FROM images INDEXED BY images_deleted_counted
-WHERE deletion_state = 'deleted' AND brake = 'counted' AND deleted_at > ?1 GROUP BY line_id";
+SELECT line_id, image_id, available_at, deleted_at FROM images INDEXED BY images_deleted_counted
+WHERE deletion_state = 'deleted' AND brake = 'counted' AND deleted_at > ?1";
 
 /// Limits that need a confirmation.
 pub(super) const BRAKES: &str = "SELECT line_id, since, brake FROM brakes ORDER BY line_id";
@@ -69,18 +69,28 @@ impl Reader {
         Ok(rows.into_iter().map(|(line, rules)| (LineId::from(line), rules)).collect())
     }
 
-    /// Number of counting deletions of each line since an instant.
+    /// Counting deletions of each line since an instant; `left` are the images that a channel has left.
     ///
     /// # Errors
     ///
     /// `StoreError` if the query fails.
-    pub async fn counted_deletions(&self, since: DateTime<Utc>) -> Result<BTreeMap<LineId, usize>, StoreError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as(COUNTED_DELETIONS)
+    pub async fn counted_deletions(
+        &self,
+        since: DateTime<Utc>,
+        left: &HashSet<ImageId>,
+    ) -> Result<BTreeMap<LineId, Vec<Departed>>, StoreError> {
+        let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(COUNTED_DELETIONS)
             .bind(since.timestamp_millis())
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read what was deleted of late"))?;
-        Ok(rows.into_iter().map(|(line, n)| (LineId::from(line), usize::try_from(n).unwrap_or_default())).collect())
+        let mut lines: BTreeMap<LineId, Vec<Departed>> = BTreeMap::new();
+        for (line, image, available_at, deleted_at) in rows {
+            let left_by_channel = left.contains(&ImageId::from(image));
+            let (available_at, deleted_at) = (instant(available_at), instant(deleted_at));
+            lines.entry(line.into()).or_default().push(Departed { available_at, deleted_at, left_by_channel });
+        }
+        Ok(lines)
     }
 
     /// Limits that need a confirmation, as of the last pass.

@@ -28,10 +28,10 @@ pub(super) const NEXT_DELETION: &str = "
 SELECT min(delete_after) FROM images
 WHERE deletion_state IN ('marked', 'deleting') AND deletion_state = 'marked' AND delete_after > ?1";
 
-/// How many marked images are past their grace.
-pub(super) const DUE_DELETIONS: &str = "
+/// How many images are marked: ?1 all of them, otherwise those whose deletion counts for the brake.
+pub(super) const MARKED_IMAGES: &str = "
 SELECT count(*) FROM images
-WHERE deletion_state IN ('marked', 'deleting') AND deletion_state = 'marked' AND delete_after <= ?1";
+WHERE deletion_state IN ('marked', 'deleting') AND deletion_state = 'marked' AND (?1 OR brake = 'counted')";
 
 /// When the next image is to be searched for whose delete call was sent.
 pub(super) const NEXT_SEARCH: &str = "
@@ -80,7 +80,8 @@ WHERE image_id = ?1 AND deletion_state = 'marked'
 
 /// How a deletion goes on, or ended.
 pub(super) const END_DELETION: &str = "
-UPDATE images SET deletion_state = ?2, refused = ?3, delete_after = ?4, deleted_at = CASE ?2 WHEN 'deleted' THEN ?5 END
+UPDATE images SET deletion_state = ?2, refused = ?3, delete_after = ?4, deleted_at = CASE ?2 WHEN 'deleted' THEN ?5 END,
+                  brake = CASE WHEN ?2 = 'deleted' AND brake = 'left' THEN 'counted' ELSE brake END
 WHERE image_id = ?1 AND deletion_state = 'deleting'";
 
 /// A marked image is not deleted yet: why, and when it is tried next.
@@ -202,18 +203,18 @@ impl Reader {
         Ok(at.map(instant))
     }
 
-    /// Number of marked images whose grace has passed at `now`.
+    /// Number of marked images; without `all`, of those whose deletion counts for the brake.
     ///
     /// # Errors
     ///
     /// `StoreError` if the query fails.
-    pub async fn due_deletions(&self, now: DateTime<Utc>) -> Result<usize, StoreError> {
-        let due: i64 = sqlx::query_scalar(DUE_DELETIONS)
-            .bind(now.timestamp_millis())
+    pub async fn marked_images(&self, all: bool) -> Result<usize, StoreError> {
+        let marked: i64 = sqlx::query_scalar(MARKED_IMAGES)
+            .bind(all)
             .fetch_one(&self.pool)
             .await
-            .map_err(failed("count the images past their grace"))?;
-        Ok(usize::try_from(due).unwrap_or_default())
+            .map_err(failed("count the marked images"))?;
+        Ok(usize::try_from(marked).unwrap_or_default())
     }
 
     /// Instant of the next search for an image with a pending delete call.

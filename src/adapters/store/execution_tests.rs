@@ -621,6 +621,7 @@ async fn deletions(store: &Store) {
         assert!(store.mark_image(image, "last = 1", day(11), kind, "imagebaked", day(10)).await.unwrap());
     };
     mark(&first, MarkKind::Ordinary).await;
+    assert_eq!(reader.marked_images(false).await.unwrap(), 0);
     assert!(store.unmark_image(&first, "kept", "imagebaked", day(10)).await.unwrap());
     mark(&first, MarkKind::Counted).await;
     assert_eq!(reader.lines_with_marks().await.unwrap(), std::slice::from_ref(&golden));
@@ -629,7 +630,7 @@ async fn deletions(store: &Store) {
     assert!(reader.images_by_id("", 9).await.unwrap().len() > 1);
     assert!(reader.images_by_id("another", 9).await.unwrap().is_empty());
     assert!(reader.next_deletion(None).await.unwrap().is_some());
-    assert_eq!([reader.due_deletions(day(10)).await.unwrap(), reader.due_deletions(day(11)).await.unwrap()], [0, 1]);
+    assert_eq!([reader.marked_images(true).await.unwrap(), reader.marked_images(false).await.unwrap()], [1, 1]);
     let doomed = Doomed::from(&first);
     store.put_off_deletion(&doomed, "in use", day(12)).await.unwrap();
     assert!(store.begin_deletion(&doomed, "last = 1", "imagebaked", day(12)).await.unwrap());
@@ -637,7 +638,9 @@ async fn deletions(store: &Store) {
     let sent = reader.sent_deletions().await.unwrap();
     store.search_later(&sent[0], day(13), "no answer").await.unwrap();
     assert!(store.end_deletion(&doomed, &DeleteOutcome::Deleted, "deleted", "imagebaked", day(13)).await.unwrap());
-    assert_eq!(reader.counted_deletions(day(0)).await.unwrap()[&golden], 1);
+    let left = std::collections::HashSet::from([first.image_id.clone()]);
+    let departed = &reader.counted_deletions(day(0), &left).await.unwrap()[&golden];
+    assert_eq!((departed.len(), departed[0].deleted_at, departed[0].left_by_channel), (1, day(13), true));
     let second = image(store, "golden-2").await;
     mark(&second, MarkKind::Counted).await;
     store.confirm_deletions(std::slice::from_ref(&second.image_id), "golden", "uid 0", day(13)).await.unwrap();

@@ -15,14 +15,15 @@ use super::{
 use crate::{
     adapters::{config::Config, control::Request, store::ChannelRow},
     app::cli::{ChannelsArgs, ImageArgs, PromoteArgs, RollbackArgs, VetoArgs},
-    domain::time::show_length,
+    domain::{api::mode::ONLY_OBSERVES, time::show_length},
 };
 
 /// Lines of the history that are shown.
 const LIMIT: u32 = 50;
 
 pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
-    let config = context.locate_daemon().await?;
+    let (config, presence) = context.find_daemon().await?;
+    context.warn_if_not_in_force(&config, &presence);
     let reader = context.reader(&config).await?;
     let schedule = args.schedule.name();
     let limit = args.limit.unwrap_or(LIMIT);
@@ -70,13 +71,19 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
             row.why.unwrap_or_default(),
         ]);
     }
-    let (mut text, shown) = table.render_first(room().filter(|_| args.limit.is_none()));
+    let observes = if presence.only_observes(&config) && !args.history {
+        format!("No channel moves: {ONLY_OBSERVES}.\n")
+    } else {
+        String::new()
+    };
+    let room = room().map(|room| room.saturating_sub(observes.lines().count()));
+    let (mut text, shown) = table.render_first(room.filter(|_| args.limit.is_none()));
     if args.history && (shown < all || has_more) {
         text.push_str("… older ones: --limit N, or name a schedule\n");
     } else if shown < all {
         text.push_str(&format!("… and {} more; name a schedule, or see --limit 0 and --json\n", all - shown));
     }
-    Ok(CommandOutput::done(text))
+    Ok(CommandOutput::done(text + &observes))
 }
 
 /// Adds configured channels that have never pointed to an image.

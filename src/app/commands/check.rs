@@ -21,6 +21,7 @@ use crate::{
     },
     app::cli::CheckArgs,
     domain::{
+        api::mode::ONLY_OBSERVES,
         clock::{Clock, SystemClock},
         ids::InstanceId,
         schedule::Schedule,
@@ -98,6 +99,9 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
         return Ok(CommandOutput { text: format!("{report}\n"), exit });
     }
     let mut text = summary(&config, path, warnings.0.len(), denied);
+    if config.daemon.mode.is_observe() {
+        text.push_str(&format!("With mode = \"observe\" {ONLY_OBSERVES}: nothing is baked or deleted.\n"));
+    }
     text.push_str(&files(&config, path));
     match sessions {
         Some(sessions) => text.push_str(&sessions.text(context.color)),

@@ -19,19 +19,21 @@ use crate::{
     adapters::{
         config::{self, Config, DaemonSettings, Loaded, Problems},
         control::{
-            ControlError, Reply, Request, SOCKET_LINK,
+            self, ControlError, Reply, Request, SOCKET_LINK,
             client::{self, Located},
         },
         store::{Reader, StoreError},
     },
     domain::{
-        calendar::zone::Zone, error::chain, ids::InstanceId, image::passes::NextPass, page::main_zone,
-        schedule::Schedule,
+        api::mode::Mode, calendar::zone::Zone, error::chain, ids::InstanceId, image::passes::NextPass, page::main_zone,
+        schedule::Schedule, status::OnDisk,
     },
 };
 
 /// What shows each problem of a configuration.
 const CHECK_ALL: &str = "`imagebaked check --all` shows each";
+/// Lines of a warning on a terminal of 80 columns.
+const LINES_OF_WARNING: usize = 3;
 
 /// Common input of all commands.
 #[derive(Debug)]
@@ -63,18 +65,101 @@ impl Context<'_> {
         Ok((config, 0))
     }
 
-    /// The configuration as far as needed to find daemon and history: errors in it must not block reading the history.
-    /// The state directory and the socket are those that the running daemon uses.
+    /// The configuration in force: that of the running daemon, otherwise the valid part of the file, for errors in it must not
+    /// block reading the history. The state directory and the socket are those that the daemon uses.
     pub(super) async fn locate_daemon(&self) -> Result<Config> {
         Ok(self.find_daemon().await?.0)
     }
 
-    /// The same, with what is known of the daemon: for commands that show bakes.
+    /// The same, with what is known of the daemon. Where the answer depends on rules, [`Self::warn_if_not_in_force`] says that the
+    /// file has others.
     pub(super) async fn find_daemon(&self) -> Result<(Config, Presence)> {
-        let mut config = self.lenient_config()?;
+        let (of_file, problems) = config::load_lenient(self.config_path, &self.environment);
+        let of_file = of_file.filter(|config| !config.files.is_empty());
+        // Without a readable file the daemon may be found where the defaults are.
+        let Some(mut config) = of_file.or_else(|| config::without_file(&self.environment).0) else {
+            return self.lenient_config().map(|config| (config, Presence::Unknown));
+        };
         let presence = self.presence(&config).await;
+        if let Some(in_force) = self.in_force(&config, &presence).await {
+            return Ok((in_force, presence));
+        }
+        if config.files.is_empty() {
+            return Err(self.refused(&problems));
+        }
+        warn_of_errors(&problems);
         use_paths(&mut config, presence.located());
         Ok((config, presence))
+    }
+
+    /// The same for commands that take a file only without errors if no daemon has another configuration in force; with the
+    /// number of lines that its warnings took on a terminal.
+    pub(super) async fn find_daemon_or_valid_file(&self) -> Result<(Config, Presence, usize)> {
+        let (strict, problems) = match self.config_with_notes() {
+            Ok((config, noted)) => (Ok(noted), Ok(config)),
+            Err(failure) => (Err(failure), Err(config::load_lenient(self.config_path, &self.environment).0)),
+        };
+        let of_file = problems.map_or_else(|lenient| lenient.filter(|one| !one.files.is_empty()), Some);
+        let of_file = of_file.or_else(|| config::without_file(&self.environment).0);
+        let Some(config) = of_file else { return self.config().map(|config| (config, Presence::Unknown, 0)) };
+        let presence = self.presence(&config).await;
+        if let Some(in_force) = self.in_force(&config, &presence).await {
+            let noted = strict.unwrap_or_default() + self.warn_if_not_in_force(&in_force, &presence);
+            return Ok((in_force, presence, noted));
+        }
+        let noted = strict? + self.warn_if_not_in_force(&config, &presence);
+        Ok((config, presence, noted))
+    }
+
+    /// The configuration of the running daemon, if this file is the daemon's and not in force as it is now; with the names of
+    /// schedules that only the file has.
+    async fn in_force(&self, of_file: &Config, presence: &Presence) -> Option<Config> {
+        let daemon = presence.located().filter(|daemon| daemon.on_disk != OnDisk::InForce)?;
+        if control::canonical(self.config_path) != daemon.config_path {
+            return None;
+        }
+        let Ok(Reply::Config { document }) = client::ask(&daemon.socket, &Request::Config).await else { return None };
+        let mut config = Config::from_document(document)?;
+        let is_new = |word: &&str| config.schedule_words().all(|known| known != *word);
+        config.only_in_file = of_file.schedule_words().filter(is_new).map(str::to_owned).collect();
+        use_paths(&mut config, Some(daemon));
+        Some(config)
+    }
+
+    /// Whether this is the configuration by which the daemon works, if one is at work.
+    pub(super) fn is_in_force(&self, config: &Config, presence: &Presence) -> bool {
+        let is_in_force = |daemon: &Located| daemon.on_disk == OnDisk::InForce;
+        presence.located().is_none_or(is_in_force) || config.fingerprint != config::fingerprint(self.config_path)
+    }
+
+    /// Says in one line that the file would give another answer than this one, which is by `config`; returns the number of lines
+    /// on a terminal.
+    pub(super) fn warn_if_not_in_force(&self, config: &Config, presence: &Presence) -> usize {
+        if presence.located().is_none_or(|daemon| daemon.on_disk == OnDisk::InForce) {
+            return 0;
+        }
+        let (of_file, problems) = config::load_lenient(self.config_path, &self.environment);
+        let path = self.config_path.display();
+        let by = if self.is_in_force(config, presence) {
+            "this answer is by the configuration in force"
+        } else {
+            "this answer is by the file, the daemon goes by the former one"
+        };
+        if problems.has_errors() {
+            let errors = problems.summary();
+            print_error(&format!(
+                "warning: the configuration has {errors} and is not in force (`imagebaked check`): {by}"
+            ));
+        } else if of_file.is_some_and(|of_file| of_file.hash == config.hash) {
+            // A comment, or the order of the keys.
+            return 0;
+        } else {
+            print_error(&format!(
+                "warning: the file was edited and is not in force: {by}; `imagebaked plan --diff {path}` shows what `imagebaked \
+                 reload` changes"
+            ));
+        }
+        LINES_OF_WARNING
     }
 
     /// The same without a word on errors: the daemon reports them itself.
@@ -96,12 +181,7 @@ impl Context<'_> {
     fn lenient_config(&self) -> Result<Config> {
         match config::load_lenient(self.config_path, &self.environment) {
             (Some(config), problems) if !config.files.is_empty() => {
-                if problems.has_errors() {
-                    print_error(&format!(
-                        "warning: the configuration has {}; see `imagebaked check`",
-                        problems.summary()
-                    ));
-                }
+                warn_of_errors(&problems);
                 Ok(config)
             }
             (_, problems) => Err(self.refused(&problems)),
@@ -281,6 +361,12 @@ impl Context<'_> {
     }
 }
 
+fn warn_of_errors(problems: &Problems) {
+    if problems.has_errors() {
+        print_error(&format!("warning: the configuration has {}; see `imagebaked check`", problems.summary()));
+    }
+}
+
 fn use_paths(config: &mut Config, daemon: Option<&Located>) {
     if let Some(Located { socket, state_dir, .. }) = daemon.cloned() {
         config.daemon.control_socket = socket;
@@ -291,10 +377,10 @@ fn use_paths(config: &mut Config, daemon: Option<&Located>) {
 /// The next retention pass of this daemon.
 pub(super) async fn next_pass(config: &Config, presence: &Presence) -> NextPass {
     let daemon = match presence {
-        Presence::AtWork(daemon) => daemon,
-        Presence::Absent { .. } if config.daemon.mode.is_observe() => return NextPass::Never,
+        Presence::AtWork(daemon) if daemon.mode == Mode::Act => daemon,
+        _ if presence.only_observes(config) => return NextPass::Never,
         Presence::Absent { .. } => return NextPass::AtStart,
-        Presence::Unknown => return NextPass::Unknown,
+        Presence::AtWork(_) | Presence::Unknown => return NextPass::Unknown,
     };
     match client::ask(&daemon.socket, &Request::NextPass).await {
         Ok(Reply::NextPass { next_pass }) => next_pass,

@@ -62,7 +62,14 @@ pub async fn run(
         });
         return Ok(CommandOutput::done(format!("{report}\n")));
     }
-    let paths = (file.display(), context.config_path.display());
+    // The file may be the edited one itself.
+    let is_edited = edited.fingerprint != current.fingerprint && config::fingerprint(file) == edited.fingerprint;
+    let old = if is_edited && config::fingerprint(context.config_path) != current.fingerprint {
+        "the configuration in force".to_owned()
+    } else {
+        context.config_path.display().to_string()
+    };
+    let paths = (file.display(), old);
     if diff.is_empty() {
         return Ok(CommandOutput::done(format!("{} changes nothing of {}.\n", paths.0, paths.1)));
     }

@@ -47,6 +47,7 @@ fn image(
         verdict,
         not_before,
         vetoed: false,
+        held: None,
     };
     let row = ImageRow {
         image,

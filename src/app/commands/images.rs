@@ -48,7 +48,7 @@ const NAMED: usize = 5;
 
 pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     let (config, presence) = context.find_daemon().await?;
-    presence.warn_if_not_in_force();
+    context.warn_if_not_in_force(&config, &presence);
     let reader = context.reader(&config).await?;
     let (now, next_pass) = (SystemClock.now(), next_pass(&config, &presence).await);
     let query = Query { context, args, config: &config, reader: &reader, now, next_pass };
@@ -78,7 +78,7 @@ struct Basis {
 struct Listed {
     images: Vec<(ImageRow, Judged)>,
     replicas: Replicas,
-    /// Whether some image of these lines, perhaps none of the wanted ones, is deleted at a known time.
+    /// Whether some image of these lines, perhaps none of the wanted ones, is deleted at a known time, or would be.
     has_times: bool,
 }
 
@@ -99,7 +99,8 @@ impl Query<'_> {
             Some(wanted) => Some(schedule_ids(self.reader, wanted).await?),
             None => None,
         };
-        let basis = Basis { judge: daemon::Judge::of_some(self.reader, self.config, self.now).await?, of_schedule };
+        let times = (self.now, self.next_pass);
+        let basis = Basis { judge: daemon::Judge::of_some(self.reader, self.config, times).await?, of_schedule };
         if self.context.json { self.write_json(&basis, &lines).await } else { self.table(&basis, &lines).await }
     }
 
@@ -188,7 +189,7 @@ impl Query<'_> {
     async fn read(&self, basis: &Basis, lines: &[LineId]) -> Result<Listed> {
         let all = self.reader.present_images(Some(lines)).await?;
         let mut images = basis.judge.some(self.reader, all, self.next_pass).await?;
-        let has_times = images.iter().any(|(_, judged)| judged.not_before.is_some());
+        let has_times = images.iter().any(|(_, judged)| judged.is_announced());
         if let Some(ids) = &basis.of_schedule {
             images.retain(|(row, _)| ids.contains(row.schedule_id.as_str()));
         }
@@ -249,7 +250,7 @@ impl Query<'_> {
         let of = || shown.iter().map(|judged| judged.line.schedule());
         let zones = context.all_zones(config, reader, of()).await?;
         let mut text = failed_table(&zones, context.color, &shown);
-        if shown.iter().any(|judged| judged.not_before.is_some()) {
+        if shown.iter().any(|judged| judged.not_before.is_some() || judged.held.is_some()) {
             text.push_str(&times(next_pass, zones.common(of()), now));
         }
         Ok(CommandOutput::done(text))

@@ -16,8 +16,8 @@ use super::{
     forecast::{Expected, KnownHistory, Outlook, Warnings, clock},
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, relative},
-    plan_in_force::{wanted, with_slots_in_force},
     plan_obstacles::Obstacles,
+    plan_span::wanted,
     plan_sum::{Asked, Foreseen, SumSpan, sum},
     prune,
     table::{room, terminal_width, wrapped, wrapped_lines},
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     adapters::{
-        config::{Config, closest, no_schedule},
+        config::{Config, closest},
         store::{Reader, StoreError},
     },
     app::{cli::PlanArgs, daemon},
@@ -37,6 +37,7 @@ use crate::{
         ids::{InstanceId, LineId},
         image::{
             brake::Brake,
+            held::Held,
             passes::NextPass,
             report::{Judged, RetentionReport},
         },
@@ -91,10 +92,7 @@ const BLOCK: usize = 1 << 16;
 
 pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let now = SystemClock.now();
-    let (config, noted) = match context.config_with_notes() {
-        Ok(loaded) => loaded,
-        Err(failure) => return Err(with_slots_in_force(context, failure, args, now).await),
-    };
+    let (config, presence, noted) = context.find_daemon_or_valid_file().await?;
     let (when, schedule) = words(args, &config)?;
     // Without a schedule the zone of the page: tonight is the same night here and there.
     let zone = context.zone_of(&config, schedule);
@@ -122,10 +120,8 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         }
     };
     if let (true, Some(wanted)) = (schedules.is_empty(), schedule) {
-        return Err(Failure::new(Exit::NotFound, no_schedule(wanted, config.schedule_words())));
+        return Err(Failure::new(Exit::NotFound, config.no_schedule(wanted, config.schedule_words())));
     }
-    let presence = context.presence(&config).await;
-    let noted = noted + presence.warn_if_not_in_force();
     let state_dir = presence.located().map_or(&config.daemon.state_dir, |daemon| &daemon.state_dir).clone();
     let Obstacles { blocked, recurring, observes, .. } =
         Obstacles::find(&config, &state_dir, &presence, (&schedules, zone)).await;
@@ -208,7 +204,8 @@ fn tail(
         let images = counted(going.len(), "image", "images");
         let first = going.iter().filter_map(|judged| judged.not_before).min();
         let first = first.map_or_else(String::new, |at| format!(", the first not before {}", show(at, zone)));
-        format!("\nTo be deleted: {images}{first}; `imagebaked prune --dry-run` shows them\n")
+        let held = held_of(going);
+        format!("\nTo be deleted: {images}{first}{held}; `imagebaked prune --dry-run` shows them\n")
     } else {
         let table = prune::table(&context.zones(config), context.color, going.iter().take(MOST_GOING));
         let more = match going.len().checked_sub(MOST_GOING) {
@@ -220,6 +217,17 @@ fn tail(
     };
     text.push_str(&prune::held(brakes));
     with_config(&text).into_owned()
+}
+
+/// What keeps the daemon from these deletions.
+fn held_of(going: &[Judged]) -> String {
+    let of = |held: Held| going.iter().filter(|judged| judged.held == Some(held)).count();
+    match (of(Held::Observe), of(Held::Confirmation)) {
+        (0, 0) => String::new(),
+        (0, held) if held == going.len() => format!(", {}", Held::Confirmation),
+        (0, held) => format!(", {held} of them {}", Held::Confirmation),
+        _ => format!(", {}", Held::Observe),
+    }
 }
 
 /// The fields of `head` and the slots, each as it is computed; ends early if the output is closed.
@@ -296,7 +304,12 @@ fn words<'a>(args: &'a PlanArgs, config: &Config) -> Result<(Option<AskedTime>, 
             let near = closest(word, TIMES).map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
             return usage(format!("{word:?} is no time{near}"));
         } else {
-            let message = format!("{word:?} is no time, and {}", no_schedule(word, config.schedule_words()));
+            let no_schedule = config.no_schedule(word, config.schedule_words());
+            let message = if config.only_in_file.contains(word) {
+                no_schedule
+            } else {
+                format!("{word:?} is no time, and {no_schedule}")
+            };
             return Err(Failure::new(Exit::NotFound, message));
         }
     }
@@ -352,7 +365,8 @@ async fn judgement_of(
 ) -> std::result::Result<RetentionReport, StoreError> {
     let lines: Vec<LineId> = lines.iter().cloned().collect();
     let images = reader.present_images(Some(&lines)).await?;
-    let judged = daemon::Judge::of_some(reader, config, now).await?.some(reader, images, next_pass).await?;
+    let judged =
+        daemon::Judge::of_some(reader, config, (now, next_pass)).await?.some(reader, images, next_pass).await?;
     let brakes = reader.brakes().await?.into_iter().map(|standing| standing.brake).collect();
     let images = judged.into_iter().map(|(_, judged)| judged).collect();
     Ok(RetentionReport { brakes, images, ..RetentionReport::default() })

@@ -10,6 +10,7 @@ use crate::{
         store::{DATABASE_FILE, Reader},
     },
     domain::{
+        api::mode::ONLY_OBSERVES,
         calendar::zone::Zone,
         health::{Health, Problem, ProblemCode, schedules::Findings},
         schedule::Schedule,
@@ -73,7 +74,7 @@ impl Obstacles {
     }
 
     fn observing() -> Self {
-        let why = "the daemon only observes ([daemon] mode = \"observe\")".to_owned();
+        let why = format!("{ONLY_OBSERVES} ([daemon] mode = \"observe\")");
         Self { blocked: Some(why), observes: true, ..Self::default() }
     }
 

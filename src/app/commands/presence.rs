@@ -1,20 +1,16 @@
 //! Whether a daemon is at work on a history: known once per command, and used by all that show open bakes.
 
-use super::terminal::print_error;
 use crate::{
     adapters::{
+        config::Config,
         control::{ControlError, Standstill, client::Located},
         store::Reader,
     },
     domain::{
         bake::unfollowed::Unfollowed,
         clock::{Clock as _, ON_TIME, SystemClock, later},
-        status::OnDisk,
     },
 };
-
-/// Lines of a warning on a terminal of 80 columns.
-const LINES_OF_WARNING: usize = 2;
 
 /// What is known of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,24 +55,9 @@ impl Presence {
         matches!(self, Self::AtWork(Located { standstill: None, .. }) | Self::Unknown)
     }
 
-    /// Whether the daemon, if one is at work, goes by the file as it is now.
-    pub(super) fn goes_by_the_file(&self) -> bool {
-        self.located().is_none_or(|daemon| matches!(daemon.on_disk, OnDisk::InForce))
-    }
-
-    /// Reports that the daemon goes by another configuration than the file, by which this answer is; returns the number of
-    /// lines.
-    pub(super) fn warn_if_not_in_force(&self) -> usize {
-        let command = match self.located().map(|daemon| daemon.on_disk) {
-            None | Some(OnDisk::InForce) => return 0,
-            Some(OnDisk::Edited) => "imagebaked reload",
-            Some(OnDisk::Refused) => "imagebaked check",
-        };
-        print_error(&format!(
-            "warning: the file is not in force (`{command}`): rules and rows to come are shown by the file, the daemon goes by \
-             the former one"
-        ));
-        LINES_OF_WARNING
+    /// Whether the daemon changes nothing in the cloud: the one at work, otherwise the one that this configuration would start.
+    pub(super) fn only_observes(&self, config: &Config) -> bool {
+        self.located().map_or(config.daemon.mode, |daemon| daemon.mode).is_observe()
     }
 
     /// What is said of open bakes of this history: `None` if a daemon follows them, or may.

@@ -61,23 +61,24 @@ pub(super) struct Prospects<'a> {
     config: &'a Config,
     history: KnownHistory,
     obstacles: Obstacles,
-    goes_by_the_file: bool,
+    is_in_force: bool,
     now: DateTime<Utc>,
 }
 
 impl<'a> Prospects<'a> {
-    /// Reads them for the slots of a schedule.
+    /// Reads them for the slots of a schedule; `is_in_force`: of the configuration by which the daemon works.
     pub(super) async fn find(
         config: &'a Config,
         presence: &Presence,
         schedule: &Schedule,
+        is_in_force: bool,
         (state_dir, now): (&Path, DateTime<Utc>),
     ) -> Self {
         let schedules = [schedule];
         let obstacles = Obstacles::find(config, state_dir, presence, (&schedules, schedule.timing.zone())).await;
         // An answer on a rule needs no history.
         let history = KnownHistory::read(config, state_dir).await.unwrap_or_default();
-        Self { config, history, obstacles, goes_by_the_file: presence.goes_by_the_file(), now }
+        Self { config, history, obstacles, is_in_force, now }
     }
 
     /// What is expected of each of these slots of a schedule, none of which is paused.
@@ -106,7 +107,7 @@ impl<'a> Prospects<'a> {
             return Prospect::Skipped { why };
         }
         let image = self.image(schedule, instance, slot);
-        if !self.goes_by_the_file {
+        if !self.is_in_force {
             let condition = "if the file is in force by then (`imagebaked reload`)".to_owned();
             return Prospect::RunsOnly { image, condition };
         }

@@ -1,7 +1,7 @@
 //! `imagebaked prune [--dry-run]`: the daemon runs a retention pass; the output lists images with their decisions. A dry run
 //! answers from the history, what is deleted next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -26,6 +26,7 @@ use crate::{
     domain::{
         calendar::zone::Zone,
         clock::{Clock as _, SystemClock},
+        ids::LineId,
         image::{
             brake::Brake,
             failed::FailedAction,
@@ -41,6 +42,8 @@ use crate::{
 const LIMIT: u32 = 200;
 /// Limits that need a confirmation, on a terminal.
 const MOST_HELD: usize = 2;
+/// Lines without rules that are named.
+const NAMED: usize = 3;
 
 pub async fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
     let (config, presence) = context.find_daemon().await?;
@@ -50,23 +53,25 @@ pub async fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
         confirm: args.confirm,
         despite_failed_bake: args.despite_failed_bake,
     };
-    // With a file that is not in force, the rules in force are known to the daemon alone.
-    let (report, scan) = if args.dry_run && !args.ask_cloud && presence.goes_by_the_file() {
+    context.warn_if_not_in_force(&config, &presence);
+    let (report, scan) = if args.dry_run && !args.ask_cloud && context.is_in_force(&config, &presence) {
         from_history(context, &config, mode, &presence).await?
     } else {
         (by_daemon(context, &config, mode).await?, None)
     };
+    let without_rules = if args.dry_run { without_rules(context, &config, &report).await } else { Vec::new() };
     let exit = if report.problem.is_some() { Exit::Failed } else { Exit::Done };
     let text = if context.json {
         let of = if scan.is_some() { "history" } else { "cloud" };
-        let shown = Report { dry_run: args.dry_run, of, scanned_at: scan.and_then(|scan| scan.at), report: &report };
+        let scanned_at = scan.and_then(|scan| scan.at);
+        let shown = Report { dry_run: args.dry_run, of, scanned_at, without_rules: &without_rules, report: &report };
         format!("{}\n", serde_json::to_string(&shown)?)
     } else {
         let of = || report.images.iter().map(|judged| judged.line.schedule());
         let zones = context.zones_of_answer(&config, of()).await;
         let zone = zones.common(of());
         let (color, now) = (context.color, SystemClock.now());
-        Answer { zones: &zones, zone, color, args, scan, now }.text(&report)
+        Answer { zones: &zones, zone, color, args, scan, without_rules: &without_rules, now }.text(&report)
     };
     Ok(CommandOutput { text, exit })
 }
@@ -77,8 +82,40 @@ struct Report<'a> {
     dry_run: bool,
     of: &'static str,
     scanned_at: Option<DateTime<Utc>>,
+    without_rules: &'a [Unjudged],
     #[serde(flatten)]
     report: &'a RetentionReport,
+}
+
+/// A line whose images no rules delete.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Unjudged {
+    line: LineId,
+    images: usize,
+}
+
+/// Lines of the history that the report has nothing of: they have no `keep`. None if the history is unreadable.
+async fn without_rules(context: &Context<'_>, config: &Config, report: &RetentionReport) -> Vec<Unjudged> {
+    let Ok(reader) = context.reader(config).await else { return Vec::new() };
+    let lines = reader.lines_of_images().await.unwrap_or_default();
+    reader.close().await;
+    let judged: HashSet<&LineId> = report.images.iter().map(|judged| &judged.line).collect();
+    let is_unjudged = |(line, images): &(LineId, usize)| *images > 0 && !judged.contains(line);
+    lines.into_iter().filter(is_unjudged).map(|(line, images)| Unjudged { line, images }).collect()
+}
+
+/// `3 images of golden, silver and 2 more lines have no rules (`keep`): they are kept for ever.`
+fn kept_for_ever(lines: &[Unjudged]) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    let images = counted(lines.iter().map(|one| one.images).sum::<usize>(), "image", "images");
+    let names: Vec<&str> = lines.iter().take(NAMED).map(|one| one.line.as_str()).collect();
+    let more = match lines.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {}", counted(more, "more line", "more lines")),
+    };
+    format!("Kept for ever, as there are no rules (`keep`) for them: {images} of {}{more}.\n", names.join(", "))
 }
 
 /// The pass of the daemon, after a scan of the cloud.
@@ -125,6 +162,7 @@ struct Answer<'a> {
     args: &'a PruneArgs,
     /// What the answer is as of; `None`: the cloud was scanned for it.
     scan: Option<Scan>,
+    without_rules: &'a [Unjudged],
     now: DateTime<Utc>,
 }
 
@@ -132,7 +170,7 @@ impl Answer<'_> {
     fn text(&self, report: &RetentionReport) -> String {
         if report.images.is_empty() && report.failed.is_empty() && report.problem.is_none() {
             let nothing = "There is no image of a line with rules (`keep`); nothing is to be deleted.\n";
-            return format!("{nothing}{}", self.as_of());
+            return format!("{nothing}{}{}", kept_for_ever(self.without_rules), self.as_of());
         }
         let mut images: Vec<&Judged> = report.images.iter().collect();
         // What goes first stands first; what stays is only counted where the room ends.
@@ -156,6 +194,7 @@ impl Answer<'_> {
         // A daemon that only observes answers with a preview, too.
         let is_preview = self.args.dry_run || report.next_pass.is_some();
         let mut text = format!("\n{}", summary(&report.images, is_preview));
+        text.push_str(&kept_for_ever(self.without_rules));
         if let Some(next_pass) = report.next_pass {
             text.push_str(&times(next_pass, self.zone, self.now));
         }

@@ -51,7 +51,7 @@ pub async fn run(context: &Context<'_>, args: &ShowArgs) -> Result {
     let zone = context.all_zones(&config, &reader, [row.schedule_id.as_str()]).await?.of(&row.schedule_id);
     let mut report = BakeReport::read(&reader, row, zone, &presence).await?;
     if report.row.image_id.is_some() {
-        presence.warn_if_not_in_force();
+        context.warn_if_not_in_force(&config, &presence);
     }
     report.retention = retention(&reader, &config, &report.row, next_pass(&config, &presence).await).await?;
     reader.close().await;
@@ -105,7 +105,7 @@ async fn retention(
         return Ok(Some(ImageRetention::Missing(since)));
     }
     let images = reader.present_images(Some(&[image.line])).await?;
-    let judge = daemon::Judge::of_some(reader, config, SystemClock.now()).await?;
+    let judge = daemon::Judge::of_some(reader, config, (SystemClock.now(), next_pass)).await?;
     let judged = judge.some(reader, images, next_pass).await?;
     let mut judged = judged.into_iter().map(|(_, judged)| judged);
     Ok(judged

@@ -71,7 +71,7 @@ struct InstanceExplanation {
 pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
     let asked = asked_time(args)?;
     let (config, presence) = context.find_daemon().await?;
-    presence.warn_if_not_in_force();
+    context.warn_if_not_in_force(&config, &presence);
     let now = SystemClock.now();
     let reader = match Reader::open(&config.daemon.state_dir).await {
         Ok(reader) => Some(reader),
@@ -88,7 +88,9 @@ pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
         }
     }
     if let Some(schedule) = subject.in_file.filter(|_| explanations.iter().any(|one| one.answer.will_run)) {
-        let prospects = Prospects::find(&config, &presence, schedule, (&config.daemon.state_dir, now)).await;
+        let is_in_force = context.is_in_force(&config, &presence);
+        let prospects =
+            Prospects::find(&config, &presence, schedule, is_in_force, (&config.daemon.state_dir, now)).await;
         let mut to_come: Vec<_> = explanations.iter_mut().filter(|one| one.answer.will_run).collect();
         let slots: Vec<_> =
             to_come.iter().map(|one| (InstanceId::from(one.instance.as_str()), one.moment.at)).collect();

@@ -234,6 +234,11 @@ async fn answer(request: Request, who: String, shared: &DaemonContext, clients: 
             standstill: standstill(&shared.engine.borrow()).map(Box::new),
             slots_held: slots_held(&shared.engine.borrow(), shared.cloud.clocks(), shared.clock.now()).map(Box::new),
             on_disk: shared.compare_files().into(),
+            mode: shared.cloud.mode(),
+        },
+        Request::Config => match shared.config().to_document() {
+            Ok(document) => Reply::Config { document },
+            Err(error) => Reply::Failed { message: chain(&error) },
         },
         Request::NextPass => match shared.next_pass().await {
             Ok(next_pass) => Reply::NextPass { next_pass },

@@ -144,7 +144,7 @@ impl DaemonContext {
         let bakes = reader.history(&last).await?;
         let next_pass = self.next_pass().await?;
         let rows = reader.present_images(Some(&lines)).await?;
-        let images = Judge::of_some(reader, &config, now).await?.some(reader, rows, next_pass).await?;
+        let images = Judge::of_some(reader, &config, (now, next_pass)).await?.some(reader, rows, next_pass).await?;
         let ids: Vec<_> = images.iter().map(|(row, _)| &row.image.image_id).collect();
         let replicas = reader.copies_of_images(&ids).await?;
         let since = calendar::needed_from(schedule.timing.zone(), now);
@@ -163,7 +163,7 @@ impl DaemonContext {
             judged_lines.dedup();
         }
         let rows = reader.present_images(Some(&judged_lines)).await?;
-        let mut going = Judge::of_some(reader, &config, now).await?.some(reader, rows, next_pass).await?;
+        let mut going = Judge::of_some(reader, &config, (now, next_pass)).await?.some(reader, rows, next_pass).await?;
         let is_marked = |row: &ImageRow| row.image.deletion != DeletionState::Kept;
         going.retain(|(row, judged)| judged.is_going() && (!only_marked || is_marked(row)));
         going.sort_by_key(|(_, judged)| judged.not_before.unwrap_or(now));

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Said wherever something is announced that a daemon in this mode does not do.
+pub const ONLY_OBSERVES: &str = "the daemon only observes";
+
 /// `[daemon] mode`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

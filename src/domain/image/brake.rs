@@ -1,12 +1,13 @@
-//! The brake: how many images one pass may delete before a person confirms. The judged images of each line go in, the
-//! lines that need a confirmation come out.
+//! The brake: how many images may be deleted before a person confirms. It protects the good images of a line from disappearing
+//! within a short time because of one mistake. The judged images of each line go in, the lines that need a confirmation come out.
 //!
 //! Ordinary retention never reaches it. A new image of a slot replaces an old one, at most one for each rule of `keep`,
-//! and such deletions do not count, nor do those of images that a channel has just left for another one, nor those of vetoed
-//! images: a person or a check rejected each. All others count: after an edit of the rules, after pins were removed, after images
-//! appeared that no slot made.
+//! and such deletions do not count, nor do those of vetoed images: a person or a check rejected each. All others count: after an
+//! edit of the rules, after pins were removed, after images appeared that no slot made, or where old images go and no new ones come.
 //!
-//! Deletions of the last day are added to those of the pass, so that many small passes count like one large one.
+//! Deletions of the last day are added to those of the pass, so that many small passes count like one large one. Images that a
+//! channel has left for another one go at other times than new ones come. They count as far as the line has fewer good images
+//! than at any time of that day: where as many come as go, they come to nothing.
 
 use std::fmt;
 
@@ -31,6 +32,8 @@ pub enum MarkKind {
     Ordinary,
     /// It counts.
     Counted,
+    /// A channel had left it for another image: it counts as far as the line has fewer good images than before.
+    Left,
     /// A person has confirmed it.
     Confirmed,
 }
@@ -41,13 +44,14 @@ impl MarkKind {
         match self {
             Self::Ordinary => None,
             Self::Counted => Some("counted"),
+            Self::Left => Some("left"),
             Self::Confirmed => Some("confirmed"),
         }
     }
 
     /// Parses the spelling of the history.
     pub fn parse(text: Option<&str>) -> Self {
-        [Self::Counted, Self::Confirmed].into_iter().find(|kind| kind.as_str() == text).unwrap_or_default()
+        [Self::Counted, Self::Left, Self::Confirmed].into_iter().find(|kind| kind.as_str() == text).unwrap_or_default()
     }
 }
 
@@ -72,31 +76,35 @@ pub struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// Whether its deletion counts unless a new image replaces it. Where the rules are the same, an image that a channel left
+    /// How its deletion counts unless a new image replaces it. Where the rules are the same, an image that a channel left
     /// goes because another one has taken its place; one that was marked by an edit of the rules counts all the same.
-    fn counts(&self, same_rules: bool) -> bool {
-        let was_replaced = same_rules && self.left_by_channel;
-        let counts = match self.marked {
-            None => !was_replaced,
-            Some(kind) => kind == MarkKind::Counted,
-        };
-        self.goes && self.image.veto.is_none() && counts
+    fn kind(&self, same_rules: bool) -> MarkKind {
+        if !self.goes || self.image.veto.is_some() {
+            return MarkKind::Ordinary;
+        }
+        match self.marked {
+            Some(kind) => kind,
+            None if same_rules && self.left_by_channel => MarkKind::Left,
+            None => MarkKind::Counted,
+        }
     }
 }
 
-/// Returns for each image, in the order of `images`, whether it counts for the brake: images whose mark counts, and
-/// images that are not wanted any more without a new image that replaces them, and that nobody vetoed. `same_rules`: the
-/// last pass used the current rules.
-pub fn counted(images: &[Candidate<'_>], keep: &Keep, same_rules: bool, now: DateTime<Utc>) -> Vec<bool> {
-    let mut counted: Vec<bool> = images.iter().map(|one| one.counts(same_rules)).collect();
-    // New images replace the oldest ones.
-    let mut unmarked: Vec<usize> =
-        (0..images.len()).filter(|&index| counted[index] && images[index].marked.is_none()).collect();
-    unmarked.sort_unstable_by_key(|&index| (images[index].image.date(now), images[index].image.version));
+/// Returns for each image, in the order of `images`, how its deletion counts: marked images as they were marked; of the others
+/// those that new images replace do not. `same_rules`: the last pass used the current rules.
+pub fn kinds(images: &[Candidate<'_>], keep: &Keep, same_rules: bool, now: DateTime<Utc>) -> Vec<MarkKind> {
+    let mut kinds: Vec<MarkKind> = images.iter().map(|one| one.kind(same_rules)).collect();
+    // New images replace the oldest ones; those that a channel left, last.
+    let mut unmarked: Vec<usize> = (0..images.len())
+        .filter(|&index| kinds[index] != MarkKind::Ordinary && images[index].marked.is_none())
+        .collect();
+    unmarked.sort_unstable_by_key(|&index| {
+        (kinds[index] == MarkKind::Left, images[index].image.date(now), images[index].image.version)
+    });
     for index in unmarked.into_iter().take(replaced(images, keep, same_rules, now)) {
-        counted[index] = false;
+        kinds[index] = MarkKind::Ordinary;
     }
-    counted
+    kinds
 }
 
 /// Number of images that new ones may replace.
@@ -116,6 +124,17 @@ fn rules(keep: &Keep) -> usize {
     counts(keep).count() + usize::from(keep.within.is_some())
 }
 
+/// An image that was deleted within [`WINDOW`] and counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Departed {
+    /// When it became AVAILABLE.
+    pub available_at: DateTime<Utc>,
+    /// When it was deleted.
+    pub deleted_at: DateTime<Utc>,
+    /// Whether a channel had left it for another image.
+    pub left_by_channel: bool,
+}
+
 /// Deletions of one pass in one line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LineLoad {
@@ -127,19 +146,75 @@ pub struct LineLoad {
     pub counted: usize,
     /// Counting deletions of the last day.
     pub deleted: usize,
+    /// Deletions of this pass of images that a channel left.
+    pub left: usize,
+    /// The most good images that the line had at once within the last day, without those that new ones replaced.
+    pub most: usize,
+    /// How many fewer the line has after this pass.
+    pub lost: usize,
 }
 
 impl LineLoad {
-    /// Adds the images of the line, each with whether it counts. Confirmed deletions add nothing.
-    pub fn add(&mut self, images: &[Candidate<'_>], counted: &[bool]) {
-        for (one, &counts) in images.iter().zip(counted) {
-            self.good += usize::from(is_good(one.image));
-            if one.is_due && one.marked != Some(MarkKind::Confirmed) {
-                self.going += 1;
-                self.counted += usize::from(counts);
+    /// Of the images of the line, each with how it counts, and of those that are deleted already. Confirmed deletions add nothing.
+    pub fn of(images: &[Candidate<'_>], kinds: &[MarkKind], departed: &[Departed], now: DateTime<Utc>) -> Self {
+        let mut load = Self::default();
+        // When each image came and went: this pass is the last moment.
+        let (mut came, mut went) = (Vec::new(), Vec::new());
+        for (one, &kind) in images.iter().zip(kinds) {
+            let is_good = is_good(one.image);
+            load.good += usize::from(is_good);
+            if one.is_due && kind != MarkKind::Confirmed {
+                load.going += 1;
+                load.counted += usize::from(kind == MarkKind::Counted);
+                load.left += usize::from(kind == MarkKind::Left);
+            }
+            let goes_unnoticed = one.is_due && !matches!(kind, MarkKind::Counted | MarkKind::Left);
+            if is_good && one.image.veto.is_none() && !goes_unnoticed {
+                came.push(one.image.available_at);
             }
         }
+        for one in departed {
+            load.deleted += usize::from(!one.left_by_channel);
+            came.push(one.available_at);
+            went.push(one.deleted_at);
+        }
+        let staying = came.len().saturating_sub(departed.len() + load.counted + load.left);
+        load.most = most_at_once(came, went, now);
+        load.lost = load.most.saturating_sub(staying);
+        load
     }
+
+    /// The limit of a line that these deletions exceed: how many go now, how many have gone, and of how many.
+    fn exceeded(&self) -> Option<(usize, usize, usize)> {
+        let (lost, of) = (self.counted + self.deleted, self.good + self.deleted);
+        if self.counted > 0 && is_too_much(lost, of) {
+            return Some((self.counted, self.deleted, of));
+        }
+        let going = self.counted + self.left;
+        (going > 0 && is_too_much(self.lost, self.most)).then(|| (going, self.lost.saturating_sub(going), self.most))
+    }
+}
+
+/// Whether a line may not lose so many of its good images within [`WINDOW`] without a confirmation.
+pub(super) fn is_too_much(lost: usize, of: usize) -> bool {
+    lost >= AT_LEAST && 2 * lost > of
+}
+
+/// The largest number of images that were there at once within the last day.
+fn most_at_once(mut came: Vec<DateTime<Utc>>, mut went: Vec<DateTime<Utc>>, now: DateTime<Utc>) -> usize {
+    let begin = now - WINDOW;
+    // Whatever the clocks were: an image that is there has come.
+    for at in &mut came {
+        *at = (*at).clamp(begin, now);
+    }
+    came.sort_unstable();
+    went.sort_unstable();
+    let (mut gone, mut most) = (0, 0);
+    for (there, at) in came.iter().enumerate() {
+        gone += went[gone..].iter().take_while(|went| *went < at).count();
+        most = most.max((there + 1).saturating_sub(gone));
+    }
+    most
 }
 
 /// A limit that a pass exceeds; its deletions need a confirmation.
@@ -250,11 +325,10 @@ pub fn brakes<'a>(
         }
         all += load.going;
         counted += load.counted;
-        deleted += load.deleted;
-        let (lost, of) = (load.counted + load.deleted, load.good + load.deleted);
-        if load.counted > 0 && lost >= AT_LEAST && 2 * lost > of {
-            let (line, going) = (line.clone(), load.counted);
-            brakes.push(Brake::Line { line, going, deleted: load.deleted, of });
+        // What came in between makes up for what has gone.
+        deleted += load.lost.saturating_sub(load.counted + load.left).min(load.deleted);
+        if let Some((going, deleted, of)) = load.exceeded() {
+            brakes.push(Brake::Line { line: line.clone(), going, deleted, of });
         }
     }
     let (going, limit) = match max_deletions {

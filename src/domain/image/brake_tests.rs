@@ -18,7 +18,7 @@ fn start() -> DateTime<Utc> {
 #[derive(Debug, Clone)]
 struct Line {
     images: Vec<(LineImage, Option<MarkKind>, bool, bool)>,
-    deleted: Vec<(DateTime<Utc>, bool)>,
+    deleted: Vec<Departed>,
     rules: Option<Keep>,
     keep: Keep,
     now: DateTime<Utc>,
@@ -54,6 +54,10 @@ impl Line {
         }
     }
 
+    fn left_since(&self, version: u32, since: DateTime<Utc>) -> bool {
+        self.left.iter().any(|(left, at)| *left == version && *at > since)
+    }
+
     /// A pass as the daemon makes one: how many images it deleted, and whether the brake held some.
     fn pass(&mut self, confirm: bool) -> (usize, bool) {
         let policy = Policy {
@@ -79,26 +83,29 @@ impl Line {
                 marked: *marked,
                 is_new: *is_new,
                 of_slot: *of_slot,
-                left_by_channel: self.left.iter().any(|(left, at)| *left == image.version && *at > self.now - WINDOW),
+                left_by_channel: self.left_since(image.version, self.now - WINDOW - WINDOW),
                 goes: verdict.goes(),
                 is_due: *action == Action::Delete,
             })
             .collect();
-        let counts = counted(&candidates, &self.keep, self.rules.as_ref() == Some(&self.keep), self.now);
-        let deleted = self.deleted.iter().filter(|(at, counts)| *counts && *at > self.now - WINDOW).count();
-        let mut load = LineLoad { deleted, ..LineLoad::default() };
-        load.add(&candidates, &counts);
+        let kinds = kinds(&candidates, &self.keep, self.rules.as_ref() == Some(&self.keep), self.now);
+        let of_late = |one: &&Departed| one.deleted_at > self.now - WINDOW;
+        let departed: Vec<Departed> = self.deleted.iter().filter(of_late).copied().collect();
+        let load = LineLoad::of(&candidates, &kinds, &departed, self.now);
         let line = "golden".into();
         let held = !brakes([(&line, &load)], None, 1_000).is_empty() && !confirm;
         let mut deleted = 0;
         let mut left = Vec::new();
         for (index, (mut image, mut marked, _, of_slot)) in std::mem::take(&mut self.images).into_iter().enumerate() {
-            let kind = if counts[index] { MarkKind::Counted } else { MarkKind::Ordinary };
+            let kind = kinds[index];
             match actions[index] {
                 Action::Delete if !held => {
                     deleted += 1;
-                    let counts = counts[index] && !confirm;
-                    self.deleted.push((self.now, counts));
+                    if matches!(kind, MarkKind::Counted | MarkKind::Left) && !confirm {
+                        let (available_at, deleted_at) = (image.available_at, self.now);
+                        let left_by_channel = self.left_since(image.version, self.now - WINDOW - WINDOW);
+                        self.deleted.push(Departed { available_at, deleted_at, left_by_channel });
+                    }
                     continue;
                 }
                 Action::Mark { delete_after } => {
@@ -172,7 +179,9 @@ fn a_slot_of_the_future_is_not_the_newest() {
             is_due: *goes,
         })
         .collect();
-    assert_eq!(counted(&candidates, &line.keep, true, line.now), [false, true, false], "the oldest is replaced");
+    let (ordinary, counted) = (MarkKind::Ordinary, MarkKind::Counted);
+    let kinds = kinds(&candidates, &line.keep, true, line.now);
+    assert_eq!(kinds, [ordinary, counted, ordinary], "the oldest is replaced");
 }
 
 proptest! {
@@ -238,11 +247,120 @@ proptest! {
     }
 }
 
+/// As `a_wipe_always_meets_it`, but the images go one by one, and a channel has left each for the next one.
+fn walk(made_every: i64, count: usize, channel_behind: usize, rest: &[bool]) -> (usize, bool) {
+    let keep_all = Keep { last: 99, grace: Duration::ZERO, ..keep() };
+    let mut line = Line { channel_behind: Some(channel_behind), ..Line::new(keep_all) };
+    line.pass(false);
+    for _ in 0..count {
+        line.make(true);
+        line.pass(false);
+        line.now += TimeDelta::minutes(made_every);
+    }
+    // What was kept by age alone goes one by one; the rules are the same in each pass.
+    let expiring = |line: &Line, wanted: usize| {
+        let age = line.now - line.images[line.images.len() - wanted].0.date(line.now);
+        Keep { last: 1, within: age.to_std().ok(), grace: Duration::ZERO, ..keep() }
+    };
+    let (mut deleted, mut held) = (0, false);
+    for (n, bakes) in (1..count).rev().zip(rest.iter().cycle()) {
+        line.keep = expiring(&line, n.min(line.images.len()));
+        line.rules = Some(line.keep.clone());
+        if *bakes {
+            line.make(true);
+        }
+        line.now += TimeDelta::seconds(1);
+        line.channel_behind = Some(channel_behind.min(n));
+        line.move_channel();
+        let (gone, is_held) = line.pass(false);
+        deleted += gone;
+        held |= is_held;
+        line.now += TimeDelta::seconds(30);
+    }
+    (deleted, held)
+}
+
+/// Images that were all made within a day, which a channel passes over.
+#[test]
+fn many_small_steps_after_a_channel_meet_it() {
+    for behind in [0, 1, 3] {
+        let (deleted, held) = walk(10, 20, behind, &[false]);
+        assert!(held && deleted <= 10, "{behind} behind: {deleted} of 20 deleted, held: {held}");
+    }
+}
+
+/// A bake every ten minutes, of which three are kept, with a channel that follows an hour later, whenever passes come.
+#[test]
+fn a_frequent_schedule_never_meets_it() {
+    for (last, channel_behind, passes_every, grace) in [
+        (3, None, 1, 0),
+        (3, Some(6), 1, 0),
+        (3, Some(6), 6, 0),
+        (1, Some(6), 36, 0),
+        (3, Some(2), 1, 1),
+        (1, Some(5), 5, 30),
+    ] {
+        let keep = Keep { last, grace: Duration::from_hours(grace), ..keep() };
+        let mut line = Line { channel_behind, ..Line::new(keep) };
+        for bake in 0..600 {
+            line.make(true);
+            line.move_channel();
+            if bake % passes_every == 0 {
+                assert!(!line.pass(false).1, "last {last}, channel {channel_behind:?}, bake {bake}: {line:?}");
+            }
+            line.now += TimeDelta::minutes(10);
+        }
+        assert!(line.images.len() <= 600 / 2, "{} of 600 are left", line.images.len());
+    }
+}
+
+/// Where no new images come, what is held is held until a person confirms it, or a day has passed without a deletion and half of
+/// them may go again: never for ever.
+#[test]
+fn what_counts_is_the_most_of_the_last_day() {
+    let candidates: Vec<LineImage> = (1..=6).map(|version| image(version, start())).collect();
+    let candidate = |image, is_due: bool| Candidate {
+        image,
+        marked: is_due.then_some(MarkKind::Left),
+        is_new: false,
+        of_slot: true,
+        left_by_channel: is_due,
+        goes: is_due,
+        is_due,
+    };
+    let going: Vec<Candidate<'_>> = candidates.iter().enumerate().map(|(n, image)| candidate(image, n == 0)).collect();
+    let mut kinds = [MarkKind::Ordinary; 6];
+    kinds[0] = MarkKind::Left;
+    let now = start() + TimeDelta::days(9);
+    let gone =
+        |hours| Departed { available_at: start(), deleted_at: now - TimeDelta::hours(hours), left_by_channel: true };
+    let load = |departed: &[Departed]| LineLoad::of(&going, &kinds, departed, now);
+    let (line, none) = (LineId::from("golden"), vec![]);
+    let held = |departed: &[Departed]| brakes([(&line, &load(departed))], None, 1);
+    assert_eq!(held(&[]), none);
+    assert_eq!((load(&[gone(1); 4]).most, load(&[gone(1); 4]).lost), (10, 5));
+    assert_eq!(held(&[gone(1); 4]), none, "half of ten");
+    assert_eq!(held(&[gone(1); 5]), [Brake::Line { line: line.clone(), going: 1, deleted: 5, of: 11 }]);
+    // As many came as went: the line never had more.
+    let replaced: Vec<Departed> =
+        (0..5).map(|hours| Departed { available_at: now - TimeDelta::hours(20), ..gone(hours + 1) }).collect();
+    assert_eq!(load(&replaced).most, 11, "they were there at once");
+    let one_by_one: Vec<Departed> = (0..5)
+        .map(|hours| Departed {
+            available_at: now - TimeDelta::minutes(60 * hours + 50),
+            deleted_at: now - TimeDelta::minutes(60 * hours + 10),
+            left_by_channel: true,
+        })
+        .collect();
+    assert_eq!((load(&one_by_one).most, held(&one_by_one)), (7, none));
+}
+
 #[test]
 fn it_takes_three_and_more_than_half() {
     let line = LineId::from("golden");
     let held = |good, going, deleted| {
-        let load = LineLoad { good, going, counted: going, deleted };
+        let (most, lost) = (good + deleted, going + deleted);
+        let load = LineLoad { good, going, counted: going, deleted, left: 0, most, lost };
         brakes([(&line, &load)], None, 100)
     };
     assert_eq!(held(3, 2, 0), []);
@@ -257,7 +375,11 @@ fn it_takes_three_and_more_than_half() {
 #[test]
 fn all_lines_together_have_a_limit() {
     let lines: Vec<LineId> = (0..3).map(|n| LineId::from(format!("line-{n}"))).collect();
-    let load = |counted, deleted| LineLoad { good: 90, going: 3, counted, deleted };
+    let lost = |counted, deleted| (90 + deleted, counted + deleted);
+    let load = |counted, deleted| {
+        let (most, lost) = lost(counted, deleted);
+        LineLoad { good: 90, going: 3, counted, deleted, left: 0, most, lost }
+    };
     let loads = |counted, deleted| lines.iter().map(|line| (line, load(counted, deleted))).collect::<Vec<_>>();
     let held = |loads: &[(&LineId, LineLoad)], limit| brakes(loads.iter().map(|(line, load)| (*line, load)), limit, 3);
     let all = |going, deleted, limit, configured| Brake::All {

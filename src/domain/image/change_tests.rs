@@ -32,6 +32,7 @@ fn judged(schedule: Option<&str>, verdict: RetentionDecision) -> Judged {
         verdict,
         not_before: None,
         vetoed: false,
+        held: None,
     }
 }
 

@@ -35,6 +35,7 @@ pub mod change;
 pub mod channels;
 pub mod distribution;
 pub mod failed;
+pub mod held;
 pub mod judge;
 pub mod passes;
 pub mod reconcile;
@@ -85,9 +86,9 @@ pub struct LineImage {
     pub copied_to: Vec<String>,
     /// Veto of a person or of a check.
     pub veto: Option<String>,
-}
     /// Whether its check is not over: it is no good image yet.
     pub unchecked: bool,
+}
 
 impl LineImage {
     /// First time it was seen AVAILABLE; an instant in the future counts as `now`.

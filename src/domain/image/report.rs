@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     brake::Brake,
     failed::FailedAction,
+    held::Held,
     judge::{Action, RetentionDecision, Why},
     passes::NextPass,
 };
@@ -54,6 +55,9 @@ pub struct JudgedFailed {
     /// When a pass deletes it at the earliest; `None` if none does as it stands.
     #[serde(default)]
     pub not_before: Option<DateTime<Utc>>,
+    /// Why the daemon does not do it.
+    #[serde(default)]
+    pub held: Option<Held>,
 }
 
 /// An image with its decision and action.
@@ -83,17 +87,21 @@ pub struct Judged {
     /// Whether it is vetoed. The rules count it nevertheless.
     #[serde(default)]
     pub vetoed: bool,
+    /// Why the daemon does not do it, or not without a person.
+    #[serde(default)]
+    pub held: Option<Held>,
 }
 
 impl JudgedFailed {
     /// What happens next and when, with times in this zone.
     pub fn step(&self, zone: Zone) -> String {
         let at = self.not_before.map(|at| show(at, zone));
-        match (&self.action, at) {
+        let step = match (&self.action, at) {
             (FailedAction::Wait { .. }, Some(at)) => format!("wait, deleted not before {at}"),
             (FailedAction::Delete, Some(at)) => format!("delete, not before {at}"),
             (action, _) => action.as_str().to_owned(),
-        }
+        };
+        self.held.map_or(step.clone(), |held| format!("{step}, {held}"))
     }
 }
 
@@ -101,6 +109,11 @@ impl Judged {
     /// Whether it is deleted, or something only delays that.
     pub fn is_going(&self) -> bool {
         self.verdict.goes() || matches!(self.action, Action::Blocked { .. } | Action::Search)
+    }
+
+    /// Whether something is announced of it that depends on the next pass.
+    pub fn is_announced(&self) -> bool {
+        self.not_before.is_some() || self.held == Some(Held::Observe)
     }
 
     /// Its place among images to be deleted: what goes first comes first, and what stays comes last.
@@ -112,13 +125,17 @@ impl Judged {
     pub fn step(&self, zone: Zone) -> String {
         let word = self.action.as_str();
         let at = self.not_before.map(|at| show(at, zone));
-        match (&self.action, at) {
+        let step = match (&self.action, at) {
             (Action::Keep, _) if matches!(self.verdict, RetentionDecision::Blocked { .. }) => format!("{word} for now"),
             (Action::Mark { .. }, Some(at)) => format!("{word}, deleted not before {at}"),
             (Action::Wait { .. }, Some(at)) => format!("{word}, in grace until {at}"),
             (Action::Blocked { .. }, Some(at)) => format!("{word}, deleted not before {at}"),
             (Action::Delete, Some(at)) => format!("{word}, not before {at}"),
             _ => word.to_owned(),
+        };
+        match self.held {
+            Some(held) if self.action != Action::NeedsConfirmation => format!("{step}, {held}"),
+            _ => step,
         }
     }
 
@@ -138,7 +155,7 @@ impl Judged {
 
     /// Action and decision, without the image.
     pub fn decision(&self) -> Decision<'_> {
-        Decision { action: &self.action, verdict: &self.verdict, not_before: self.not_before }
+        Decision { action: &self.action, verdict: &self.verdict, not_before: self.not_before, held: self.held }
     }
 
     /// Both in one text.
@@ -162,6 +179,7 @@ pub struct Decision<'a> {
     #[serde(flatten)]
     verdict: &'a RetentionDecision,
     not_before: Option<DateTime<Utc>>,
+    held: Option<Held>,
 }
 
 /// Result of the adoption of one image.

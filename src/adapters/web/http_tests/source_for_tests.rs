@@ -220,6 +220,7 @@ fn kept(row: ImageRow) -> (ImageRow, Judged) {
         verdict: RetentionDecision::Stays { why: vec![Why::NoRules] },
         not_before: None,
         vetoed: image.veto.is_some(),
+        held: None,
     };
     (row, judged)
 }

@@ -99,7 +99,7 @@ fn going(frame: &Frame, view: &ImagesView, in_force: &HashSet<LineId>) -> Markup
         p.none {
             @if view.more_going > 0 { "And " (counted(view.more_going, "more image", "more images")) ". " }
             @if view.only_marked { "Only marked images are listed. " code { "imagebaked plan" } " shows what the next pass marks, too. " }
-            @if view.going.iter().any(|(_, judged)| judged.not_before.is_some()) { (view.next_pass.describe(frame.zone, frame.now)) }
+            @if view.going.iter().any(|(_, judged)| judged.is_announced()) { (view.next_pass.describe(frame.zone, frame.now)) }
         }
     }
 }

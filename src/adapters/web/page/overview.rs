@@ -12,7 +12,7 @@ use super::{
     table::{state, table},
     work,
 };
-use crate::domain::{status::Status, text::counted};
+use crate::domain::{api::mode::ONLY_OBSERVES, status::Status, text::counted};
 
 /// The overview.
 pub(in crate::adapters::web) fn overview(frame: &Frame, overview: &Overview<'_>) -> Markup {
@@ -58,6 +58,7 @@ fn summary(frame: &Frame, status: &Status) -> Markup {
                     }
                     None => "No slot to come.",
                 }
+                @if status.daemon.mode.is_observe() { " Nothing is baked or deleted: " strong { (ONLY_OBSERVES) } "." }
             }
             p {
                 "Last 24 hours: "

@@ -19,6 +19,7 @@ use crate::{
         health::{Problem, Severity, schedules::Findings},
         history::{ImageRow, ReplicaRow},
         image::{
+            held::Held,
             judge::{Action, RetentionDecision},
             report::Judged,
             retention,
@@ -190,7 +191,7 @@ fn images(frame: &Frame, view: &ScheduleView) -> Markup {
     ];
     html! {
         (table(("images", "Images"), columns, rows, "No good image is recorded yet."))
-        @if view.images.iter().any(|(_, judged)| judged.not_before.is_some()) {
+        @if view.images.iter().any(|(_, judged)| judged.is_announced()) {
             p.none { (view.next_pass.describe(frame.zone, frame.now)) }
         }
         @if let Some(more @ 1..) = view.images.len().checked_sub(IMAGES) {
@@ -259,6 +260,11 @@ pub(super) fn next_step(frame: &Frame, judged: &Judged) -> Markup {
             Action::Search => (sign("busy", "▸", "being deleted")),
         }
         @if let Some(at) = judged.not_before { div { "not before " (frame.time_and_distance(at)) } }
+        @match judged.held {
+            Some(Held::Confirmation) if judged.not_before.is_some() => div { "then held until " (frame.command("imagebaked prune --confirm")) },
+            Some(held @ Held::Observe) => div { (held) },
+            _ => {}
+        }
         @if !why.is_empty() { small { (sentence(&why)) } }
     }
 }

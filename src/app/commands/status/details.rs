@@ -12,6 +12,7 @@ use super::{
     parts::distance,
 };
 use crate::domain::{
+    api::mode::ONLY_OBSERVES,
     status::{Backups, Daemon, FailingBackups, GoodBackup, HousekeepingJob, OnDisk, Status, TaskError, Zones},
     time::show,
 };
@@ -31,7 +32,7 @@ pub(super) fn state_of_configuration(status: &Status) -> Vec<String> {
         lines.push(format!("Not in force before a restart: {} (systemctl restart imagebaked)", keys.join(", ")));
     }
     if status.daemon.mode.is_observe() {
-        lines.push("Mode observe: no call changes the cloud, slots are recorded and not baked.".to_owned());
+        lines.push(format!("Mode observe: {ONLY_OBSERVES}; slots are recorded and not baked, no image is deleted."));
     }
     lines
 }

@@ -35,6 +35,7 @@ use crate::{
     },
     app::{cli::StatusArgs, daemon::schedule_rows},
     domain::{
+        api::mode::ONLY_OBSERVES,
         bake::unfollowed::Unfollowed,
         clock::{Clock, SystemClock},
         health::{Health, Verdict},
@@ -314,6 +315,7 @@ fn plugin_line(status: &Status) -> CommandOutput {
             .next
             .first()
             .map_or_else(|| "no slot to come".to_owned(), |next| format!("next {} at {}", next.schedule, next.local));
+        let next = if status.daemon.mode.is_observe() { ONLY_OBSERVES.to_owned() } else { next };
         return line(state, &format!("{}, {next}", counted(status.daemon.schedules)), &numbers);
     }
     let (shown, more) = first(status.health.problems(), LISTED);

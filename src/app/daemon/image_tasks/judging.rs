@@ -19,8 +19,9 @@ use crate::{
         ids::{BakeId, ImageId, LineId},
         image::{
             DeletionState, LineImage, Policy,
-            brake::{self, Brake, Candidate, LineLoad, MarkKind},
+            brake::{self, Brake, Candidate, Departed, LineLoad, MarkKind},
             failed::FailedImage,
+            held::{Coming, Held, HeldFrom, LineToCome},
             judge::{Action, Blocker, action, deleted_from, judge},
             passes::NextPass,
             report::{Judged, JudgedFailed, RetentionReport},
@@ -80,12 +81,12 @@ pub struct Judge {
     /// Rules by which each line was judged last.
     judged_by: HashMap<LineId, String>,
     /// Deletions of the last day that count for the brake.
-    deleted: BTreeMap<LineId, usize>,
-    /// Images that a channel left in the last day.
+    deleted: BTreeMap<LineId, Vec<Departed>>,
+    /// Images that a channel left of late.
     left: HashSet<ImageId>,
     max_deletions: Option<usize>,
-    /// Limits of all lines together that the next pass exceeds; only for the images of some lines.
-    of_all: Vec<Brake>,
+    /// Limits of all lines together that the next pass exceeds, and from when on one will be; only for the images of some lines.
+    of_all: (Vec<Brake>, HeldFrom),
     /// Why the last scan was not complete.
     problem: Option<String>,
     now: DateTime<Utc>,
@@ -102,36 +103,44 @@ impl Judge {
         let fingerprint =
             |policy: &Policy| Some(format!("{} {}", retention::fingerprint(policy.keep.as_ref()?), policy.zone));
         let rules = policies.iter().filter_map(|(line, policy)| Some((line.clone(), fingerprint(policy)?))).collect();
+        // An image that went at the begin of the window may have been left a day before.
+        let left = reader.images_left_by_channels(now - brake::WINDOW - brake::WINDOW).await?;
         Ok(Self {
             rules,
             policies,
             judged_by: reader.line_rules().await?,
-            deleted: reader.counted_deletions(now - brake::WINDOW).await?,
-            left: reader.images_left_by_channels(now - brake::WINDOW).await?,
+            deleted: reader.counted_deletions(now - brake::WINDOW, &left).await?,
+            left,
             max_deletions: config.daemon.max_deletions.and_then(|most| usize::try_from(most).ok()),
-            of_all: Vec::new(),
+            of_all: Default::default(),
             problem: reader.last_scan().await?.and_then(|scan| scan.problem),
             now,
         })
     }
 
-    /// The same for the images of some lines. If so many images are past their grace that the limit of all lines may be exceeded, all
-    /// lines are judged for it.
+    /// The same for the images of some lines. If so many images are marked that the limit of all lines may be exceeded, all lines
+    /// are judged for it.
     ///
     /// # Errors
     ///
     /// `StoreError` if a query fails.
-    pub async fn of_some(reader: &Reader, config: &Config, now: DateTime<Utc>) -> Result<Self, StoreError> {
+    pub async fn of_some(
+        reader: &Reader,
+        config: &Config,
+        (now, next_pass): (DateTime<Utc>, NextPass),
+    ) -> Result<Self, StoreError> {
         let mut judge = Self::read(reader, config, now).await?;
         let limit = judge.max_deletions.unwrap_or(judge.rules.len().saturating_mul(2));
         let has_grace = |policy: &Policy| policy.keep.as_ref().is_none_or(|keep| !keep.grace.is_zero());
-        let due = reader.due_deletions(now).await? + judge.deleted.values().sum::<usize>();
-        if due > limit || !judge.policies.values().all(has_grace) {
+        let marked = reader.marked_images(judge.max_deletions.is_some()).await?;
+        let deleted: usize = judge.deleted.values().map(Vec::len).sum();
+        if marked > 0 && marked + deleted > limit || !judge.policies.values().all(has_grace) {
             let lines = with_marked_lines(reader, judge.policies.keys()).await?;
             let images = reader.present_images(Some(&lines)).await?;
             let mode = Mode { dry_run: true, ..Mode::default() };
-            let brakes = judge.lines(reader, mode, NextPass::At(now), images).await?.brakes;
-            judge.of_all = brakes.into_iter().filter(|brake| brake.line().is_none()).collect();
+            let Judgement { brakes, held_from, .. } = judge.lines(reader, mode, next_pass, images).await?;
+            let brakes = brakes.into_iter().filter(|brake| brake.line().is_none()).collect();
+            judge.of_all = (brakes, HeldFrom { all: held_from.all, ..HeldFrom::default() });
         }
         Ok(judge)
     }
@@ -149,7 +158,8 @@ impl Judge {
     ) -> Result<Vec<(ImageRow, Judged)>, StoreError> {
         let mode = Mode { dry_run: true, ..Mode::default() };
         let mut judgement = self.lines(reader, mode, next_pass, images).await?;
-        judgement.hold(&self.of_all);
+        judgement.hold(&self.of_all.0);
+        judgement.announce(&self.of_all.1);
         Ok(judgement.images)
     }
 
@@ -177,11 +187,7 @@ impl Judge {
     ) -> Result<Judgement, StoreError> {
         let lines = by_line(images);
         let results = reader.newest_results(&lines.keys().cloned().collect::<Vec<_>>()).await?;
-        let mut loads: BTreeMap<LineId, LineLoad> = self
-            .deleted
-            .iter()
-            .map(|(line, deleted)| (line.clone(), LineLoad { deleted: *deleted, ..LineLoad::default() }))
-            .collect();
+        let (mut loads, mut to_come) = (BTreeMap::new(), BTreeMap::new());
         let mut judgement = Judgement { problem: self.problem.clone(), ..Judgement::default() };
         for (line, rows) in lines {
             let policy = self.policies.get(&line);
@@ -198,23 +204,42 @@ impl Judge {
             let same_rules = self.rules.get(&line).is_some_and(|rules| self.judged_by.get(&line) == Some(rules));
             let candidates: Vec<Candidate<'_>> =
                 rows.iter().zip(&judged).map(|one| candidate(one, &self.left)).collect();
-            let counts = match policy.and_then(|policy| policy.keep.as_ref()) {
-                Some(keep) => brake::counted(&candidates, keep, same_rules, self.now),
-                None => vec![false; candidates.len()],
+            let kinds = match policy.and_then(|policy| policy.keep.as_ref()) {
+                Some(keep) => brake::kinds(&candidates, keep, same_rules, self.now),
+                None => vec![MarkKind::Ordinary; candidates.len()],
             };
-            loads.entry(line).or_default().add(&candidates, &counts);
-            let ids = rows.iter().map(|row| &row.image.image_id);
-            judgement.counted.extend(ids.zip(counts).filter(|(_, counts)| *counts).map(|(id, _)| id.clone()));
+            let departed = self.deleted.get(&line).map_or(&[][..], Vec::as_slice);
+            let load = LineLoad::of(&candidates, &kinds, departed, self.now);
+            to_come.insert(line.clone(), coming(&candidates, &kinds, &judged, (load.good, departed)));
+            loads.insert(line, load);
+            judgement.kinds.extend(rows.iter().map(|row| row.image.image_id.clone()).zip(kinds));
             judgement.images.extend(rows.into_iter().zip(judged));
         }
         judgement.brakes = brake::brakes(&loads, self.max_deletions, self.rules.len());
+        judgement.held_from = HeldFrom::foresee(&to_come, self.max_deletions, self.rules.len());
         if !mode.confirm {
-            let brakes = std::mem::take(&mut judgement.brakes);
+            let (brakes, held_from) = (std::mem::take(&mut judgement.brakes), std::mem::take(&mut judgement.held_from));
             judgement.hold(&brakes);
-            judgement.brakes = brakes;
+            judgement.announce(&held_from);
+            (judgement.brakes, judgement.held_from) = (brakes, held_from);
         }
         Ok(judgement)
     }
+}
+
+/// What goes of a line, and when.
+fn coming(
+    candidates: &[Candidate<'_>],
+    kinds: &[MarkKind],
+    judged: &[Judged],
+    (good, departed): (usize, &[Departed]),
+) -> LineToCome {
+    let one = |((candidate, &kind), judged): ((&Candidate<'_>, &MarkKind), &Judged)| {
+        let at = judged.not_before.filter(|_| kind != MarkKind::Confirmed && candidate.goes)?;
+        Some(Coming { at, kind, is_marked: candidate.marked.is_some() || candidate.is_due })
+    };
+    let coming = candidates.iter().zip(kinds).zip(judged).filter_map(one).collect();
+    LineToCome { coming, good, departed: departed.to_vec() }
 }
 
 /// Judged images.
@@ -224,8 +249,10 @@ pub(super) struct Judgement {
     pub(super) problem: Option<String>,
     pub(super) brakes: Vec<Brake>,
     pub(super) images: Vec<(ImageRow, Judged)>,
-    /// Images whose deletion counts for the brake.
-    pub(super) counted: BTreeSet<ImageId>,
+    /// From when on deletions need a confirmation.
+    pub(super) held_from: HeldFrom,
+    /// How the deletion of each image counts for the brake.
+    pub(super) kinds: BTreeMap<ImageId, MarkKind>,
     /// Lines whose deletions are blocked, whatever the rules are.
     pub(super) blocked: BTreeSet<LineId>,
     /// Lines with the failed bake that a person overrides.
@@ -241,6 +268,16 @@ impl Judgement {
             let is_going = judged.action == Action::Delete && row.mark != MarkKind::Confirmed;
             if is_going && holds(&row.image.line) {
                 (judged.action, judged.not_before) = (Action::NeedsConfirmation, None);
+                judged.held = Some(Held::Confirmation);
+            }
+        }
+    }
+
+    /// What is deleted from these instants on will wait for a confirmation.
+    fn announce(&mut self, held_from: &HeldFrom) {
+        for (row, judged) in self.images.iter_mut().filter(|(row, _)| row.mark != MarkKind::Confirmed) {
+            if judged.not_before.is_some_and(|at| held_from.holds(&row.image.line, at)) {
+                judged.held = Some(Held::Confirmation);
             }
         }
     }
@@ -317,19 +354,22 @@ pub(super) fn judge_line(
     let grace = TimeDelta::from_std(grace).unwrap_or(TimeDelta::MAX);
     let verdicts = judge(&images, policy, &blockers, now);
     let schedule = policy.map(|policy| policy.schedule.to_string());
+    let at_pass = next_pass.not_before(now).unwrap_or(now);
     images
         .iter()
         .zip(verdicts)
-        .map(|(image, verdict)| Judged {
+        .map(|(image, verdict)| (action(image, &verdict, grace, now, at_pass), image, verdict))
+        .map(|(action, image, verdict)| Judged {
             image_id: image.image_id.clone(),
             image_name: image.name.clone(),
             line: image.line.clone(),
             schedule: schedule.clone(),
             version: image.version,
             slot: image.slot,
-            action: action(image, &verdict, grace, now, next_pass.not_before(now).unwrap_or(now)),
             not_before: next_pass.not_before(now).and_then(|at| deleted_from(&image.deletion, &verdict, grace, at)),
             vetoed: image.veto.is_some(),
+            held: (next_pass == NextPass::Never && !matches!(action, Action::Keep)).then_some(Held::Observe),
+            action,
             verdict,
         })
         .collect()

@@ -137,7 +137,7 @@ async fn assert_one_answer(world: World) {
         let all = judgement(reader, &config, Mode::default(), (now(), next_pass)).await.unwrap();
         let mut one_by_one = Vec::new();
         for schedule in &config.schedules {
-            let judge = Judge::of_some(reader, &config, now()).await.unwrap();
+            let judge = Judge::of_some(reader, &config, (now(), next_pass)).await.unwrap();
             let lines: Vec<LineId> = schedule.lines().collect();
             let rows = reader.present_images(Some(&lines)).await.unwrap();
             for row in &rows {
@@ -150,6 +150,33 @@ async fn assert_one_answer(world: World) {
         assert_eq!(all.images, one_by_one, "{next_pass:?} {world:?}");
     }
     store.close().await;
+}
+
+/// A date of a deletion is given with what will hold it.
+#[tokio::test]
+async fn a_date_comes_with_the_limit_that_its_pass_will_exceed() {
+    use Happening::{Marked, Nothing};
+    let of = async |images: Vec<Happening>, max_deletions| {
+        let world =
+            World { lines: vec![(1, 1, images), (3, 1, vec![]), (3, 1, vec![])], max_deletions, scan_failed: false };
+        let folder = tempfile::tempdir().unwrap();
+        let config = configure(folder.path(), &world);
+        let store = Store::open(&folder.path().join("state")).await.unwrap();
+        fill(&store, &world, &config).await;
+        store.record_scan(&[], &[], None, now()).await.unwrap();
+        let times = (now(), NextPass::At(now() + TimeDelta::minutes(40)));
+        let report = judgement(store.reader(), &config, Mode::default(), times).await.unwrap();
+        store.close().await;
+        let held = report.images.iter().filter(|image| image.held == Some(Held::Confirmation));
+        let steps = held.map(|image| image.step(config.schedules[0].timing.zone()));
+        steps.collect::<Vec<_>>()
+    };
+    let four = of(vec![Marked(3), Marked(3), Marked(3), Marked(3), Nothing], None).await;
+    assert_eq!(four.len(), 4);
+    assert!(four[0].ends_with(", then held until `imagebaked prune --confirm`"), "{four:?}");
+    assert!(four[0].starts_with("marked, in grace until "), "{four:?}");
+    assert_eq!(of(vec![Marked(3), Marked(3), Nothing], None).await, Vec::<String>::new());
+    assert_eq!(of(vec![Marked(3), Marked(5), Nothing], Some(1)).await.len(), 1, "the second one is too many in a day");
 }
 
 proptest! {

@@ -168,7 +168,8 @@ impl Judgement {
         }
         // Marks first, so that a line is marked completely before any of its images is deleted.
         for (row, judged) in &self.images {
-            mark(shared, row, judged, self.counted.contains(&row.image.image_id), who).await?;
+            let kind = self.kinds.get(&row.image.image_id).copied().unwrap_or_default();
+            mark(shared, row, judged, kind, who).await?;
         }
         if mode.confirm && !self.brakes.is_empty() {
             let going = self.images.iter().filter(|(_, judged)| judged.action == Action::Delete);
@@ -231,11 +232,10 @@ async fn mark(
     shared: &DaemonContext,
     row: &ImageRow,
     judged: &Judged,
-    is_counted: bool,
+    kind: MarkKind,
     who: &str,
 ) -> Result<(), StoreError> {
     let (image, store, now) = (&row.image, &shared.store, shared.clock.now());
-    let kind = if is_counted { MarkKind::Counted } else { MarkKind::Ordinary };
     let is_marked = matches!(image.deletion, DeletionState::Marked { .. });
     match (&judged.action, &judged.verdict) {
         (Action::Keep | Action::Blocked { .. }, verdict) if verdict.why().contains(&Why::Missing) => {

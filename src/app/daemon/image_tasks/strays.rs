@@ -20,6 +20,7 @@ use crate::{
         image::{
             Policy,
             failed::{FailedAction, FailedImage, deleted_from, judge},
+            held::Held,
             passes::NextPass,
             report::JudgedFailed,
         },
@@ -101,6 +102,8 @@ pub(super) async fn judge_failed(
                 slot: image.slot,
                 bake: image.bake,
                 not_before: next_pass.not_before(now).and_then(|at| deleted_from(&action, at)),
+                held: (next_pass == NextPass::Never && !matches!(action, FailedAction::Keep { .. }))
+                    .then_some(Held::Observe),
                 action,
             };
             (image, judged)
