@@ -11,12 +11,15 @@ use super::{
     lenient,
     request::CloudCall,
 };
-use crate::domain::{
-    api::{
-        call::{ApiError, ErrorClass},
-        codes::{self, Idempotency},
+use crate::{
+    adapters::secrets::shapes,
+    domain::{
+        api::{
+            call::{ApiError, ErrorClass},
+            codes::{self, Idempotency},
+        },
+        text::{LONGEST_TEXT, UNREADABLE, clean, clean_json},
     },
-    text::{LONGEST_TEXT, UNREADABLE, clean, clean_json},
 };
 
 /// Maximum length of a stored message, in characters.
@@ -229,9 +232,11 @@ fn proxy_advice(reason: &str) -> &'static str {
     }
 }
 
-/// Text on one line and of bounded length, for logs and the history.
+/// Text on one line and of bounded length, without what looks like a secret, for logs and the history.
 pub fn one_line(text: &str) -> String {
-    clean(&text.replace(['\n', '\r', '\t'], " "), LONGEST_MESSAGE).into_owned()
+    // Masked before it is cut: of half a secret nobody knows what it is.
+    let beginning = clean(&text.replace(['\n', '\r', '\t'], " "), 4 * LONGEST_MESSAGE).into_owned();
+    clean(&shapes::mask(&beginning), LONGEST_MESSAGE).into_owned()
 }
 
 fn api_error(
@@ -284,6 +289,7 @@ pub fn server_date(incoming: &Incoming) -> Option<DateTime<Utc>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::secrets::examples::EXAMPLES;
 
     #[test]
     fn a_missing_right_is_named_by_the_answer_itself() {
@@ -302,6 +308,24 @@ mod tests {
         for detail in ["null", "[]", r#"{"AuthAction":null}"#, r#"{"AuthAction":"a b"}"#, r#"{"AuthAction":""}"#] {
             assert!(advice(detail).starts_with("Grant this action"), "{detail}");
         }
+    }
+
+    #[test]
+    fn no_error_shows_what_looks_like_a_secret() {
+        for (text, secrets) in EXAMPLES {
+            let body = serde_json::json!({"RequestId": "R", "Code": "Forbidden.RAM", "Message": text}).to_string();
+            let page = format!("<title>{text}</title>");
+            for (kind, body) in [("application/json", body), ("text/html", page)] {
+                let headers = vec![("content-type".to_owned(), kind.to_owned())];
+                let incoming = Incoming { status: 403, headers, body: body.into_bytes() };
+                let error =
+                    read::<crate::adapters::cloud::actions::ListImage>(&incoming, Idempotency::Idempotent).unwrap_err();
+                let shown = format!("{error} {}", error.describe());
+                assert!(!secrets.iter().any(|secret| shown.contains(secret)), "{text}: {shown}");
+            }
+        }
+        let long = format!("{} LTAI5tKvb7Xw2QeR9mZsYd1P", "x ".repeat(LONGEST_MESSAGE / 2 - 5));
+        assert!(!one_line(&long).contains("LTAI5t"), "{}", one_line(&long));
     }
 
     #[test]

@@ -6,7 +6,10 @@ use super::{
     marks::Mark,
     problem::{Place, Problem, Severity, mask},
 };
-use crate::domain::text::{LONGEST_ERROR, clean_lines};
+use crate::{
+    adapters::secrets::Parts,
+    domain::text::{LONGEST_ERROR, clean_lines},
+};
 
 /// Maximum number of errors, and of warnings, that are kept: ten thousand schedules may have a warning each.
 const MOST_ERRORS: usize = 1_000;
@@ -139,7 +142,9 @@ impl Diagnostics {
         }
         if self.seen.insert((key.0, key.1, code)) {
             let related = other.map(|(mark, what)| (mark.place(), what));
-            let (message, hint) = (shown(message), hint.map(|hint| shown(&hint)));
+            // A hint may divide the value into words.
+            let secrets = Parts::of(mark.text().get(..LONGEST_ERROR).unwrap_or(mark.text()));
+            let (message, hint) = (shown(message, &secrets), hint.map(|hint| shown(&hint, &secrets)));
             self.errors += usize::from(severity == Severity::Error);
             self.found.push((key, Problem { severity, code, message, place: mark.place(), related, hint, of: None }));
         }
@@ -190,8 +195,8 @@ impl Diagnostics {
 }
 
 /// A text of a diagnostic: it may quote a key or a value, which may be long or secret.
-fn shown(text: &str) -> String {
-    mask(&clean_lines(text, LONGEST_ERROR))
+fn shown(text: &str, secrets: &Parts) -> String {
+    mask(&secrets.hide(clean_lines(text, LONGEST_ERROR).into_owned()))
 }
 
 /// Hint with the most similar known word, if there is one.

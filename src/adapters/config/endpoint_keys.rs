@@ -47,7 +47,12 @@ pub(super) fn endpoint(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Stri
             let address = text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://")).unwrap_or(&text);
             let hint =
                 "a host and maybe a port, without a path: `appstream-center.cn-shanghai.aliyuncs.com`".to_owned();
-            ("bad-endpoint", format!("`{}` is not a host", address.strip_suffix('/').unwrap_or(address)), hint)
+            // A query may be a secret.
+            let shown = match address.split_once(['?', '#']) {
+                Some((before, _)) => format!("{before}?…"),
+                None => address.strip_suffix('/').unwrap_or(address).to_owned(),
+            };
+            ("bad-endpoint", format!("`{shown}` is not a host"), hint)
         }
     };
     out.error(item.mark, code, message, Some(hint));

@@ -9,10 +9,12 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::problem::{Place, Spot, mask_line};
+use super::problem::{Place, Spot, mask_line, may_continue_secret};
 
 /// Maximum length of a shown line, in bytes. Of a longer one, line and column are shown.
 const LONGEST_LINE: usize = 500;
+/// Number of lines before a line among which the begin of its value is looked for.
+const MOST_CONTINUED: usize = 20;
 /// Bytes between two counts of characters.
 const BLOCK: usize = 256;
 
@@ -74,6 +76,15 @@ impl Source {
         blocks[at / BLOCK] + begun(&bytes[at / BLOCK * BLOCK..at])
     }
 
+    /// Whether a line of text may belong to the value of an earlier line that is a secret.
+    fn continues_secret(&self, first: usize, line: &str) -> bool {
+        if line.contains('=') || line.trim_start().starts_with('[') {
+            return false;
+        }
+        let mut before = self.text.get(..first).unwrap_or_default().lines().rev().take(MOST_CONTINUED);
+        before.find(|line| line.contains('=')).is_some_and(may_continue_secret)
+    }
+
     /// The line without its secrets.
     fn masked(&self, first: usize, line: &str) -> Arc<str> {
         let mut last = self.masked.borrow_mut();
@@ -82,7 +93,8 @@ impl Source {
         {
             return Arc::clone(text);
         }
-        let text: Arc<str> = mask_line(line).into();
+        let text = if self.continues_secret(first, line) { "*".repeat(line.chars().count()) } else { mask_line(line) };
+        let text: Arc<str> = text.into();
         *last = Some((first, Arc::clone(&text)));
         text
     }

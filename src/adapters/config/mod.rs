@@ -42,6 +42,8 @@ mod region_keys;
 mod schedule_keys;
 mod schedule_layers;
 mod schedules;
+#[cfg(test)]
+mod secret_tests;
 mod settings;
 mod source_files;
 mod source_map;

@@ -13,7 +13,11 @@ use std::{
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::json;
 
-use crate::domain::text::{LONGEST_TEXT, clean, excerpt};
+pub(super) use crate::adapters::secrets::is_secret_key;
+use crate::{
+    adapters::secrets::shapes,
+    domain::text::{LONGEST_TEXT, clean, excerpt},
+};
 
 /// Maximum number of listed warnings, and of errors, of a kind.
 const MAX_LISTED: usize = 10;
@@ -254,14 +258,6 @@ fn report(problem: &Problem) -> Vec<Group<'_>> {
     vec![group]
 }
 
-/// Whether the value of a key with this name is secret.
-pub(super) fn is_secret_key(key: &str) -> bool {
-    const WORDS: [&str; 7] =
-        ["accesskeyid", "securitytoken", "sessiontoken", "password", "passwd", "privatekey", "secretkey"];
-    let key: String = key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    key.ends_with("secret") || WORDS.iter().any(|word| key.contains(word))
-}
-
 /// Position of the first Alibaba Cloud access key id in `text`: `LTAI` and at least 8 letters or digits.
 pub(super) fn find_key_id(text: &str) -> Option<std::ops::Range<usize>> {
     text.match_indices("LTAI").find_map(|(start, _)| {
@@ -270,54 +266,19 @@ pub(super) fn find_key_id(text: &str) -> Option<std::ops::Range<usize>> {
     })
 }
 
-/// The user and password of an address in `text`, after the byte `from`: what stands before the last `@` of a word, if
-/// a scheme or a colon shows that it is one. `everything`: whatever stands there.
-fn find_login(text: &str, from: usize, everything: bool) -> Option<std::ops::Range<usize>> {
-    let is_between = |c: char| c.is_whitespace() || "\"'`<>()[]{},".contains(c);
-    text[from..]
-        .split_inclusive(is_between)
-        .scan(from, |at, word| {
-            let start = *at;
-            *at += word.len();
-            Some((start, word))
-        })
-        .find_map(|(start, word)| {
-            let end = word.rfind('@')?;
-            let before = &word[..end];
-            let login = match (before.find("://"), before.find(':')) {
-                (Some(scheme), _) => scheme + 3,
-                (None, colon) => {
-                    let name = before.find('=').filter(|equals| colon.is_none_or(|colon| *equals < colon));
-                    colon.filter(|colon| colon + 1 < end).or_else(|| everything.then_some(0))?;
-                    name.map_or(0, |equals| equals + 1)
-                }
-            };
-            // What is masked already stays so.
-            let is_new = before[login..].chars().any(|c| c != '*');
-            is_new.then_some(start + login..start + end)
-        })
-}
-
 /// `text` with secrets replaced by as many asterisks, so that columns stay right. Works on the raw text, because the
-/// line may not parse: everything after the `=` of a secret's key is replaced, every key id, and the user and password of
-/// every address.
+/// line may not parse: what follows the `=` of a secret's key to the end, what follows a source of credentials, logins and
+/// queries of endpoints, and all that looks like a secret anywhere.
 pub(super) fn mask(text: &str) -> String {
-    let hide = |range: &str| "*".repeat(range.chars().count());
     let mut masked = text.to_owned();
-    let secret = masked.match_indices('=').find_map(|(equals, _)| {
-        let key = masked[..equals].trim_end().trim_end_matches(['"', '\'']);
-        let start = key.rfind(|c: char| !(c.is_alphanumeric() || "-_".contains(c))).map_or(0, |at| at + 1);
-        // A key that starts inside a multi-byte character's width is cut at the character after it.
-        let start = (start..=key.len()).find(|at| key.is_char_boundary(*at)).unwrap_or(key.len());
-        is_secret_key(&key[start..]).then_some(equals + 1)
-    });
-    if let Some(from) = secret {
-        let hidden = hide(&masked[from..]);
-        masked.replace_range(from.., &hidden);
+    for from in [after_secret_key(text), after_credentials(text)].into_iter().flatten() {
+        let end = masked.len();
+        cover(&mut masked, from..end);
     }
-    let is_address = masked.to_ascii_lowercase().contains("endpoint");
-    hide_each(&mut masked, |text, from| find_key_id(&text[from..]).map(|range| from + range.start..from + range.end));
-    hide_each(&mut masked, |text, from| find_login(text, from, is_address));
+    masked = shapes::hide(&masked);
+    if masked.to_ascii_lowercase().contains("endpoint") {
+        hide_in_addresses(&mut masked);
+    }
     masked
 }
 
@@ -329,20 +290,94 @@ pub(super) fn mask_line(line: &str) -> String {
     let end = line[start..].find(|c| !of_name(c)).map_or(line.len(), |length| start + length);
     let (name, value) = (line[start..end].trim_matches(['"', '\'']), &line[end..]);
     let has_value = value.starts_with([':', ' ', '\t']) && !value.trim_start().starts_with('=');
-    if has_value && is_secret_key(name) {
+    if has_value && (is_secret_key(name) || name == "credentials") {
         return format!("{}{}{}", &line[..end], &value[..1], "*".repeat(value[1..].chars().count()));
     }
     mask(line)
 }
 
-/// Replaces all that `find` finds, from one place to the next: a line may have hundreds.
-fn hide_each(masked: &mut String, find: impl Fn(&str, usize) -> Option<std::ops::Range<usize>>) {
-    let mut from = 0;
-    while let Some(range) = find(masked, from) {
-        let hidden = "*".repeat(masked[range.clone()].chars().count());
-        from = range.start + hidden.len();
-        masked.replace_range(range, &hidden);
+/// Whether what follows this line may be the rest of a secret: it sets one, or a value of several lines begins in it where
+/// keys are written by mistake.
+pub(super) fn may_continue_secret(line: &str) -> bool {
+    let is_open = |value: &str| {
+        let value = value.trim();
+        value.is_empty() || ["\"\"\"", "'''"].iter().any(|quotes| value.matches(quotes).count() % 2 == 1)
+    };
+    after_secret_key(line).is_some()
+        || after_credentials(line).is_some()
+        || credentials_value(line).is_some_and(|from| is_open(&line[from..]))
+}
+
+/// Where the value of the first key begins that is a secret.
+fn after_secret_key(text: &str) -> Option<usize> {
+    text.match_indices('=').find_map(|(equals, _)| is_secret_key(key_before(text, equals)).then_some(equals + 1))
+}
+
+/// Where the value of `credentials` begins.
+fn credentials_value(text: &str) -> Option<usize> {
+    text.match_indices('=').find_map(|(equals, _)| (key_before(text, equals) == "credentials").then_some(equals + 1))
+}
+
+/// What follows a source of credentials, or stands in its place: people write the key itself there. A source is a word of
+/// small letters, or names a profile.
+fn after_credentials(text: &str) -> Option<usize> {
+    const LONGEST_WORD: usize = 20;
+    let from = credentials_value(text)?;
+    let value = text[from..].trim_start();
+    let begin = text.len() - value.len();
+    let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
+        let is_word = value.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && value.len() < LONGEST_WORD;
+        return (!is_word).then_some(begin);
+    };
+    let inside = &value[1..];
+    let word = inside.split(quote).next().unwrap_or_default();
+    let is_source = word.starts_with("profile:")
+        || word.len() < LONGEST_WORD && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let end = begin + 1 + word.len() + usize::from(inside.len() > word.len());
+    let rest = text[end..].trim();
+    if !is_source {
+        return Some(begin);
     }
+    // In a message the sentence goes on after a backtick.
+    (!rest.is_empty() && !rest.starts_with('`')).then_some(end)
+}
+
+/// The key whose `=` this is.
+fn key_before(text: &str, equals: usize) -> &str {
+    let key = text[..equals].trim_end().trim_end_matches(['"', '\'']);
+    let start = key.rfind(|c: char| !(c.is_alphanumeric() || "-_".contains(c))).map_or(0, |at| at + 1);
+    // A key that starts inside a multi-byte character's width is cut at the character after it.
+    let start = (start..=key.len()).find(|at| key.is_char_boundary(*at)).unwrap_or(key.len());
+    &key[start..]
+}
+
+/// What stands before the `@` of an address, with or without a scheme, and after its question mark.
+fn hide_in_addresses(masked: &mut String) {
+    let is_between = |c: char| c.is_whitespace() || "\"'`<>()[]{},".contains(c);
+    let mut at = 0;
+    let mut ranges = Vec::new();
+    for word in masked.split_inclusive(is_between) {
+        let address = word.trim_end_matches(is_between);
+        let name = address.find('=').filter(|equals| address.find([':', '/', '?']).is_none_or(|sign| *equals < sign));
+        let host = address.find("://").map_or_else(|| name.map_or(0, |equals| equals + 1), |scheme| scheme + 3);
+        let address = &address[host..];
+        if let Some(end) = address.rfind('@').filter(|end| address[..*end].chars().any(|c| c != '*')) {
+            ranges.push(at + host..at + host + end);
+        }
+        if let Some(query) = address.find(['?', '#']).filter(|query| *query > 0) {
+            ranges.push(at + host + query + 1..at + host + address.len());
+        }
+        at += word.len();
+    }
+    for range in ranges.into_iter().rev() {
+        cover(masked, range);
+    }
+}
+
+/// Replaces a range by as many asterisks.
+fn cover(masked: &mut String, range: std::ops::Range<usize>) {
+    let hidden = "*".repeat(masked[range.clone()].chars().count());
+    masked.replace_range(range, &hidden);
 }
 
 #[cfg(test)]
@@ -407,6 +442,25 @@ mod tests {
         assert_eq!(shown.matches("error[").count(), MAX_ALL + kinds.len());
         assert!(shown.contains("error[f]: likewise at 984 more places; --json has them all"));
         assert!(shown.contains("warning[w]: likewise at 990 more places; --json has them all"));
+    }
+
+    #[test]
+    fn a_line_of_credentials_shows_sources_alone() {
+        for (line, shown) in [
+            ("credentials = \"ini\" SECRET", "credentials = \"ini\"*******"),
+            ("credentials = \"ini\" # SECRET", "credentials = \"ini\"*********"),
+            ("credentials = SECRET", "credentials = ******"),
+            ("credentials = \"SECRET\" x", "credentials = **********"),
+            ("credentials: SECRET", "credentials:*******"),
+            ("[cloud]credentials='hush1'", "[cloud]credentials=*******"),
+        ] {
+            assert_eq!(mask_line(line), shown);
+        }
+        for same in ["credentials = \"profile:x\"", "credentials = defualt", "write `credentials = \"ini\"`: so"] {
+            assert_eq!(mask_line(same), same);
+        }
+        assert!(may_continue_secret("credentials = \"\"\"") && may_continue_secret("password = x"));
+        assert!(!may_continue_secret("credentials = \"ini\"") && !may_continue_secret("name = \"\"\""));
     }
 
     #[test]

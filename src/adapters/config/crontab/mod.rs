@@ -13,9 +13,12 @@ use serde::Serialize;
 pub use self::options::NotKept;
 use self::texts::{instances, without_secrets};
 use super::{FreeNames, is_of_names, toml_string};
-use crate::domain::{
-    calendar::{Timing, zone::Zone},
-    text::{LONGEST_EXCERPT, clean_lines, excerpt},
+use crate::{
+    adapters::secrets::Parts,
+    domain::{
+        calendar::{Timing, zone::Zone},
+        text::{LONGEST_EXCERPT, clean_lines, excerpt},
+    },
 };
 
 /// Maximum length of a name in a configuration.
@@ -199,7 +202,7 @@ impl Crontab {
         }
         match self.job(number, line) {
             Ok(found) => found.into_iter().map(Entry::Schedule).collect(),
-            Err(reason) => left_out(reason),
+            Err(reason) => left_out(Parts::of(line).hide(reason)),
         }
     }
 
@@ -223,7 +226,7 @@ impl Crontab {
         let (desktops, workstations): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| id.starts_with("ecd-"));
         let kinds = [desktops, workstations].into_iter().filter(|ids| !ids.is_empty());
         let found = |ids: Vec<String>| {
-            let name = self.name(&ids, command);
+            let name = self.name(&ids, &without_secrets(command));
             let options = options::read(command, &head(&name, &ids, &cron, zone.name()));
             let user = (!self.system).then(|| user_before(command)).flatten().map(|user| {
                 format!("{user:?} before the command looks like a user: read a file such as /etc/crontab with --system")
@@ -247,8 +250,10 @@ impl Crontab {
 
     /// The zone of a line, with its warning.
     fn zone(&self) -> Result<(Zone, Option<String>), String> {
-        let parse =
-            |name: &str, text: &str| text.parse().map_err(|_| format!("{name} is {text:?}, which is no known zone"));
+        let parse = |name: &str, text: &str| {
+            text.parse()
+                .map_err(|_| format!("{name} is {text:?}, which is no known zone", text = without_secrets(text)))
+        };
         match (&self.cron_tz, &self.tz) {
             (Some(text), _) => Ok((parse("CRON_TZ", text)?, None)),
             (None, Some(text)) => {

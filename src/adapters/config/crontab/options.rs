@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     shell::{self, Command},
-    texts::{instances, without_secrets},
+    texts::{instances, without},
 };
 use crate::{
     adapters::config::{
@@ -19,6 +19,7 @@ use crate::{
         reader::{Diagnostics, Source},
         variables,
     },
+    adapters::secrets::Parts,
     domain::bake::naming::Template,
 };
 
@@ -95,7 +96,7 @@ pub struct NotKept {
 }
 
 /// The keys of one line.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Options {
     /// Each key with its value as TOML, in the order of the command.
     pub lines: Vec<(String, String)>,
@@ -104,6 +105,7 @@ pub(super) struct Options {
     pub not_kept: Vec<NotKept>,
     /// What was changed on the way.
     pub note: Option<String>,
+    secrets: Parts,
 }
 
 /// A setting in the words of the command.
@@ -115,7 +117,7 @@ struct Written {
 
 /// Reads the options of `line`. `head` is the schedule so far, as TOML: keys must be accepted beside it.
 pub(super) fn read(line: &str, head: &str) -> Options {
-    let mut options = Options::default();
+    let mut options = Options { secrets: Parts::of(line), ..Options::default() };
     let mut taken = Vec::new();
     let mut each = None;
     for mut command in shell::commands(line) {
@@ -152,7 +154,8 @@ pub(super) fn read(line: &str, head: &str) -> Options {
 
 impl Options {
     fn leave(&mut self, option: &str, reason: impl Into<String>) {
-        self.not_kept.push(NotKept { option: without_secrets(option), reason: reason.into() });
+        let reason = self.secrets.hide(reason.into());
+        self.not_kept.push(NotKept { option: without(&self.secrets, option), reason });
     }
 
     /// Finds the key of an option, or why it has none.
@@ -177,6 +180,9 @@ impl Options {
             return;
         }
         match self.toml(&key, value.as_deref()) {
+            Ok((toml, _)) if without(&self.secrets, &toml) != toml => {
+                self.leave(&shown, "it has a secret, which never belongs into the file");
+            }
             Ok((toml, json)) => taken.push(Setting { shown, key, toml, json }),
             Err(reason) => self.leave(&shown, reason),
         }

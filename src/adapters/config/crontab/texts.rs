@@ -1,6 +1,9 @@
 //! What a text of a crontab names: instances, and secrets that must not be shown.
 
-use crate::adapters::config::problem::{is_secret_key, mask};
+use crate::adapters::{
+    config::problem::mask,
+    secrets::{Parts, shapes},
+};
 
 /// Maximum length of an id in a configuration.
 const LONGEST_ID: usize = 64;
@@ -22,17 +25,12 @@ pub(super) fn instances(command: &str) -> Vec<String> {
     found
 }
 
-/// The text without the values of `--access-key-secret` and similar options, and without key ids.
+/// The text without what looks like a secret.
 pub(super) fn without_secrets(text: &str) -> String {
-    let mut shown = mask(text);
-    let words: Vec<String> = shown.split_whitespace().map(str::to_owned).collect();
-    for pair in words.windows(2) {
-        if let [option, value] = pair
-            && option.starts_with('-')
-            && is_secret_key(option)
-        {
-            shown = shown.replace(value.as_str(), "***");
-        }
-    }
-    shown
+    without(&Parts::of(text), text)
+}
+
+/// A part of a line without the secrets of the line.
+pub(super) fn without(secrets: &Parts, part: &str) -> String {
+    mask(&secrets.hide(shapes::mask(part)))
 }
