@@ -1,9 +1,11 @@
 //! Runs the operator's commands on this host.
 //!
-//! A command is a program and its arguments, without a shell. It has its own process group, and no process of that
-//! group outlives it, neither in the background nor by ignoring the signal at its timeout. The end of its output is
+//! A command is a program and its arguments, without a shell. It has its own process group, and nothing that it started
+//! outlives it, neither in the background, nor in another group, nor by ignoring the signal at its timeout. The end of its output is
 //! stored, without the secrets that the daemon knows: a command of the same user may read them elsewhere. It has the given
 //! variables and a `PATH`, and nothing of the daemon's own environment, which may contain credentials.
+
+mod leftovers;
 
 use std::{
     ffi::OsStr,
@@ -22,7 +24,8 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::secrets::{KnownSecrets, LONGEST_PIECE, MASK};
+use self::leftovers::Run;
+use super::secrets::{KnownSecrets, LONGEST_WRITTEN, MASK, apart, shapes};
 use crate::domain::{
     hooks::{HookCommand, HookOutcome, HookResult},
     text::clean_end,
@@ -70,6 +73,7 @@ impl Running {
         environment: impl IntoIterator<Item = (K, V)>,
         folder: &Path,
     ) -> io::Result<Self> {
+        let run = Run::new();
         let (ours, theirs) = io::pipe()?;
         let pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(ours))?;
         let mut command = std::process::Command::new(hook.program());
@@ -78,6 +82,7 @@ impl Running {
             .env_clear()
             .env("PATH", PATH)
             .envs(environment)
+            .envs([run.variable()])
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(theirs.try_clone()?)
@@ -85,7 +90,7 @@ impl Running {
             .process_group(0);
         // The command holds the other end of the pipe until this drop.
         let child = tokio::process::Command::from(command).spawn()?;
-        let group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
+        let group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())), run);
         Ok(Self { child, group, pipe, tail: Tail::default() })
     }
 
@@ -101,7 +106,10 @@ impl Running {
             }
         };
         self.group.kill();
-        // Processes outside of the group may still hold the pipe; they are not waited for.
+        // The list of all processes may be long.
+        let run = self.group.1.clone();
+        let _ = tokio::task::spawn_blocking(move || run.end()).await;
+        // Those that hide may still hold the pipe; they are not waited for.
         let _ = timeout(LAST_WORDS, self.read_to_end()).await;
         // Reaps it after a kill.
         let _ = timeout(LAST_WORDS, self.child.wait()).await;
@@ -143,8 +151,8 @@ fn result(status: ExitStatus) -> HookResult {
     }
 }
 
-/// Process group of a command; killed on drop.
-struct Group(Option<Pid>);
+/// Process group of a command, with what left it; killed on drop.
+struct Group(Option<Pid>, Run);
 
 impl Group {
     fn signal(&self, signal: Signal) {
@@ -163,7 +171,11 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.kill();
+        if self.0.is_some() {
+            self.kill();
+            let run = self.1.clone();
+            std::thread::spawn(move || run.end());
+        }
     }
 }
 
@@ -177,7 +189,7 @@ struct Tail {
 impl Tail {
     fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
-        let surplus = self.bytes.len().saturating_sub(KEPT + LONGEST_PIECE);
+        let surplus = self.bytes.len().saturating_sub(KEPT + LONGEST_WRITTEN);
         self.cut |= surplus > 0;
         self.bytes.drain(..surplus);
     }
@@ -185,8 +197,10 @@ impl Tail {
     /// Without secrets. What may be the end of one is left out.
     fn masked(&self, secrets: &KnownSecrets) -> Vec<u8> {
         let mut masked = Vec::with_capacity(self.bytes.len());
-        let mut from = if self.cut { LONGEST_PIECE } else { 0 };
-        for secret in secrets.find(&self.bytes) {
+        let mut from = if self.cut { LONGEST_WRITTEN } else { 0 };
+        let mut found = secrets.find(&self.bytes);
+        found.extend(shapes::find(&self.bytes));
+        for secret in apart(found) {
             // It ended before.
             if secret.end <= from {
                 continue;
@@ -213,6 +227,7 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::secrets::examples::EXAMPLES;
 
     fn command(words: &[&str]) -> HookCommand {
         HookCommand(words.iter().map(|word| (*word).to_owned()).collect())
@@ -250,6 +265,7 @@ mod tests {
         assert_eq!(outcome.result, HookResult::Exited(3));
         let mut lines: Vec<&str> = outcome.output.lines().filter(|line| !line.starts_with("_=")).collect();
         lines.retain(|line| !line.starts_with("SHLVL=") && !line.starts_with("OLDPWD="));
+        lines.retain(|line| !line.starts_with("IMAGEBAKED_HOOK_RUN="));
         assert_eq!(lines, ["out", "err", "GREETING=hello", &format!("PATH={PATH}"), "PWD=/", "/"]);
         assert_eq!(outcome.last_word(), "/");
     }
@@ -267,6 +283,21 @@ mod tests {
         let outcome = shell("sleep 600 & echo $!", LONG).await;
         assert_eq!(outcome.result, HookResult::Exited(0));
         assert!(is_gone(&outcome.output).await, "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn what_leaves_its_group_does_not_outlive_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = "sleep 600 & echo $! $$ > pid.new; mv pid.new pid; wait";
+        let script = format!("setsid sh -c '{inner}' & while [ ! -e pid ]; do sleep 0.01; done; cat pid");
+        let hook = command(&["/bin/sh", "-c", &script]);
+        let outcome = run(&hook, [("A", "b")], folder.path(), LONG, &none()).await;
+        assert_eq!(outcome.result, HookResult::Exited(0), "{outcome:?}");
+        let pids: Vec<&str> = outcome.output.split_whitespace().collect();
+        assert_eq!(pids.len(), 2, "{outcome:?}");
+        for pid in pids {
+            assert!(is_gone(pid).await, "{outcome:?}");
+        }
     }
 
     #[tokio::test]
@@ -318,12 +349,29 @@ mod tests {
         let outcome = run(&hook, [("A", "b")], Path::new("/"), LONG, &secrets).await;
         assert_eq!(outcome.output, "a=***\\u{0}b=***");
         // Wherever the output is cut, no end of a secret is left of it.
-        for more in 0..LONGEST_PIECE + 2 * secret.len() {
+        let end = LONGEST_WRITTEN + 2 * secret.len();
+        for more in (0..4 * secret.len()).chain(LONGEST_WRITTEN - 2 * secret.len()..end) {
             let mut tail = Tail::default();
             tail.push(format!("{}{secret}{}", "x".repeat(40), "y".repeat(KEPT - secret.len() + more)).as_bytes());
             let text = tail.text(&secrets);
             assert!(!text.contains("hunter2") && !text.contains("ter2y") && text.ends_with('y'), "{more}: {text}");
             assert!(text.len() > KEPT - 2 * secret.len(), "{more}: {}", text.len());
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_secret_is_masked_too() {
+        for (text, hidden) in EXAMPLES {
+            for more in ["\n", "\r\n", "\u{1b}[0m\n"] {
+                let mut tail = Tail::default();
+                tail.push(b"begin\n");
+                tail.push(text.as_bytes());
+                tail.push(more.as_bytes());
+                tail.push(b"end");
+                let shown = tail.text(&none());
+                assert!(!hidden.iter().any(|secret| shown.contains(secret)), "{text}: {shown}");
+                assert!(shown.starts_with("begin\n"), "{shown}");
+            }
         }
     }
 
