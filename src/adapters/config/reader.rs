@@ -15,16 +15,13 @@ pub(super) use super::{
     marks::{At, Mark, Source, Span},
 };
 use super::{
-    mistakes,
+    hidden, mistakes,
     problem::{find_key_id, is_secret_key},
     suggest::closest,
 };
-use crate::domain::{
-    text::is_hidden,
-    time::{
-        length::{LONGEST, LengthError, length},
-        show_length,
-    },
+use crate::domain::time::{
+    length::{LONGEST, LengthError, length},
+    show_length,
 };
 
 /// A value of a file that is about to be read.
@@ -89,19 +86,7 @@ impl<'v, 's> Item<'v, 's> {
             secret(self.mark.inside(text, range), "this looks like an access key id", out);
             return None;
         }
-        let hidden = |c: char| is_hidden(c) && !matches!(c, '\n' | '\t');
-        if let Some((at, c)) = text.char_indices().find(|(_, c)| hidden(*c)) {
-            let mark = self.mark.inside(text, at..at + c.len_utf8());
-            let message = format!("this has the invisible character U+{:04X}", u32::from(c));
-            out.error(
-                mark,
-                "hidden-character",
-                message,
-                Some("remove it: it changes how terminals show the text".into()),
-            );
-            return None;
-        }
-        Some(text)
+        hidden::is_seen(text, self.mark, out).then_some(text)
     }
 
     /// Hint for another value where a string is expected.
@@ -303,7 +288,8 @@ impl<'v, 's> Item<'v, 's> {
             let value = Item::new(source, value);
             if is_secret_key(key.get_ref()) {
                 secret(mark, "a secret does not belong in a configuration file", out);
-            } else if let Some(text) = value.text(out) {
+            } else if let (Some(text), true) = (value.text(out), hidden::is_name(key.get_ref(), mark, out)) {
+                hidden::report_edges(text, value.mark, out);
                 let key = At { value: key.get_ref().to_string(), mark };
                 texts.push((key, At { value: text.to_owned(), mark: value.mark }));
             }

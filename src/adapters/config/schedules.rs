@@ -14,6 +14,7 @@ use std::{
 };
 
 use super::{
+    hidden,
     reader::{Diagnostics, Item, Mark, Source},
     schedule_keys::{OWN, ScheduleLayer, TemplateText},
     schedule_layers::{ScheduleLayers, parse_cron, pick},
@@ -103,6 +104,9 @@ impl<'s> SharedSettings<'s> {
     pub(super) fn add_profiles(&mut self, source: &'s Source, item: Item<'_, 's>, out: &mut Diagnostics) {
         let Some(table) = item.table("tables named [profile.NAME]", out) else { return };
         for (name, value) in table {
+            if !hidden::is_name(name.get_ref(), source.mark(name.span()), out) {
+                continue;
+            }
             self.profile_marks.entry(name.get_ref().to_string()).or_insert_with(|| source.mark(name.span()));
             let profile = self.profiles.entry(name.get_ref().to_string()).or_default();
             profile.read_shared(source, Item::new(source, value), "a profile", out);

@@ -256,7 +256,14 @@ fn credential_source(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Creden
 /// Reads kinds of users without duplicates; a variable has commas between them.
 fn user_kinds(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<UserKind>> {
     let words = UserKind::ALL.map(|kind| (kind.as_str(), kind));
-    set(item, "a list like [\"desktops\", \"workstations\"]", |member, out| member.one_of(&words, out), out)
+    let kinds =
+        set(item, "a list like [\"desktops\", \"workstations\"]", |member, out| member.one_of(&words, out), out)?;
+    if kinds.is_empty() {
+        let message = "nobody is asked for before an image is deleted, not even the desktops that were made from it";
+        let hint = "leave the key out to ask for all, or name the kinds that can use images";
+        out.warning(item.mark, "no-users-asked", message, Some(hint.into()));
+    }
+    Some(kinds)
 }
 
 /// Reads names of hosts without duplicates; a variable has commas between them.
