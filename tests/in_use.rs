@@ -406,3 +406,43 @@ fn a_bake_outlives_lists_that_lie() {
     let lied = state["calls"].as_array().unwrap().iter().filter(|call| call["outcome"] == "lied").count();
     assert!(lied >= 2 * bakes.len(), "only {lied} lists lied");
 }
+
+/// An image was made from each of these instances, so a list that does not show them is no evidence that nobody uses an image.
+#[test]
+fn a_list_without_the_instances_of_the_schedules_deletes_nothing() {
+    let cloud = unkind();
+    let desktop = "[[schedule]]\nname = \"desk\"\ninstance_id = \"ecd-2\"\ncron = \"@yearly\"\n";
+    let without_rules = KEEP_ONE.lines().filter(|line| !line.starts_with("keep")).collect::<Vec<_>>().join("\n");
+    let mut host = Host::new(cloud.addr, &format!("{without_rules}\n{desktop}"));
+    host.start();
+    let images: Vec<String> = (0..2).map(|_| host.bake("golden")["image_id"].as_str().unwrap().to_owned()).collect();
+    host.bake("desk");
+    host.stop();
+    host.configure(cloud.addr, &format!("{KEEP_ONE}\n{desktop}"));
+    cloud
+        .control("instances", &json!({"instance_id": "ecd-1", "instance_type": "CloudDesktop", "image_id": "m-other"}));
+    cloud.control("instances", &json!({"instance_id": "ws-9", "instance_type": "WuyingServer", "image_id": "m-other"}));
+    cloud.add_faults(r#"{"fault":[{"action":"ListImage","times":0,"list":"null"}]}"#);
+    host.start();
+    for (action, times, list, wanted) in [
+        ("DescribeDesktops", 0, "nothing", "it is empty, without ecd-2 of the configuration"),
+        (
+            "ListWuyingServer",
+            0,
+            "nothing",
+            "it is empty, without ws-1 of the configuration: if that was deleted, remove its",
+        ),
+        ("ListWuyingServer", 1, "less", "it lacks ws-1, which is there if it is asked for by its id"),
+    ] {
+        clear_faults(&cloud);
+        cloud.add_faults(&format!(r#"{{"fault":[{{"action":"{action}","times":{times},"list":"{list}"}}]}}"#));
+        let report = host.json(1, &["prune"]);
+        let problem = report["problem"].as_str().unwrap_or_else(|| panic!("{action}: {report}"));
+        assert!(problem.contains(action) && problem.contains(wanted), "{action}: {problem}");
+    }
+    clear_faults(&cloud);
+    assert!(cloud.calls("DeleteImage", None).is_empty());
+    assert_eq!(status(&cloud, &images[0]), "AVAILABLE");
+    host.json(0, &["prune"]);
+    eventually("true lists let it go", || (status(&cloud, &images[0]) == "DELETE").then_some(()));
+}

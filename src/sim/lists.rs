@@ -28,6 +28,10 @@ pub(super) enum Lie {
     Missing,
     /// No rows, and a count of at least 1.
     Empty,
+    /// No rows, and a count of none: nothing shows that it is false.
+    Nothing,
+    /// No first row, and a count without it.
+    Less,
     /// One row less than the count.
     Short,
     /// Rows without their ids.
@@ -115,6 +119,14 @@ impl Lie {
             Self::Empty => {
                 rows.clear();
                 count = count.max(1);
+            }
+            Self::Nothing => {
+                rows.clear();
+                count = 0;
+            }
+            Self::Less => {
+                rows.drain(..1.min(rows.len()));
+                count = count.saturating_sub(1);
             }
             Self::Short => {
                 rows.pop();

@@ -74,7 +74,7 @@ pub(super) async fn scan(
     ask_users: bool,
 ) -> Result<Option<Vec<Image>>, StoreError> {
     let regions = shared.store.reader().replica_regions().await?;
-    let scope = ask_users.then(|| Scope::of(config).with_regions(regions));
+    let scope = ask_users.then(|| Scope::of(config).with_instances_of(config, images).with_regions(regions));
     let (observed, listed, problem) = match observations(&shared.cloud, config, images, scope).await {
         Ok((observed, listed)) => (observed, Some(listed), None),
         Err(error) => (Observed::default(), None, Some(error.describe())),

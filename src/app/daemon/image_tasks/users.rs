@@ -3,7 +3,7 @@
 //! Every call must return a complete list: an error leaves the users unknown, and nothing is deleted. Kinds that the
 //! operator excludes with `in_use` of `[cloud]` are not listed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     adapters::{
@@ -21,9 +21,11 @@ use crate::{
     domain::{
         api::{
             call::ApiError,
+            instance_state::InstanceType,
             regions::{REGIONS, nearest_region},
         },
-        ids::ImageId,
+        history::ImageRow,
+        ids::{ImageId, InstanceId},
         image::users::{KnownAs, User, UserKind, Uses},
         text::may_be,
     },
@@ -37,17 +39,39 @@ pub(super) struct Scope {
     regions: BTreeSet<String>,
     /// Those in which the cloud lists images.
     listed: BTreeSet<String>,
+    /// Instances of which there are images, so that the lists must show them: desktops by their region, and workstations.
+    desktops: BTreeMap<String, BTreeSet<InstanceId>>,
+    workstations: BTreeSet<InstanceId>,
 }
 
 impl Scope {
     /// All configured regions.
     pub(super) fn of(config: &Config) -> Self {
         Self {
+            desktops: BTreeMap::new(),
+            workstations: BTreeSet::new(),
             kinds: config.cloud.in_use.iter().copied().collect(),
             home: config.cloud.region.clone(),
             regions: config.regions().into_iter().map(str::to_owned).collect(),
             listed: BTreeSet::new(),
         }
+    }
+
+    /// With the instances of the schedules that images were made from: they exist, so the lists must show them. Those of a
+    /// paused schedule may be gone.
+    pub(super) fn with_instances_of(mut self, config: &Config, images: &[ImageRow]) -> Self {
+        let made: BTreeSet<&str> = images.iter().map(|row| row.instance_id.as_str()).collect();
+        for schedule in config.schedules.iter().filter(|schedule| !schedule.paused) {
+            let all = schedule.instances.as_slice().iter();
+            let known = all.filter(|instance| made.contains(instance.as_str())).cloned();
+            match schedule.settings.instance_type {
+                InstanceType::CloudDesktop => {
+                    self.desktops.entry(schedule.settings.instance_region.clone()).or_default().extend(known);
+                }
+                InstanceType::WuyingServer => self.workstations.extend(known),
+            }
+        }
+        self
     }
 
     /// Additional regions.
@@ -190,7 +214,11 @@ async fn ask(
     for image_id in each {
         if scope.asks(UserKind::Workstations) {
             let call = ListWuyingServer { image_id: image_id.clone(), ..ListWuyingServer::default() };
-            read(cloud, &call, note).await?;
+            let listed = read(cloud, &call, note).await?;
+            if ids.is_none() {
+                let again = |ids| ListWuyingServer { ids, ..ListWuyingServer::default() };
+                must_show(cloud, &scope.workstations, &listed, again).await?;
+            }
         }
         if scope.asks(UserKind::DeliveryGroups) {
             let call = ListAppInstanceGroup { image_id: image_id.clone(), ..ListAppInstanceGroup::default() };
@@ -211,7 +239,17 @@ async fn ask(
                 with_pools: true,
                 ..DescribeDesktops::default()
             };
-            scope.in_region(region, read(cloud, &call, note).await)?;
+            let listed = scope.in_region(region, read(cloud, &call, note).await.map(Some))?;
+            // None: the cloud has no such region.
+            if let (Some(listed), None, Some(wanted)) = (listed, ids, scope.desktops.get(region)) {
+                let again = |ids| DescribeDesktops {
+                    region: region.clone(),
+                    ids,
+                    with_pools: true,
+                    ..DescribeDesktops::default()
+                };
+                scope.in_region(region, must_show(cloud, wanted, &listed, again).await)?;
+            }
         }
         if scope.asks(UserKind::Pools) {
             let call = DescribeDesktopGroups {
@@ -219,18 +257,49 @@ async fn ask(
                 image_ids: image_ids.clone(),
                 ..DescribeDesktopGroups::default()
             };
-            scope.in_region(region, read(cloud, &call, note).await)?;
+            scope.in_region(region, read(cloud, &call, note).await.map(drop))?;
         }
         if scope.asks(UserKind::Bundles) {
             let call = DescribeBundles { region: region.clone(), image_ids, ..DescribeBundles::default() };
-            scope.in_region(region, read(cloud, &call, note).await)?;
+            scope.in_region(region, read(cloud, &call, note).await.map(drop))?;
         }
     }
     Ok(())
 }
 
-/// Reads one list completely, and records its uses.
-async fn read<L>(cloud: &CloudClient, call: &L, note: &mut impl FnMut(Used<'_>)) -> Result<(), ApiError>
+/// Number of instances that a call asks for by their ids.
+const ASKED_AT_ONCE: usize = 100;
+
+/// Checks that a list of all instances shows those of the schedules. A list without any row proves nothing: it may be that of
+/// another account, or of a cloud that lost its index. One that has others lacks only what a call by ids does not show either.
+async fn must_show<L>(
+    cloud: &CloudClient,
+    wanted: &BTreeSet<InstanceId>,
+    listed: &BTreeSet<String>,
+    again: impl Fn(Vec<InstanceId>) -> L,
+) -> Result<(), ApiError>
+where
+    L: Listing<Row: UsesImage>,
+{
+    let lacking: Vec<InstanceId> = wanted.iter().filter(|id| !listed.contains(id.as_str())).cloned().collect();
+    let Some(first) = lacking.first() else { return Ok(()) };
+    if listed.is_empty() {
+        let why =
+            format!("it is empty, without {first} of the configuration: if that was deleted, remove its schedule");
+        return Err(listing::incomplete(L::ACTION, None, 0, &why));
+    }
+    for ids in lacking.chunks(ASKED_AT_ONCE) {
+        let rows = cloud.list_all(&again(ids.to_vec())).await?;
+        if let Some(row) = rows.iter().find(|row| row.is_there() && ids.iter().any(|id| id.as_str() == row.user().id)) {
+            let why = format!("it lacks {}, which is there if it is asked for by its id", row.user().id);
+            return Err(listing::incomplete(L::ACTION, None, listed.len(), &why));
+        }
+    }
+    Ok(())
+}
+
+/// Reads one list completely, and records its uses. Returns the ids of its rows.
+async fn read<L>(cloud: &CloudClient, call: &L, note: &mut impl FnMut(Used<'_>)) -> Result<BTreeSet<String>, ApiError>
 where
     L: Listing<Row: UsesImage>,
 {
@@ -242,7 +311,7 @@ where
         };
         note(Used { by: row.user(), image_id, image_name: row.image_name() });
     }
-    Ok(())
+    Ok(rows.iter().map(|row| row.user().id).collect())
 }
 
 /// Use of an image in a row.
@@ -355,7 +424,14 @@ mod tests {
 
     fn scope() -> Scope {
         let regions = ["cn-shanghai", "cn-hangzuo", "xx-new-1"].map(str::to_owned).into();
-        Scope { kinds: BTreeSet::new(), home: "cn-home".to_owned(), regions, listed: ["xx-new-1".to_owned()].into() }
+        Scope {
+            kinds: BTreeSet::new(),
+            home: "cn-home".to_owned(),
+            regions,
+            listed: ["xx-new-1".to_owned()].into(),
+            desktops: BTreeMap::new(),
+            workstations: BTreeSet::new(),
+        }
     }
 
     fn refused(code: &str, http_status: Option<u16>) -> Result<Vec<u8>, ApiError> {
