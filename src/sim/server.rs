@@ -11,7 +11,7 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     http::{
         StatusCode,
-        header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue},
+        header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue, ORIGIN},
         request::Parts,
         uri::Authority,
     },
@@ -89,6 +89,8 @@ async fn answer(
                     json_answer(StatusCode::FORBIDDEN, &json!({"error": "the controls are for this host only"}))
                 } else if !host(&head).is_some_and(|host| host.is_loopback()) {
                     misdirected("the controls answer to localhost only")
+                } else if is_of_page(&head) {
+                    json_answer(StatusCode::FORBIDDEN, &json!({"error": "the controls are not for web pages"}))
                 } else {
                     controls(head.method.as_str(), control, &body, &shared)
                 }
@@ -133,6 +135,12 @@ fn host(head: &Parts) -> Option<HostPort> {
 fn is_expected(host: &HostPort, path: &str) -> bool {
     let is_of_cloud = || host.name().is_some_and(|name| name.ends_with(".aliyuncs.com"));
     host.is_own() || KeyRequest::of(path).is_none() && is_of_cloud()
+}
+
+/// Whether a browser sent this for a page: it may be that of anybody.
+fn is_of_page(head: &Parts) -> bool {
+    let of_other_site = head.headers.get("sec-fetch-site").is_some_and(|site| site != "none");
+    of_other_site || head.headers.contains_key(ORIGIN)
 }
 
 fn misdirected(message: &str) -> Response {
@@ -278,6 +286,24 @@ mod tests {
         let request = hosts.iter().fold(Request::builder().uri(target), |request, host| request.header(HOST, *host));
         let (head, ()) = request.body(()).unwrap().into_parts();
         host(&head).is_some_and(|host| is_expected(&host, head.uri.path()))
+    }
+
+    #[test]
+    fn a_page_has_no_controls() {
+        let of_page = |name: &str, value: &str| {
+            let (head, ()) = Request::builder().uri("/_sim/faults").header(name, value).body(()).unwrap().into_parts();
+            is_of_page(&head)
+        };
+        for (name, value) in [
+            ("origin", "https://evil.example"),
+            ("origin", "null"),
+            ("Origin", "http://localhost:8480"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-origin"),
+        ] {
+            assert!(of_page(name, value), "{name}: {value}");
+        }
+        assert!(!of_page("sec-fetch-site", "none") && !of_page("accept", "*/*"));
     }
 
     #[test]
