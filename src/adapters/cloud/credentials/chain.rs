@@ -16,14 +16,14 @@ use super::{
 use crate::{
     adapters::{
         cloud::{
-            actions::TemporaryKey,
+            actions::{TemporaryKey, identity::LONGEST_ARN},
             endpoint::{Endpoint, EndpointError},
             http::Http,
             signing::AccessKey,
         },
         secrets::KnownSecrets,
     },
-    domain::{api::credential_source::CredentialSource, clock::Clock, time::rfc3339_seconds},
+    domain::{api::credential_source::CredentialSource, clock::Clock, text::clean, time::rfc3339_seconds},
 };
 
 /// The order of the official libraries; the credentials folder of the service manager follows the environment.
@@ -161,6 +161,7 @@ impl Chain {
             let end = rfc3339_seconds(end);
             return Err(NoKey::unusable(format!("its keys ended {end}; check the clock of this host")));
         }
+        let arn = arn.map(|arn| clean(&arn, LONGEST_ARN).into_owned());
         Ok(Credentials { key, expires_at, source, detail: described.or(detail), arn })
     }
 

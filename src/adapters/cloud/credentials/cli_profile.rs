@@ -131,8 +131,13 @@ impl Profiles<'_> {
             return Err(NoKey::unusable(format!("profile `{name}` is its own source: {}", before.join(", "))));
         }
         before.push(name.to_owned());
-        let found = self.all.iter().find(|profile| profile.name.as_deref() == Some(name));
-        let profile = found.cloned().ok_or_else(|| NoKey::unusable(self.no_profile(name)))?;
+        let mut found = self.all.iter().filter(|profile| profile.name.as_deref() == Some(name));
+        let profile = found.next().cloned().ok_or_else(|| NoKey::unusable(self.no_profile(name)))?;
+        if found.next().is_some() {
+            return Err(NoKey::unusable(format!(
+                "there are several profiles `{name}`, and they may be of different accounts: leave one"
+            )));
+        }
         let place = format!("profile `{name}`");
         let missing = |what: &str| NoKey::unusable(format!("{place} has no {what}"));
         match profile.mode.as_deref().unwrap_or_default() {

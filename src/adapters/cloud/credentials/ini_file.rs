@@ -35,6 +35,12 @@ pub(super) async fn find(environment: &Environment) -> Result<Recipe, NoKey> {
     let Some((path, text)) = read(environment).await? else {
         return Err(absent(format!("no file with a section `{name}`")));
     };
+    if let Some((first, second)) = repeated(&text, name) {
+        return Err(NoKey::unusable(format!(
+            "{} has two sections `{name}`, in line {first} and {second}, and they may be of different accounts: leave one",
+            path.display()
+        )));
+    }
     let Some(section) = section(&text, name) else {
         return Err(absent(format!("no section `{name}` in {}", path.display())));
     };
@@ -87,6 +93,18 @@ fn section(text: &str, wanted: &str) -> Option<BTreeMap<String, String>> {
         }
     }
     found
+}
+
+/// The lines of the first two headers of a section, if it has more than one.
+fn repeated(text: &str, wanted: &str) -> Option<(usize, usize)> {
+    let is_header = |line: &str| {
+        line.trim()
+            .strip_prefix('[')
+            .and_then(|rest| rest.split_once(']'))
+            .is_some_and(|(name, _)| name.trim() == wanted)
+    };
+    let mut headers = text.lines().enumerate().filter(|(_, line)| is_header(line)).map(|(index, _)| index + 1);
+    Some((headers.next()?, headers.next()?))
 }
 
 struct Section {
@@ -160,6 +178,12 @@ mod tests {
         let pairs: Vec<(&str, &str)> = keys.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         assert_eq!(pairs, [("access_key_id", "id"), ("empty", ""), ("type", "access_key")]);
         assert_eq!(section(text, "Default"), None);
+    }
+
+    #[test]
+    fn a_section_that_is_there_twice_is_seen() {
+        assert_eq!(repeated("[a]\nx=1\n[b]\n [ a ] ; once more\n[a]", "a"), Some((1, 4)));
+        assert_eq!(repeated("[a]\n# [a]\nx=[a]\n", "a"), None);
     }
 
     #[test]
