@@ -388,6 +388,9 @@ async fn pauses_and_failures(store: &Store) {
     store.pause(&pause("uid 0"), Zone::UTC).await.unwrap();
     store.pause(&pause(ITSELF), Zone::UTC).await.unwrap();
     assert_eq!(store.reader().pauses().await.unwrap().len(), 1);
+    let pauses = store.reader().pauses().await.unwrap();
+    assert_eq!(store.reader().pause_of(&"golden".into()).await.unwrap().as_ref(), pauses.get(&"golden".into()));
+    assert_eq!(store.reader().pause_of(&"other".into()).await.unwrap(), None);
     succeed(store, "golden", 4, 4).await;
     assert_eq!(store.recovered_schedules().await.unwrap().len(), 1);
     store.resume(&"golden".into(), "uid 0", "done", day(4)).await.unwrap();

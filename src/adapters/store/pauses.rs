@@ -17,6 +17,9 @@ use crate::domain::{
 /// All pauses.
 pub(super) const ALL_PAUSES: &str = "SELECT schedule_id, since, until, reason, who FROM pauses";
 
+/// The pause of a schedule.
+pub(super) const PAUSE_OF: &str = "SELECT since, until, reason, who FROM pauses WHERE schedule_id = ?1";
+
 /// A schedule is paused; a later word replaces an earlier one.
 pub(super) const SET_PAUSE: &str = "
 INSERT INTO pauses (schedule_id, since, until, reason, who) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -69,6 +72,28 @@ impl Reader {
                 (schedule_id, pause)
             })
             .collect())
+    }
+}
+
+impl Reader {
+    /// The pause of a schedule, which may have ended.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn pause_of(&self, schedule_id: &ScheduleId) -> Result<Option<Pause>, StoreError> {
+        let row: Option<(i64, Option<i64>, String, String)> = sqlx::query_as(PAUSE_OF)
+            .bind(schedule_id.as_str())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("read the pause of a schedule"))?;
+        Ok(row.map(|(since, until, reason, who)| Pause {
+            schedule_id: schedule_id.clone(),
+            since: instant(since),
+            until: until.map(instant),
+            reason,
+            who,
+        }))
     }
 }
 

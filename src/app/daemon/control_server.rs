@@ -343,12 +343,7 @@ async fn follow(mut bakes: Vec<BakeId>, seen: u64, shared: &DaemonContext, clien
 async fn rows(bakes: &[BakeId], shared: &DaemonContext) -> Result<Vec<serde_json::Value>, StoreError> {
     let reader = shared.store.reader();
     let mut rows = Vec::with_capacity(bakes.len());
-    let (pauses, config, now) = (reader.pauses().await?, shared.config(), shared.clock.now());
-    let paused = |schedule_id: &str| {
-        let in_file = config.schedules.iter().any(|one| one.paused && one.id.as_str() == schedule_id);
-        let pause = pauses.get(&ScheduleId::from(schedule_id)).filter(|pause| pause.is_in_force(now));
-        if in_file { Some("in the file".to_owned()) } else { pause.map(|pause| format!("by {}", pause.who)) }
-    };
+    let (config, now) = (shared.config(), shared.clock.now());
     for &bake in bakes {
         let Some(row) = reader.bake(bake).await? else { continue };
         let check = match row.image_id.as_deref().filter(|_| row.is_ended()) {
@@ -362,7 +357,13 @@ async fn rows(bakes: &[BakeId], shared: &DaemonContext) -> Result<Vec<serde_json
         json["verify"] = verify.into();
         json["veto"] = veto.into();
         if let Some(line) = open_line {
-            json["pause"] = paused(&schedule_id).into();
+            let in_file = config.schedules.iter().any(|one| one.paused && one.id.as_str() == schedule_id);
+            json["pause"] = if in_file {
+                "in the file".into()
+            } else {
+                let pause = reader.pause_of(&ScheduleId::from(schedule_id)).await?;
+                pause.filter(|pause| pause.is_in_force(now)).map(|pause| format!("by {}", pause.who)).into()
+            };
             json["begins_until"] = reader.give_up_at(bake).await?.map(rfc3339).into();
             json["usual_seconds"] = reader.usual_duration(&line).await?.map(|usual| usual.as_secs()).into();
         }
