@@ -1,9 +1,10 @@
 //! Runs the operator's commands on this host.
 //!
 //! A command is a program and its arguments, without a shell. It has its own process group, and nothing that it started
-//! outlives it, neither in the background, nor in another group, nor by ignoring the signal at its timeout. The end of its output is
-//! stored, without the secrets that the daemon knows: a command of the same user may read them elsewhere. It has the given
-//! variables and a `PATH`, and nothing of the daemon's own environment, which may contain credentials.
+//! outlives it, neither in the background, nor in another group, nor by ignoring the signal at its timeout. The end of its
+//! output is stored, without the secrets that the daemon knows: a command of the same user may read them elsewhere. It has
+//! the given variables, one of its run and a `PATH`, and nothing of the daemon's own environment, which may contain
+//! credentials.
 
 mod leftovers;
 

@@ -10,6 +10,7 @@ use crate::domain::ids::{ImageId, LineId};
 
 /// An image of a random history.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that is so or not")]
 struct Made {
     deletion: &'static str,
     available: bool,

@@ -25,7 +25,12 @@ fn image(
         slot: at,
         available_at: at,
         deletion: DeletionState::Kept,
-        seen: ObservedState { available: true, ours: true, used_by: Vec::new(), missing_since: None },
+        seen: ObservedState {
+            available: !why.contains(&Why::NotAvailable),
+            ours: true,
+            used_by: Vec::new(),
+            missing_since: None,
+        },
         pin: None,
         channels: channel.map(str::to_owned).into_iter().collect(),
         copied_to: Vec::new(),
