@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
+#[path = "credentials/between_bakes.rs"]
+mod between_bakes;
 #[path = "support/fast_motion.rs"]
 mod fast_motion;
 #[path = "credentials/hosts.rs"]

@@ -8,13 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CloudOptions, acs3,
-    actions::{DescribeDesktops, GetCallerIdentity, ListImage},
+    actions::{GetCallerIdentity, ListImage},
     answer::{self, ApiResponse},
     authorities::AuthoritiesError,
     credentials::{CredentialProvider, Environment, KeyHosts, NoCredentials},
     endpoint::{Endpoint, EndpointError, Endpoints},
     http::{Http, HttpError, Incoming, Method, Outgoing},
     key_owner::KeyOwner,
+    key_watch::{KeyWatch, Turn},
     outage::{OutageWatch, Probe},
     proxy::{ProxyError, ProxySettings},
     request::{CloudCall, Product, RpcRequest},
@@ -130,6 +131,7 @@ pub struct CloudClient {
     clocks: ClockWatch,
     outages: Arc<OutageWatch>,
     owner: KeyOwner,
+    pub(super) keys: KeyWatch,
     mode: Mode,
     pub(super) text_faults: TextFaults,
     secrets: Arc<KnownSecrets>,
@@ -183,6 +185,7 @@ impl CloudClient {
             // One watch for the hosts of calls and of keys.
             outages: Arc::clone(credential_provider.outages()),
             owner: KeyOwner::new(Arc::clone(&clock)),
+            keys: KeyWatch::new(Arc::clone(&clock)),
             credential_provider,
             http,
             throttle: Throttle::new(options.requests_per_second),
@@ -288,13 +291,16 @@ impl CloudClient {
         let key = credentials.key;
         let request = GetCallerIdentity.request();
         let Ok(endpoint) = self.endpoints.of(&request.product) else { return };
-        let started = Instant::now();
+        let (started, turn) = (Instant::now(), self.keys.turn());
         let outcome = self.exchange::<GetCallerIdentity>(&request, &Ready { endpoint, key: key.clone() }).await;
         report(request.action, &outcome, started.elapsed());
-        if let Ok(answer) = outcome {
-            let (key_id, arn) = (key.masked(), answer.value.arn);
+        if let Ok(answer) = &outcome {
+            let (key_id, arn) = (key.masked(), answer.value.arn.clone());
             tracing::info!(key = %key_id, identity = arn, "the key {key_id} belongs to {arn}");
             self.owner.answered(&key.id, arn);
+        } else {
+            // A service that accepts the key does not show that the image service does.
+            self.keys.note(&request.product, turn, &outcome);
         }
     }
 
@@ -328,7 +334,7 @@ impl CloudClient {
     /// `ApiError` if the call fails.
     pub async fn call<C: CloudCall>(&self, call: &C) -> Result<ApiResponse<C::Value>, ApiError> {
         let request = call.request();
-        let started = Instant::now();
+        let started = (Instant::now(), self.keys.turn());
         let outcome = match self.prepare(&request).await {
             Ok(ready) => self.exchange::<C>(&request, &ready).await,
             Err(error) => Err(error),
@@ -343,7 +349,7 @@ impl CloudClient {
     /// `Unanswered` if the call fails, or was not sent because `gate` is closed.
     pub async fn call_behind<C: CloudCall>(&self, call: &C, gate: &Gate) -> Result<ApiResponse<C::Value>, Unanswered> {
         let request = call.request();
-        let started = Instant::now();
+        let started = (Instant::now(), self.keys.turn());
         let prepared = tokio::select! {
             biased;
             () = gate.closing.cancelled() => return Err(Unanswered::NotSent),
@@ -427,12 +433,12 @@ impl CloudClient {
         error
     }
 
-    /// Applies a delay that the server asked for to all calls, and logs the result.
+    /// Applies a delay that the server asked for to all calls, and records the result.
     fn note<T>(
         &self,
         request: &RpcRequest,
         outcome: Result<ApiResponse<T>, ApiError>,
-        started: Instant,
+        (started, turn): (Instant, Turn),
     ) -> Result<ApiResponse<T>, ApiError> {
         if let Err(ApiError { retry_after: Some(delay), .. }) = &outcome {
             self.throttle.pause(*delay);
@@ -440,6 +446,7 @@ impl CloudClient {
         if let Ok(answer) = &outcome {
             self.text_faults.texts(request.action, answer.replaced_texts);
         }
+        self.keys.note(&request.product, turn, &outcome);
         report(request.action, &outcome, started.elapsed());
         outcome
     }
@@ -476,12 +483,7 @@ impl CloudClient {
     pub async fn probe_outage(&self, probe: Probe) {
         match probe {
             Probe::Credentials => self.credential_provider.probe().await,
-            Probe::Call(Product::AppStreaming) => drop(self.list_images(&ListImage::of_one()).await),
-            Probe::Call(Product::Desktops { region }) => {
-                let one = DescribeDesktops { region, max_results: Some(1), ..DescribeDesktops::default() };
-                drop(self.call(&one).await);
-            }
-            Probe::Call(Product::Sts) => drop(self.caller_identity().await),
+            Probe::Call(product) => drop(self.ask_cheaply(&product).await),
         }
     }
 

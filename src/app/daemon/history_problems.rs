@@ -26,8 +26,8 @@ pub fn history_problems(engine: &EngineStatus, now: DateTime<Utc>) -> Vec<Proble
     let pending = pending.map(|pending| {
         let why = pending.why.as_deref().unwrap_or("the cloud has not listed all images yet");
         let message = format!(
-            "the history is new, or was restored or imported, and its first comparison with the cloud is not finished; nothing \
-             is stopped or created before: {why}"
+            "nothing is stopped or created: the history is new, restored or imported, and its first comparison with the cloud is \
+             not finished: {why}"
         );
         problem(ProblemCode::ReconcilePending, pending.since, message, Some("imagebaked reconcile"))
     });

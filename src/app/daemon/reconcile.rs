@@ -164,7 +164,9 @@ async fn bring_up_to_date(shared: &DaemonContext) {
     let mut activations = shared.activations.subscribe();
     let until = tokio::time::Instant::now() + LONGEST_BUILD;
     loop {
+        let outages = shared.cloud.outages().ended();
         let outcome = take_over(shared).await;
+        let was_rejected = matches!(&outcome, Err(NotCompared { rejection: Some(_), .. }));
         let being_made = matches!(outcome, Ok(true));
         pause = match &outcome {
             Ok(_) => FIRST_PAUSE.max(shared.config().cloud.poll_interval),
@@ -180,26 +182,35 @@ async fn bring_up_to_date(shared: &DaemonContext) {
         if is_open && (!being_made || tokio::time::Instant::now() >= until) {
             return;
         }
-        // A person who has fixed the cause and sent a request need not wait for the next attempt.
+        // Who has fixed the cause need not wait for the next attempt.
         let reported = async {
             tokio::time::sleep(FIRST_PAUSE).await;
-            let _ = activations.changed().await;
+            tokio::select! {
+                _ = activations.changed() => {}
+                () = answers_again(shared, outages, was_rejected) => {}
+            }
         };
         let _ = tokio::time::timeout(pause, reported).await;
     }
 }
 
+/// Returns once an outage has ended, or the cloud accepts the key that it rejected.
+async fn answers_again(shared: &DaemonContext, outages: u64, was_rejected: bool) {
+    let is_accepted = || was_rejected && shared.engine.borrow().suspension.is_none();
+    while shared.cloud.outages().ended() == outages && !is_accepted() {
+        tokio::time::sleep(FIRST_PAUSE).await;
+    }
+}
+
 /// Carries out `reconcile --apply`. Returns whether images without a row are still being made.
 async fn take_over(shared: &DaemonContext) -> Result<bool, NotCompared> {
-    let not = |why| NotCompared { why, credentials: None };
+    let not = |why| NotCompared { why, rejection: None };
     let found = compare_with_list(shared).await.map_err(|error| {
-        let credentials = match &error {
-            ReconcileError::Cloud(api_error) if api_error.class == ErrorClass::Credential => {
-                Some(format!("{api_error} ({})", api_error.advice))
-            }
+        let rejection = match &error {
+            ReconcileError::Cloud(api_error) if api_error.class == ErrorClass::Credential => Some(api_error.clone()),
             _ => None,
         };
-        NotCompared { why: chain(&error), credentials }
+        NotCompared { why: chain(&error), rejection }
     })?;
     let being_made = found.images_being_made();
     if found.differences.iter().any(Difference::is_repairable) {

@@ -85,7 +85,7 @@ impl Engine {
                 // The cloud has responded.
                 self.suspension = None;
             }
-            Err(NotCompared { why, credentials }) => {
+            Err(NotCompared { why, rejection }) => {
                 if uncompared.why.as_ref() != Some(&why) {
                     tracing::warn!(
                         reason = %why,
@@ -93,8 +93,13 @@ impl Engine {
                     );
                 }
                 uncompared.why = Some(why);
-                if let Some(message) = credentials {
-                    self.suspend(message, false, now);
+                if let Some(rejection) = rejection {
+                    let is_new = self.suspension.is_none();
+                    self.suspend(&rejection, now);
+                    if let Some(suspension) = self.suspension.as_mut().filter(|_| is_new) {
+                        // The probe reads the source of the key again, which the comparison does not.
+                        suspension.next_probe = now;
+                    }
                 }
             }
         }

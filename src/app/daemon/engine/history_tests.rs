@@ -75,7 +75,7 @@ async fn slots_of_the_wait_for_the_cloud_are_on_time_and_those_before_it_were_mi
         rows.iter().map(|row| (row.trigger.clone(), row.slot_count)).collect::<Vec<_>>()
     };
     assert!(rows(&engine).await.is_empty(), "nothing is planned before");
-    engine.take_comparison(Err(NotCompared { why: "it does not answer".into(), credentials: None }));
+    engine.take_comparison(Err(NotCompared { why: "it does not answer".into(), rejection: None }));
     engine.tick().await;
     assert!(rows(&engine).await.is_empty());
     engine.take_comparison(Ok(()));

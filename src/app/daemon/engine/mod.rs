@@ -294,9 +294,12 @@ impl Engine {
         let quiet = self.idle_until.is_some_and(|until| now < until) && now >= self.last_turn;
         // Another task could not write: a probe checks whether writing is possible.
         let unnoticed = self.store.is_suspect() && self.store_failure.is_none();
-        if !quiet || unnoticed || self.has_outage_ended() {
+        let is_news = self.heed_key_watch(now);
+        if !quiet || unnoticed || is_news || self.has_outage_ended() {
             self.turn().await;
         }
+        // After the turn: the call of a bake is the better probe.
+        self.check_key(now);
     }
 
     /// For the watchdog and for health, without waking clients that wait for changes.

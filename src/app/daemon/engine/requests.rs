@@ -12,6 +12,7 @@ use crate::{
     },
     app::daemon::planner::{NotSelected, Planner},
     domain::{
+        api::call::ApiError,
         bake::{
             State,
             event::{Event, PollPolicy},
@@ -125,8 +126,8 @@ pub enum EngineRequest {
 pub struct NotCompared {
     /// Description.
     pub why: String,
-    /// Error of the cloud, if the credentials were rejected.
-    pub credentials: Option<String>,
+    /// Error of the cloud, if the credentials or this host's time were rejected.
+    pub rejection: Option<ApiError>,
 }
 
 impl From<NotSelected> for RequestError {
