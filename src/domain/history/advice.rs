@@ -3,8 +3,16 @@
 use super::{AttemptRow, BakeRow};
 use crate::domain::{api::codes, bake::reason::ReasonCode};
 
-/// The advice for a bake that failed, or that a hook refused, with the next command; `None` for any other.
+/// The advice for a bake that failed, that a hook refused, or whose image is vetoed, with the next command; `None` for any
+/// other.
 pub fn of(row: &BakeRow, calls: &[AttemptRow]) -> Option<String> {
+    if let Some(image) = row.image_id.as_ref().filter(|_| row.vetoed) {
+        return Some(format!(
+            "The image is vetoed, and nothing uses it. `imagebaked unveto {image}` allows its use nevertheless; `imagebaked bake \
+             {}` makes another one.",
+            row.schedule
+        ));
+    }
     let code = row.reason_code.as_deref().and_then(ReasonCode::parse)?;
     if row.state != "failed" && code != ReasonCode::VetoedByHook {
         return None;
@@ -87,7 +95,10 @@ mod tests {
         }
         assert!(of(&row("skipped", ReasonCode::VetoedByHook, "no"), &[]).unwrap().contains("what the hook checks"));
         assert_eq!(of(&row("skipped", ReasonCode::Missed, "late"), &[]), None);
-        assert_eq!(of(&BakeRow { state: "succeeded".to_owned(), ..BakeRow::example() }, &[]), None);
+        let good = BakeRow { state: "succeeded".to_owned(), image_id: Some("imgc-1".to_owned()), ..BakeRow::example() };
+        assert_eq!(of(&good, &[]), None);
+        let advice = of(&BakeRow { vetoed: true, ..good }, &[]).unwrap();
+        assert!(advice.contains("`imagebaked unveto imgc-1`") && advice.contains("`imagebaked bake "), "{advice}");
     }
 
     #[test]
