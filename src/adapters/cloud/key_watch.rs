@@ -33,7 +33,7 @@ struct Known {
     /// Calls up to this one do not end a rejection.
     rejected: Option<Turn>,
     /// A call was rejected: its turn and its product. The next check decides.
-    doubted: Option<(Turn, Product)>,
+    suspect: Option<(Turn, Product)>,
     is_checking: bool,
     /// Time since boot of the last accepted call, or of the last check.
     heard: Duration,
@@ -54,7 +54,7 @@ impl KeyWatch {
             accepted: None,
             accepted_at: None,
             rejected: None,
-            doubted: None,
+            suspect: None,
             is_checking: false,
             heard: clock.boottime(),
             rejection: None,
@@ -76,7 +76,7 @@ impl KeyWatch {
             Ok(_) => known.accept(turn, self.clock.boottime()),
             // A later call was accepted: the key was renewed meanwhile.
             Err(error) if error.class == ErrorClass::Credential && known.accepted.is_none_or(|last| last < turn) => {
-                known.doubted = Some((turn, product.clone()));
+                known.suspect = Some((turn, product.clone()));
             }
             Err(_) => {}
         }
@@ -85,12 +85,12 @@ impl KeyWatch {
     /// What a check that is due asks for, and counts as begun then: a call was rejected, or none was accepted for this long.
     pub(super) fn take_check(&self, after: Duration) -> Option<Product> {
         let (mut known, now) = (self.known(), self.clock.boottime());
-        let is_due = known.doubted.is_some() || now.saturating_sub(known.heard) >= after;
+        let is_due = known.suspect.is_some() || now.saturating_sub(known.heard) >= after;
         if known.is_checking || !is_due {
             return None;
         }
         (known.is_checking, known.heard) = (true, now);
-        let product = known.doubted.take().map(|(_, product)| product);
+        let product = known.suspect.take().map(|(_, product)| product);
         // The token service refuses for reasons of its own.
         Some(product.filter(|product| *product != Product::Sts).unwrap_or(Product::AppStreaming))
     }
@@ -98,7 +98,7 @@ impl KeyWatch {
     /// Records the result of a check. An error of another class than that of credentials decides nothing.
     pub(super) fn checked<T>(&self, outcome: Result<T, ApiError>) {
         let mut known = self.known();
-        (known.is_checking, known.doubted) = (false, None);
+        (known.is_checking, known.suspect) = (false, None);
         known.rejection = outcome.err().filter(|error| error.class == ErrorClass::Credential);
     }
 
@@ -110,7 +110,7 @@ impl KeyWatch {
     /// The key counts as rejected: only calls from now on end that.
     pub fn reject(&self) {
         let mut known = self.known();
-        (known.rejected, known.doubted, known.rejection) = (Some(Turn(known.turns)), None, None);
+        (known.rejected, known.suspect, known.rejection) = (Some(Turn(known.turns)), None, None);
     }
 
     /// When the cloud last accepted a call; `None` while the key counts as rejected, and before the first one.
@@ -135,7 +135,7 @@ impl Known {
     fn accept(&mut self, turn: Turn, now: Duration) {
         self.accepted = self.accepted.max(Some(turn));
         (self.accepted_at, self.heard) = (Some(now), self.heard.max(now));
-        self.doubted.take_if(|(doubted, _)| *doubted < turn);
+        self.suspect.take_if(|(suspect, _)| *suspect < turn);
     }
 }
 
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_accepted_call_ends_a_doubt_and_a_rejection_that_are_older() {
+    fn an_accepted_call_ends_a_suspicion_and_a_rejection_that_are_older() {
         let (_, watch) = watch();
         let (first, second) = (watch.turn(), watch.turn());
         watch.note(&IMAGES, first, &refused(ErrorClass::Credential));
