@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use self::instants::{instant, maybe_instant};
 use super::{
-    bake::{Trigger, reason::ReasonCode},
+    bake::{Trigger, queue::as_of, reason::ReasonCode},
     ids::BakeId,
     image::{DeletionState, LineImage, brake::MarkKind, reconcile::REBUILT},
     plan::explain::Record,
@@ -148,6 +148,14 @@ impl BakeRow {
     /// What a person sees of it: the word of its state, or that its image is vetoed.
     pub fn word(&self) -> &str {
         if self.vetoed && self.state == "succeeded" { "vetoed" } else { &self.state }
+    }
+
+    /// Words the reason of an open bake for this instant; `is_followed`: whether a daemon makes the calls that are due.
+    pub fn reason_as_of(&mut self, now: DateTime<Utc>, is_followed: bool) {
+        if !self.is_ended() {
+            let is_called = is_followed && self.state != "queued";
+            self.reason = self.reason.take().map(|reason| as_of(&reason, now, is_called).into_owned());
+        }
     }
 
     /// Progress of the bake.

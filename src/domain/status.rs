@@ -9,12 +9,16 @@
 
 mod only;
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
     api::mode::Mode,
+    bake::queue::as_of,
     calendar::zone::Zone,
-    clock::show::rfc3339_seconds,
+    clock::show::{rfc3339_seconds, show_length},
     health::{Health, ProblemCode, Severity},
     pause::Pause,
 };
@@ -111,6 +115,9 @@ pub struct Daemon {
     /// The session of the role that they are of, if the source reports it.
     #[serde(default)]
     pub credentials_identity: Option<String>,
+    /// When the cloud last accepted a call that they signed.
+    #[serde(default)]
+    pub credentials_accepted_at: Option<String>,
     /// Expiry of the credentials, if they expire.
     pub credentials_expire_at: Option<String>,
     /// Time zone rules; `None` from a daemon that does not report them.
@@ -173,6 +180,28 @@ pub struct Running {
     pub created_at: String,
     /// When it is polled next.
     pub wake_at: Option<String>,
+    /// While the cloud makes its image: the first call that stopped the instance or was to make the image.
+    #[serde(default)]
+    pub begun_at: Option<String>,
+    /// How long the last bakes of its line took from there, in the middle.
+    #[serde(default)]
+    pub usual_seconds: Option<u64>,
+}
+
+impl Running {
+    /// Words the reason for this instant; `is_called`: whether calls that are due are made.
+    pub fn reason_as_of(&mut self, now: DateTime<Utc>, is_called: bool) {
+        self.reason = self.reason.take().map(|reason| as_of(&reason, now, is_called).into_owned());
+    }
+
+    /// The state, and while the image is made for how long and how long the last ones took: `building for 42m, usually 38m`.
+    pub fn progress(&self, now: DateTime<Utc>) -> String {
+        let begun: Option<DateTime<Utc>> = self.begun_at.as_ref().and_then(|at| at.parse().ok());
+        let Some(lasted) = begun.and_then(|begun| (now - begun).to_std().ok()) else { return self.state.clone() };
+        let minutes = |length: Duration| show_length(Duration::from_mins((length.as_secs() / 60).max(1)));
+        let usual = self.usual_seconds.map(|seconds| format!(", usually {}", minutes(Duration::from_secs(seconds))));
+        format!("{} for {}{}", self.state, minutes(lasted), usual.unwrap_or_default())
+    }
 }
 
 /// A bake that should have started.
@@ -270,6 +299,9 @@ pub struct ScheduleRow {
     pub next: Option<String>,
     /// The same in its zone.
     pub next_local: Option<String>,
+    /// Whether that slot is due, and no daemon has recorded it.
+    #[serde(default)]
+    pub due: bool,
     /// What its first open bake waits for, or until when it is paused.
     pub waits_for: Option<String>,
     /// How it is paused, whatever its open bake does.
@@ -408,7 +440,7 @@ pub struct FailingBackups {
 /// Bakes that ended in the last 24 hours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastDay {
-    /// Good images.
+    /// Images that are not vetoed.
     pub succeeded: u64,
     /// Failures.
     pub failed: u64,
@@ -417,6 +449,9 @@ pub struct LastDay {
     /// Cancelled by a person.
     #[serde(default)]
     pub cancelled: u64,
+    /// Images that are vetoed, by a failed check or a person.
+    #[serde(default)]
+    pub vetoed: u64,
 }
 
 /// Bakes from the history, with the fields of [`Status`].

@@ -32,6 +32,7 @@ pub use super::calendar::wall::{after_gap, first_at};
 
 pub use super::clock::show::{
     rfc3339, rfc3339_seconds, show, show_brief, show_day, show_length, show_minute, show_relative, show_utc,
+    shown_first,
 };
 
 /// A time as a person wrote it. What it means depends on now, on a zone, and on whether it lies behind or ahead.

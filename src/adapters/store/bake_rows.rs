@@ -53,6 +53,12 @@ pub(super) const COUNTS_OF_SCHEDULE: &str = "
 SELECT state, count(*) AS n FROM bakes WHERE state IN (SELECT value FROM json_each(?2)) AND slot >= ?1 AND +schedule_id = ?3
 GROUP BY state";
 
+/// How many of those that succeeded, of slots since an instant and of one schedule or of all, have an image that is vetoed.
+pub(super) const VETOED_SINCE: &str = "
+SELECT count(*) FROM bakes b INDEXED BY bakes_by_state
+WHERE b.state = 'succeeded' AND b.slot >= ?1 AND (?2 IS NULL OR b.schedule_id = ?2)
+  AND EXISTS (SELECT 1 FROM vetoes v WHERE v.image_id = b.image_id)";
+
 from_row! {
     BakeRow {
         id, schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, state, reason, reason_code,
@@ -194,5 +200,21 @@ impl Reader {
         };
         let rows: Vec<(String, i64)> = statement.fetch_all(&self.pool).await.map_err(failed("count the bakes"))?;
         Ok(rows.into_iter().map(|(state, n)| (state, n.unsigned_abs())).collect())
+    }
+
+    /// How many bakes that succeeded, of slots since `since`, have an image that is vetoed.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn vetoed(&self, of: Option<&ScheduleId>, since: DateTime<Utc>) -> Result<u64, StoreError> {
+        let (since, schedule) = (since.timestamp_millis(), of.map(ScheduleId::as_str));
+        let counted: i64 = sqlx::query_scalar(VETOED_SINCE)
+            .bind(since)
+            .bind(schedule)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed("count the vetoed images"))?;
+        Ok(counted.unsigned_abs())
     }
 }

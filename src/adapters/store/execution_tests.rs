@@ -447,6 +447,9 @@ async fn checks_and_health(store: &Store) {
     assert!(vetoed.lost.is_some() && vetoed.none_good_since.is_some() && !vetoed.unverified.is_empty(), "{vetoed:?}");
     let without = store.reader().lines_without_image(&["vetoed".into()]).await.unwrap();
     assert_eq!(without, [("vetoed".into(), true)].into(), "it had slots, and an image");
+    let vetoed = async |of: Option<&str>| store.reader().vetoed(of.map(Into::into).as_ref(), day(-9)).await.unwrap();
+    assert!(vetoed(None).await > 0);
+    assert_eq!(vetoed(Some("nobody")).await, 0);
 }
 
 async fn events_and_problems(store: &Store) {

@@ -27,7 +27,7 @@ pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
     }
     bake_rows {
         BAKE_ROW_COLUMNS, BAKE_ROW, NEWEST_BAKE, ROW_COVERING, ATTEMPTS_OF, SETTINGS_OF, COUNTS_SINCE,
-        COUNTS_OF_SCHEDULE
+        COUNTS_OF_SCHEDULE, VETOED_SINCE
     }
     border {
         LAST_NUMBER, TRIGGERS, UNFINISHED

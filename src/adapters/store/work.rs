@@ -7,6 +7,7 @@ use crate::domain::{
     bake::State,
     ids::ScheduleId,
     status::{Bakes, LastDay, Late, Running},
+    time::rfc3339_seconds,
 };
 
 /// Maximum number of listed bakes of each kind: running, waiting, late.
@@ -30,22 +31,41 @@ impl Reader {
             bakes.reverse();
             Ok::<_, StoreError>(bakes)
         };
-        let running = listed(&State::RUNNING_WORDS, |_, _| true).await?;
+        let mut running = listed(&State::RUNNING_WORDS, |_, _| true).await?;
+        self.add_durations(&mut running).await?;
         // Jitter is no wait; a bake that waits for a reason of its own has a version.
         let waiting = listed(&["queued"], |row, now| {
             row.reason.is_some() && (row.version.is_some() || row.wake_at.is_none_or(|wake_at| wake_at <= now))
         })
         .await?;
         let all = self.counts(of, DateTime::UNIX_EPOCH, &["queued"]).await?;
-        let day = self.counts(of, now - TimeDelta::days(1), &["succeeded", "failed", "skipped", "cancelled"]).await?;
+        let yesterday = now - TimeDelta::days(1);
+        let vetoed = self.vetoed(of, yesterday).await?;
+        let day = self.counts(of, yesterday, &["succeeded", "failed", "skipped", "cancelled"]).await?;
         let of = |state: &str| day.get(state).copied().unwrap_or_default();
         let last_day = LastDay {
-            succeeded: of("succeeded"),
+            succeeded: of("succeeded").saturating_sub(vetoed),
             failed: of("failed"),
             skipped: of("skipped"),
             cancelled: of("cancelled"),
+            vetoed,
         };
         Ok(Bakes { running, waiting, queued: all.get("queued").copied().unwrap_or_default(), last_day })
+    }
+
+    /// Since when the images of these bakes are made, and how long that usually takes.
+    async fn add_durations(&self, running: &mut [Running]) -> Result<(), StoreError> {
+        let images = if running.is_empty() { Vec::new() } else { self.images_in_progress().await? };
+        if images.is_empty() {
+            return Ok(());
+        }
+        let durations = self.durations_of(&images.iter().map(|image| image.line.clone()).collect::<Vec<_>>()).await?;
+        for bake in running {
+            let Some(image) = images.iter().find(|image| image.bake.0 == bake.id) else { continue };
+            bake.begun_at = Some(rfc3339_seconds(image.begun_at));
+            bake.usual_seconds = durations.of_line(&image.line).map(|usual| usual.as_secs());
+        }
+        Ok(())
     }
 
     /// Bakes that wait although their time has come, and for what: of one schedule, or of all.
@@ -89,5 +109,7 @@ fn running(row: BakeRow) -> Running {
         image_id: row.image_id,
         created_at: rfc3339(row.created_at),
         wake_at: row.wake_at.map(rfc3339),
+        begun_at: None,
+        usual_seconds: None,
     }
 }

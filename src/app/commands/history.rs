@@ -108,6 +108,9 @@ fn listed(rows: &[BakeRow], zones: &Zones, (now, is_unfollowed): (DateTime<Utc>,
             .finished_at
             .filter(|_| row.version.is_some())
             .map_or_else(|| NONE.to_owned(), |end| short(Duration::from_millis((end - row.created_at).unsigned_abs())));
+        let mut row = row.clone();
+        row.reason_as_of(now, !is_unfollowed);
+        let row = &row;
         let mut reason = row.reason.clone().unwrap_or_default();
         if row.slot_count > 1 {
             reason = format!("{} slots: {reason}", row.slot_count);

@@ -144,7 +144,7 @@ pub struct BakeReport {
 
 impl BakeReport {
     /// Reads the data of `row`. Its times are shown in the zone of its settings; in `zone` if it has none.
-    pub async fn read(reader: &Reader, row: BakeRow, zone: Zone, presence: &Presence) -> Result<Self> {
+    pub async fn read(reader: &Reader, mut row: BakeRow, zone: Zone, presence: &Presence) -> Result<Self> {
         let bake = BakeId(row.id);
         let attempts = reader.attempts(bake).await?;
         let copies = reader.copies(bake).await?;
@@ -155,6 +155,7 @@ impl BakeReport {
         let zone = settings["timezone"].as_str().and_then(Zone::find).unwrap_or(zone);
         let unfollowed = presence.unfollowed(reader).filter(|_| !row.is_ended());
         let absence = if row.came_late() { reader.absence(row.slot(), row.recorded()).await? } else { None };
+        row.reason_as_of(SystemClock.now(), unfollowed.is_none());
         Ok(Self { row, attempts, copies, settings, zone, unfollowed, absence, retention: None })
     }
 

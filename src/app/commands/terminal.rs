@@ -5,7 +5,10 @@ use std::{
     ffi::OsString,
     io::{self, IsTerminal, Write},
     path::Path,
-    sync::LazyLock,
+    sync::{
+        LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use super::{
@@ -28,6 +31,9 @@ static ARGUMENTS: LazyLock<Vec<(String, String)>> =
 /// The `--config` of this command line: a command that is suggested must find the same daemon.
 static CONFIG_OPTION: LazyLock<ConfigOption> =
     LazyLock::new(|| config_option(&std::env::args_os().collect::<Vec<_>>()));
+
+/// Lines on standard error so far, if that is a terminal.
+static ERROR_LINES: AtomicUsize = AtomicUsize::new(0);
 
 /// Long arguments, each with its beginning: an error that quotes one is short.
 static LONG_ARGUMENTS: LazyLock<Vec<(String, String)>> =
@@ -77,9 +83,28 @@ pub(super) fn write_text(text: &str) -> io::Result<()> {
 
 /// An error or a warning on standard error.
 pub fn print_error(text: &str) {
+    let text = error_text(text);
+    let mut stderr = io::stderr();
+    if stderr.is_terminal() {
+        ERROR_LINES.fetch_add(text.lines().count(), Ordering::Relaxed);
+    }
+    let _ = writeln!(stderr, "{text}");
+}
+
+fn error_text(text: &str) -> String {
     let text = with_short(text.trim_end_matches('\n'), &LONG_ARGUMENTS);
     let text = printable(&text, &ARGUMENTS);
-    let _ = writeln!(io::stderr(), "{}", wrapped_lines(&with_config(&text), error_width()));
+    wrapped_lines(&with_config(&text), error_width())
+}
+
+/// The lines that errors and warnings have taken on the terminal so far: they stand above the answer.
+pub(super) fn lines_of_errors() -> usize {
+    ERROR_LINES.load(Ordering::Relaxed)
+}
+
+/// The lines that this error takes with its heading; none if it goes elsewhere.
+pub(super) fn lines_of_error(message: &str) -> usize {
+    if io::stderr().is_terminal() { error_text(&format!("error: {message}")).lines().count() } else { 0 }
 }
 
 /// A question on standard error: without a line end.

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     context::DaemonContext,
+    health::is_ticking,
     housekeeping::board::{BackupReport, JobReport, RETENTION},
     problems::Judgement,
     schedule_rows::schedule_rows,
@@ -11,6 +12,7 @@ use super::{
 use crate::{
     adapters::{store::StoreError, web::source::Standing},
     domain::{
+        bake::queue::as_of,
         clock::{age, later},
         ids::ScheduleId,
         schedule_rows::open::Circumstances,
@@ -54,8 +56,12 @@ impl DaemonContext {
     async fn without_rows(&self, now: DateTime<Utc>, of: Option<&ScheduleId>) -> Result<Status, StoreError> {
         let engine = self.engine.borrow().clone();
         let config = self.config();
-        let Bakes { running, waiting, queued, last_day } = self.store.reader().work(now, of).await?;
-        let late = self.store.reader().late(now, of).await?;
+        let Bakes { mut running, mut waiting, queued, last_day } = self.store.reader().work(now, of).await?;
+        let mut late = self.store.reader().late(now, of).await?;
+        let is_ticking = is_ticking(&engine);
+        running.iter_mut().for_each(|bake| bake.reason_as_of(now, is_ticking));
+        waiting.iter_mut().for_each(|bake| bake.reason_as_of(now, false));
+        late.iter_mut().for_each(|bake| bake.reason = as_of(&bake.reason, now, false).into_owned());
         let credentials = self.cloud.credentials_in_use();
         let files = self.compare_files();
         let Judgement { health, no_image_yet } = self.judge(&engine, files, now).await?;
@@ -74,6 +80,7 @@ impl DaemonContext {
                 credentials: credentials.as_ref().map(|in_use| in_use.source.clone()),
                 credentials_key_id: credentials.as_ref().map(|in_use| in_use.key_id.clone()),
                 credentials_identity: credentials.as_ref().and_then(|in_use| in_use.identity.clone()),
+                credentials_accepted_at: self.cloud.key_watch().accepted_at(now).map(rfc3339_seconds),
                 credentials_expire_at: credentials.and_then(|in_use| in_use.expires_at).map(rfc3339_seconds),
                 zones: Some(Zones {
                     release: config.zones.version().to_owned(),

@@ -1,6 +1,6 @@
 //! What a bake in the queue waits for that lies outside of it: what keeps every bake from beginning, its instance, a builder.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -10,11 +10,17 @@ use crate::domain::{
     api::codes::AccountQuota,
     calendar::zone::Zone,
     ids::{BakeId, InstanceId},
-    time::{show, show_minute},
+    time::{show, show_minute, shown_first},
 };
 
 /// How the words begin that follow a reason: when something is tried next.
 pub const NEXT_TRY: &str = "; next try ";
+
+/// In place of [`NEXT_TRY`] once that time has come, and the call is not answered yet.
+pub const UNANSWERED: &str = "; call not answered since ";
+
+/// The same where nothing shows that a call was made.
+pub const DUE: &str = "; try due since ";
 
 /// How the words about the end of a wait begin and end.
 pub const UNTIL: &str = ", until ";
@@ -32,6 +38,30 @@ fn last_try(until: DateTime<Utc>, next: Option<DateTime<Utc>>, zone: Zone) -> St
     let is_close = next.is_some_and(|next| until - next < TimeDelta::minutes(1));
     let until = if is_close { show(until, zone) } else { show_minute(until, zone) };
     format!("{UNTIL}{until}{AT_MOST}")
+}
+
+/// The place of the words that name a try, if a reason has any.
+pub fn try_at(reason: &str) -> Option<usize> {
+    [NEXT_TRY, UNANSWERED, DUE].into_iter().filter_map(|words| reason.rfind(words)).max()
+}
+
+/// What follows the words that name a try in the tail of a reason.
+pub fn try_of(tail: &str) -> Option<(&'static str, &str)> {
+    [NEXT_TRY, UNANSWERED, DUE].into_iter().find_map(|words| Some((words, tail.strip_prefix(words)?)))
+}
+
+/// A reason as it is now. A next try that has passed is not called next: its call is not answered, or it is due where no call
+/// can be.
+pub fn as_of(reason: &str, now: DateTime<Utc>, is_called: bool) -> Cow<'_, str> {
+    let place = reason.rfind(NEXT_TRY);
+    let at = place.and_then(|place| shown_first(&reason[place + NEXT_TRY.len()..]));
+    match (place, at) {
+        (Some(place), Some((at, _))) if at <= now => {
+            let words = if is_called { UNANSWERED } else { DUE };
+            Cow::Owned(format!("{}{words}{}", &reason[..place], &reason[place + NEXT_TRY.len()..]))
+        }
+        _ => Cow::Borrowed(reason),
+    }
 }
 
 /// Both, as far as there are any.
@@ -187,6 +217,22 @@ mod tests {
 
     fn slot() -> DateTime<Utc> {
         "2026-11-26T03:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_try_that_is_over_is_not_called_next() {
+        let reason = |words: &str| format!("polls: no{words}Thu 2026-11-26 11:00:05 +08:00, until 07:00 at most");
+        let now = slot() + TimeDelta::seconds(5);
+        let next = reason(NEXT_TRY);
+        assert_eq!(as_of(&next, slot(), true), next);
+        assert_eq!(as_of(&next, now, true), reason(UNANSWERED));
+        assert_eq!(as_of(&next, now, false), reason(DUE));
+        assert_eq!(as_of("CREATING", now, true), "CREATING");
+        for words in [NEXT_TRY, UNANSWERED, DUE] {
+            let reason = reason(words);
+            let tail = &reason[try_at(&reason).unwrap()..];
+            assert_eq!(try_of(tail), Some((words, &tail[words.len()..])));
+        }
     }
 
     fn queued() -> QueuedBake {

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, time::Duration};
 
-use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeZone, Timelike as _, Utc};
+use chrono::{DateTime, FixedOffset, SecondsFormat, SubsecRound as _, TimeZone, Timelike as _, Utc};
 
 /// `Thu 2026-11-26 03:00 +08:00`; with seconds where they are not zero.
 pub fn show<Z: TimeZone<Offset: Display>>(at: DateTime<Utc>, zone: Z) -> String {
@@ -37,6 +37,15 @@ pub fn show_length(length: Duration) -> String {
     ];
     let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+}
+
+/// The instant that a text begins with, as [`show`] writes it, and its time of day as it stands there.
+pub fn shown_first(text: &str) -> Option<(DateTime<Utc>, &str)> {
+    let mut words = text.split([' ', ',']);
+    let (_, date, time, offset) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let seconds = if time.len() == "03:14".len() { ":00" } else { "" };
+    let at: DateTime<FixedOffset> = format!("{date}T{time}{seconds}{offset}").parse().ok()?;
+    Some((at.to_utc(), time))
 }
 
 /// `3h 12m`: the two largest units of a length, milliseconds only below a second.

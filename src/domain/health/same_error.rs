@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::domain::bake::queue::{AT_MOST, NEXT_TRY, UNTIL};
+use crate::domain::bake::queue::{AT_MOST, UNTIL, try_at};
 
 /// A shorter error is repeated.
 const WORTH: usize = 16;
@@ -11,7 +11,7 @@ const WORTH: usize = 16;
 /// follows the last colon: `waits for the cloud: ` is none.
 pub fn split(text: &str) -> (&str, &str, &str) {
     let until = || text.rfind(UNTIL).filter(|_| text.ends_with(AT_MOST));
-    let (text, tail) = text.split_at(text.rfind(NEXT_TRY).or_else(until).unwrap_or(text.len()));
+    let (text, tail) = text.split_at(try_at(text).or_else(until).unwrap_or(text.len()));
     let mut begin = text.find(": ").map_or(text.len(), |at| at + 2);
     while let Some(colon) = text[begin..].find(": ").filter(|colon| text[begin..begin + colon].contains(' ')) {
         begin += colon + 2;

@@ -22,6 +22,7 @@ impl From<&Row> for ScheduleRow {
             image: row.image.as_ref().map(GoodImage::from),
             next: row.next.map(rfc3339_seconds),
             next_local: row.next.map(|at| show(at, schedule.timing.zone())),
+            due: false,
             waits_for: row.waits_for(),
             paused: row.paused(),
         }

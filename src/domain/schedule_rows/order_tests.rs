@@ -28,6 +28,8 @@ fn running(schedule: &str) -> Running {
         image_id: None,
         created_at: "2027-03-01T00:00:00Z".to_owned(),
         wake_at: None,
+        begun_at: None,
+        usual_seconds: None,
     }
 }
 

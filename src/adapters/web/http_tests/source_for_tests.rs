@@ -98,6 +98,7 @@ impl Source for Fake {
                     credentials: Some("the RAM role of this ECS instance".into()),
                     credentials_key_id: Some("STS.…a1b2".into()),
                     credentials_identity: Some("acs:ram::1:assumed-role/baker/imagebaked".into()),
+                    credentials_accepted_at: None,
                     credentials_expire_at: Some("2027-03-02T23:00:00Z".into()),
                     zones: None,
                     zone: "UTC".to_owned(),

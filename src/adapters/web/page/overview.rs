@@ -44,8 +44,15 @@ pub(in crate::adapters::web) fn overview(frame: &Frame, overview: &Overview<'_>)
 /// What runs, what comes next, and what ended in the last 24 hours.
 fn summary(frame: &Frame, status: &Status) -> Markup {
     let day = status.last_day;
-    let counts =
-        [("succeeded", day.succeeded), ("failed", day.failed), ("skipped", day.skipped), ("cancelled", day.cancelled)];
+    let mut counts = vec![
+        ("succeeded", day.succeeded),
+        ("failed", day.failed),
+        ("skipped", day.skipped),
+        ("cancelled", day.cancelled),
+    ];
+    if day.vetoed > 0 {
+        counts.insert(1, ("vetoed", day.vetoed));
+    }
     html! {
         div.glance {
             p {

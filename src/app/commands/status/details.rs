@@ -37,6 +37,9 @@ pub(super) fn state_of_configuration(status: &Status) -> Vec<String> {
     lines
 }
 
+/// Before the values of the lines about the process, and before what follows one that is too long.
+pub(super) const INDENT: usize = 15;
+
 /// One line about the process.
 pub(super) fn brief(status: &Status, now: DateTime<Utc>) -> String {
     let mut text = process(&status.daemon, now);
@@ -79,7 +82,8 @@ fn process(daemon: &Daemon, now: DateTime<Utc>) -> String {
 /// Where the key comes from, and whose it is.
 fn credentials(daemon: &Daemon, now: DateTime<Utc>) -> String {
     let source = daemon.credentials.as_deref().unwrap_or("none in use yet");
-    let mut text = format!("  credentials  {source}\n");
+    let accepted = daemon.credentials_accepted_at.as_ref().map(|at| format!(", accepted {}", distance(at, now)));
+    let mut text = format!("  credentials  {source}{}\n", accepted.unwrap_or_default());
     if let Some(key_id) = &daemon.credentials_key_id {
         let owner = daemon.credentials_identity.as_ref().map(|arn| format!(", {arn}")).unwrap_or_default();
         let _ = writeln!(text, "               key {key_id}{owner}");

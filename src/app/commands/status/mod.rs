@@ -1,6 +1,7 @@
 //! `imagebaked status`: state of the daemon. Without a daemon, data of the history and exit code 4.
 
 mod details;
+mod due;
 mod fold;
 mod layout;
 mod parts;
@@ -25,7 +26,7 @@ use super::{
     output::schedules as counted,
     presence::Presence,
     table::{screen as screen_lines, terminal_width, wrapped_lines},
-    terminal::{control, print_text, try_print_text, with_config},
+    terminal::{control, lines_of_error, lines_of_errors, print_text, try_print_text, with_config},
 };
 use crate::{
     adapters::{
@@ -38,7 +39,7 @@ use crate::{
         api::mode::ONLY_OBSERVES,
         bake::unfollowed::Unfollowed,
         clock::{Clock, SystemClock},
-        health::{Health, Verdict},
+        health::{Health, Verdict, schedules::concerns},
         schedule_rows::open::Circumstances,
         status::{LastDay, Paused, Status},
         suggestion::ConfigOption,
@@ -50,8 +51,6 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(2);
 /// Lines below the text of `--watch`.
 const WATCHED: usize = 2;
-/// Lines of the error that follows what the history has.
-const ERROR: usize = 4;
 /// Cursor to the first line, and clear what follows.
 const HOME: &str = "\u{1b}[H\u{1b}[J";
 /// Clear the screen, once at the start.
@@ -75,7 +74,8 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
             Ok(CommandOutput { text: shown(context, &config, &status, args.all, 0).await?, exit })
         }
         Err(Unanswered { failure, command }) if failure.exit == Exit::Unreachable => {
-            match of_history(context, (&config, &presence), args, command).await {
+            let below = lines_of_error(&failure.message);
+            match of_history(context, (&config, &presence), args, command, below).await {
                 // A terminal's lines are made to fit already.
                 Ok(text) if !context.json => print_text(&wrapped_lines(&with_config(&text), terminal_width())),
                 Err(unknown) if unknown.exit == Exit::NotFound => return Err(unknown),
@@ -110,6 +110,7 @@ async fn of_history(
     (config, presence): (&Config, &Presence),
     args: &StatusArgs,
     command: String,
+    below: usize,
 ) -> Result<String> {
     let only = match args.schedule.name() {
         Some(wanted) => Some(
@@ -124,9 +125,15 @@ async fn of_history(
     let bakes = reader.work(now, only.map(|one| &one.id)).await?;
     let mut stopped = reader.pending_restarts().await?;
     stopped.retain(|pending| only.is_none_or(|one| pending.schedule == one.name.as_str()));
-    let health = Health::default();
+    let mut standing = reader.standing_problems().await?;
     let paused: Vec<Paused> =
         reader.pauses().await?.values().filter(|pause| pause.is_in_force(now)).map(Paused::from).collect();
+    if let Some(one) = only {
+        standing.retain(|stood| {
+            concerns(&stood.problem, one, one.paused || paused.iter().any(|pause| pause.schedule == one.id.as_str()))
+        });
+    }
+    let health = Health::of_reported(standing);
     let about = Circumstances {
         health: &health,
         running: &bakes.running,
@@ -136,7 +143,8 @@ async fn of_history(
         next: &[],
     };
     let schedules = only.map_or(&config.schedules[..], std::slice::from_ref);
-    let (rows, _) = schedule_rows(&reader, schedules, about, args.all, now).await?;
+    let (mut rows, _) = schedule_rows(&reader, schedules, about, args.all, now).await?;
+    due::mark(&mut rows, schedules, &reader.targets().await?, now);
     let shown = bakes.running.iter().chain(&bakes.waiting).map(|bake| bake.schedule.as_str());
     let zones = context.all_zones(config, &reader, shown).await?;
     let since = match (presence.unfollowed(&reader), reader.last_write()) {
@@ -155,8 +163,9 @@ async fn of_history(
         waiting: &bakes.waiting,
         stopped: stopped.iter().map(stopped_instance).collect(),
         since,
+        health: &health,
     };
-    Ok(match size(args.all, ERROR) {
+    Ok(match size(args.all, below) {
         Some(size) => screen::of_history(&offline, now, size, context.color),
         None => whole::of_history(context, &zones, &offline, now),
     })
@@ -177,7 +186,7 @@ fn size(all: bool, below: usize) -> Option<Size> {
         return None;
     }
     let (lines, width) = screen_lines().zip(terminal_width())?;
-    Some(Size { lines: lines.saturating_sub(below), width })
+    Some(Size { lines: lines.saturating_sub(below + lines_of_errors()), width })
 }
 
 /// Why there is no status, and the command that helps.
@@ -264,6 +273,7 @@ fn steady(status: &Status) -> Status {
     for bake in steady.running.iter_mut().chain(&mut steady.waiting) {
         bake.wake_at = None;
     }
+    steady.daemon.credentials_accepted_at = None;
     for task in &mut steady.image_tasks {
         (task.last_run, task.next_run) = (None, None);
     }
@@ -303,11 +313,11 @@ async fn plugin(context: &Context<'_>, only: Option<&str>) -> CommandOutput {
 }
 
 fn plugin_line(status: &Status) -> CommandOutput {
-    let LastDay { succeeded, failed, skipped, cancelled } = status.last_day;
+    let LastDay { succeeded, failed, skipped, cancelled, vetoed } = status.last_day;
     let (running, queued, late) = (status.running.len(), status.queued, status.late.len());
     let numbers = format!(
         "running={running} queued={queued} late={late} succeeded={succeeded} failed={failed} skipped={skipped} \
-         cancelled={cancelled}"
+         cancelled={cancelled} vetoed={vetoed}"
     );
     let state = plugin_state(status.health.verdict);
     if status.health.verdict == Verdict::Ok {

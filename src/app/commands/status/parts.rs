@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use super::super::output::relative;
-use crate::domain::status::{LastDay, Running, ScheduleRow, Status};
+use crate::domain::{
+    health::Health,
+    status::{LastDay, Running, ScheduleRow, Status},
+};
 
 /// Maximum number of names or problems in a line.
 pub(super) const LISTED: usize = 10;
@@ -30,6 +33,8 @@ pub(super) struct Offline<'a> {
     pub(super) stopped: Vec<String>,
     /// When a daemon last wrote the history.
     pub(super) since: Option<String>,
+    /// The problems that stood then.
+    pub(super) health: &'a Health,
 }
 
 impl Offline<'_> {
@@ -38,13 +43,21 @@ impl Offline<'_> {
         let since = self.since.as_ref().map(|since| format!(", last written {since}")).unwrap_or_default();
         format!("{UNANSWERED}{since}.")
     }
+
+    /// The heading of the problems.
+    pub(super) fn as_of(&self) -> String {
+        self.since.as_ref().map_or_else(|| "As of the last write:".to_owned(), |since| format!("As of {since}:"))
+    }
 }
 
 /// What ended lately, in a line.
 pub(super) fn last_day(last_day: LastDay, queued: u64) -> String {
-    let LastDay { succeeded, failed, skipped, cancelled } = last_day;
+    let LastDay { succeeded, failed, skipped, cancelled, vetoed } = last_day;
+    let vetoed_part = if vetoed == 0 { String::new() } else { format!("{vetoed} vetoed, ") };
+    // The line keeps within 80 columns.
+    let cancelled = if vetoed > 0 && cancelled == 0 { String::new() } else { format!(", {cancelled} cancelled") };
     format!(
-        "Last 24 hours: {succeeded} succeeded, {failed} failed, {skipped} skipped, {cancelled} cancelled. Queued: {queued}.\n"
+        "Last 24 hours: {succeeded} succeeded, {vetoed_part}{failed} failed, {skipped} skipped{cancelled}. Queued: {queued}.\n"
     )
 }
 

@@ -9,9 +9,9 @@ use super::{
     super::{
         context::Context,
         output::{NONE, relative, short},
-        table::{color_of, terminal_width, wrapped},
+        table::{color_of, terminal_width, wrapped, wrapped_to},
     },
-    shorten::{shorten, shorten_name},
+    shorten::{message, shorten_name},
 };
 use crate::domain::{
     schedule_rows::outcome::Outcome,
@@ -32,6 +32,12 @@ const LETTERS: [(char, &str); 8] = [
 const HEADER: [&str; 5] = ["", "SCHEDULE", "RESULTS", "GOOD IMAGE", "NEXT SLOT"];
 /// A name is not shortened to less than this, except on a very narrow terminal.
 const NAME: usize = 12;
+/// In place of the next slot.
+const PAUSED: &str = "paused";
+/// Before how a schedule is paused.
+const BELOW: &str = "      ";
+/// Maximum number of lines for that.
+const LINES_OF_PAUSE: usize = 2;
 
 /// The rows with all that they have; what a schedule waits for stands below its row.
 pub(super) fn table(context: &Context<'_>, schedules: &[ScheduleRow], now: DateTime<Utc>) -> String {
@@ -59,14 +65,18 @@ pub(super) fn table(context: &Context<'_>, schedules: &[ScheduleRow], now: DateT
     text + &wrapped(&legend(&LETTERS), 2) + "\n"
 }
 
-/// The heading, a line for each row, and the legend of the letters in them. Where the width is short, the next slot is its
-/// distance, and then names lose their middle.
-pub(super) fn lines(
-    schedules: &[ScheduleRow],
-    now: DateTime<Utc>,
-    width: usize,
-    color: bool,
-) -> (String, Vec<String>, String) {
+/// Rows within a width.
+pub(super) struct Lines {
+    /// The heading.
+    pub(super) header: String,
+    /// The lines of each row: how a schedule is paused stands below it where its row has no room.
+    pub(super) rows: Vec<Vec<String>>,
+    /// What the letters in them mean.
+    pub(super) legend: Vec<String>,
+}
+
+/// The rows within a width. Where it is short, the next slot is its distance, and then names lose their middle.
+pub(super) fn lines(schedules: &[ScheduleRow], now: DateTime<Utc>, width: usize, color: bool) -> Lines {
     let mut cells: Vec<[String; 5]> = schedules.iter().map(|row| cells(row, now)).collect();
     if needed(&widths(&cells)) > width {
         for (cells, row) in cells.iter_mut().zip(schedules) {
@@ -81,18 +91,25 @@ pub(super) fn lines(
     let widths = widths(&cells);
     let before: usize = widths[..4].iter().map(|width| width + 2).sum();
     let rows = schedules.iter().zip(cells).map(|(row, mut cells)| {
-        // A paused schedule has no next slot, and room for how it is paused.
-        if let (None, Some(pause)) = (&row.next, &row.paused) {
-            cells[4] = shorten(pause, width.saturating_sub(before));
+        // A paused schedule has no next slot, and perhaps room for how it is paused.
+        let mut below = row.paused.as_ref().filter(|_| row.next.is_none());
+        if let Some(pause) = below.take_if(|pause| pause.width() <= width.saturating_sub(before)) {
+            cells[4].clone_from(pause);
         }
-        line(&cells, &widths, color.then(|| colored_strip(&row.results)).as_deref())
+        let below = below.map(|pause| message(BELOW, pause, LINES_OF_PAUSE, width, None)).unwrap_or_default();
+        let first = line(&cells, &widths, color.then(|| colored_strip(&row.results)).as_deref());
+        std::iter::once(first).chain(below).collect()
     });
     let rows = rows.collect();
     let is_used =
         |letter: char| schedules.iter().flat_map(|row| &row.results).any(|result| self::letter(result) == letter);
     let used: Vec<(char, &str)> = LETTERS.into_iter().filter(|(letter, _)| is_used(*letter)).collect();
-    let legend = if used.is_empty() { String::new() } else { legend(&used) };
-    (line(&HEADER.map(str::to_owned), &widths, None), rows, legend)
+    let legend = if used.is_empty() { String::new() } else { wrapped_to(&legend(&used), 2, width) };
+    Lines {
+        header: line(&HEADER.map(str::to_owned), &widths, None),
+        rows,
+        legend: legend.lines().map(str::to_owned).collect(),
+    }
 }
 
 fn legend(letters: &[(char, &str)]) -> String {
@@ -113,8 +130,12 @@ fn needed(widths: &[usize; 5]) -> usize {
 
 /// How far the next slot is.
 fn distance(row: &ScheduleRow, now: DateTime<Utc>) -> String {
-    let next = row.next.as_ref().and_then(|next| next.parse().ok());
-    next.map_or_else(|| NONE.to_owned(), |next| relative(next, now))
+    match (row.next.as_ref().and_then(|next| next.parse().ok()), &row.paused) {
+        (Some(next), _) if row.due => format!("due {}", relative(next, now)),
+        (Some(next), _) => relative(next, now),
+        (None, Some(_)) => PAUSED.to_owned(),
+        (None, None) => NONE.to_owned(),
+    }
 }
 
 fn cells(row: &ScheduleRow, now: DateTime<Utc>) -> [String; 5] {
@@ -123,8 +144,13 @@ fn cells(row: &ScheduleRow, now: DateTime<Utc>) -> [String; 5] {
         RowMark::Warning => "!",
         RowMark::Paused | RowMark::Acknowledged | RowMark::NoImageYet | RowMark::Good => "",
     };
-    let next = row.next_local.as_deref().or(row.paused.as_ref().map(|_| "paused")).unwrap_or(NONE);
-    [mark.to_owned(), row.schedule.clone(), strip(&row.results), image(row, now), next.to_owned()]
+    let next = match (&row.next_local, &row.paused) {
+        (Some(next), _) if row.due => format!("due since {next}"),
+        (Some(next), _) => next.clone(),
+        (None, Some(_)) => PAUSED.to_owned(),
+        (None, None) => NONE.to_owned(),
+    };
+    [mark.to_owned(), row.schedule.clone(), strip(&row.results), image(row, now), next]
 }
 
 /// One line without its end; `strip` is its third cell in colour.
@@ -184,6 +210,9 @@ fn image(row: &ScheduleRow, now: DateTime<Utc>) -> String {
 }
 
 #[cfg(test)]
+pub(super) use tests::row_for_tests;
+
+#[cfg(test)]
 mod tests {
     use std::{collections::BTreeMap, path::Path};
 
@@ -198,7 +227,7 @@ mod tests {
         SlotResult { bake: 1, slot: "2027-03-01T00:00:00Z".to_owned(), state: state.to_owned(), reason_code }
     }
 
-    fn row_for_tests(name: &str) -> ScheduleRow {
+    pub(in super::super) fn row_for_tests(name: &str) -> ScheduleRow {
         ScheduleRow {
             schedule: name.to_owned(),
             id: name.to_owned(),
@@ -219,6 +248,7 @@ mod tests {
             next: Some("2027-03-01T19:00:00Z".to_owned()),
             next_local: Some("Tue 2027-03-02 03:00 +08:00".to_owned()),
             waits_for: None,
+            due: false,
             paused: None,
         }
     }
@@ -263,19 +293,26 @@ mod tests {
             ..row_for_tests("lab")
         };
         let rows = [good, paused];
-        let (header, lines, legend) = lines(&rows, now, 80, false);
+        let Lines { header, rows: lines, legend } = lines(&rows, now, 80, false);
         assert!(header.starts_with("    SCHEDULE") && header.ends_with("NEXT SLOT"), "{header}");
         assert!(
-            lines[0].starts_with("!!  win11-golden-with")
-                && lines[0].ends_with("department  +F       v12, 9h 12m old  in 9h 48m"),
+            lines[0][0].starts_with("!!  win11-golden-with")
+                && lines[0][0].ends_with("department  +F       v12, 9h 12m old  in 9h 48m"),
             "{lines:?}"
         );
-        assert!(lines[1].ends_with("paused…"), "{lines:?}");
-        assert_eq!(legend, "Results, the newest on the right: + good, F failed");
+        assert!(lines[1][0].ends_with("  paused"), "{lines:?}");
+        assert_eq!(lines[1][1], "      paused by ann until it is resumed: patch day of the whole department");
+        assert_eq!(legend, ["Results, the newest on the right: + good, F failed"]);
         for width in 60..160 {
-            let (header, lines, legend) = self::lines(&rows, now, width, false);
-            assert!(lines.iter().chain([&header, &legend]).all(|line| line.width() <= width), "{width}: {lines:?}");
+            let Lines { header, rows: lines, legend } = self::lines(&rows, now, width, false);
+            let all = lines.iter().flatten().chain([&header]).chain(&legend);
+            assert!(all.clone().all(|line| line.width() <= width), "{width}: {lines:?}");
+            let text: Vec<_> = all.map(|line| line.trim()).collect();
+            assert!(
+                text.join(" ").contains("paused by ann until it is resumed: patch day of the whole department"),
+                "{text:?}"
+            );
         }
-        assert!(self::lines(&rows, now, 160, false).1[0].contains("department  +F"), "whole where there is room");
+        assert!(self::lines(&rows, now, 160, false).rows[0][0].contains("department  +F"), "whole where there is room");
     }
 }

@@ -4,19 +4,19 @@ use chrono::{DateTime, Utc};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{
-    super::output::relative,
+    super::{output::relative, table::wrapped_to},
     details,
     fold::same_for,
     layout::{Block, Goal, Item, Part, Size, fit},
     parts::{ALL, OPEN, Offline, distance, last_day, no_image_yet, paused_elsewhere},
-    schedules::lines,
+    schedules::{Lines, lines},
     shorten::{names, next_try, shorten, shorten_name},
 };
 use crate::{
     adapters::store::LISTED_BAKES,
     domain::{
         health::{
-            Acknowledgement, Problem, Subject, SubjectKind, Verdict,
+            Acknowledgement, Health, Problem, Subject, SubjectKind, Verdict,
             same_error::{Group, groups},
         },
         status::{Late, Running, ScheduleRow, Status},
@@ -25,10 +25,15 @@ use crate::{
 
 /// Lines of the headline.
 const HEADLINE: usize = 2;
+/// Lines of a note about the configuration.
+const NOTE: usize = 2;
 /// Columns of the name of one with the same error.
 const OTHER: usize = 20;
 /// Columns that a schedule's name has in a line about a bake at least.
-const NAME: usize = 8;
+const NAME: usize = 12;
+
+/// Columns of the next try at least.
+const TRY: usize = 20;
 
 /// A bake in a line.
 struct BakeLine {
@@ -87,7 +92,7 @@ const GOALS: [Goal; 31] = [
 /// The status of a daemon.
 pub(super) fn of_status(status: &Status, now: DateTime<Utc>, size: Size, color: bool) -> String {
     let Size { width, .. } = size;
-    let problems = groups(status.health.problems(), |one| one.message.as_str(), |one| (one.severity, one.code));
+    let problems = problem_groups(&status.health);
     let waiting = status.waiting_in_time();
     let blocks = [
         verdict(status, problems.first(), now, width),
@@ -97,12 +102,12 @@ pub(super) fn of_status(status: &Status, now: DateTime<Utc>, size: Size, color: 
             ..Block::default()
         },
         configuration(status, width),
-        acknowledged(status, now, width),
+        acknowledged(&status.health, now, width),
         one_line(&last_day(status.last_day, status.queued), width),
         rows(&status.schedules, status.daemon.schedules, now, width, color),
         paused(status, width),
-        bakes("Running", "running", &running(&status.running, width), width),
-        Block { beyond: unlisted(status), ..bakes("Waiting", "waiting", &running(&waiting, width), width) },
+        bakes("Running", "running", &running(&status.running, now, width), width),
+        Block { beyond: unlisted(status), ..bakes("Waiting", "waiting", &running(&waiting, now, width), width) },
         bakes("Late", "late", &late(&status.late, now, width), width),
         Block::default(),
         daemon(status, now, width),
@@ -120,14 +125,14 @@ pub(super) fn of_history(offline: &Offline<'_>, now: DateTime<Utc>, size: Size, 
     };
     let blocks = [
         Block { heading: vec![headline, Part::Line(format!("    {}", offline.command))], ..Block::default() },
+        stood(offline, now, width),
         Block::default(),
-        Block::default(),
-        Block::default(),
+        acknowledged(offline.health, now, width),
         one_line(&last_day(offline.last_day, offline.queued), width),
         rows(offline.rows, offline.known, now, width, color),
         Block::default(),
-        bakes(OPEN, "open", &running(offline.running, width), width),
-        bakes("Waiting", "waiting", &running(offline.waiting, width), width),
+        bakes(OPEN, "open", &running(offline.running, now, width), width),
+        bakes("Waiting", "waiting", &running(offline.waiting, now, width), width),
         Block::default(),
         Block {
             items: offline.stopped.iter().map(stopped).collect(),
@@ -144,6 +149,25 @@ pub(super) fn of_history(offline: &Offline<'_>, now: DateTime<Utc>, size: Size, 
 fn unlisted(status: &Status) -> usize {
     let queued = usize::try_from(status.queued).unwrap_or(usize::MAX);
     if status.waiting.len() < LISTED_BAKES as usize { 0 } else { queued.saturating_sub(status.waiting.len()) }
+}
+
+/// The problems that stood when a daemon last wrote the history.
+fn stood(offline: &Offline<'_>, now: DateTime<Utc>, width: usize) -> Block {
+    let problems = problem_groups(offline.health);
+    if problems.is_empty() {
+        return Block::default();
+    }
+    Block {
+        heading: vec![Part::Line(shorten(&offline.as_of(), width))],
+        items: problems.iter().map(|group| problem(group, now, width)).collect(),
+        rest: ["problem of then", "problems of then", ALL],
+        has_gap: true,
+        ..Block::default()
+    }
+}
+
+fn problem_groups(health: &Health) -> Vec<Group<'_, Problem>> {
+    groups(health.problems(), |one| one.message.as_str(), |one| (one.severity, one.code))
 }
 
 /// The verdict with the first problem and its command.
@@ -181,8 +205,11 @@ fn below(group: &Group<'_, Problem>, now: DateTime<Utc>, width: usize) -> Vec<Pa
         (_, true) => line,
         (true, false) => shorten(&line, width),
         (false, false) => {
-            let (code, room) = (format!("({})", code.as_str()), width.saturating_sub(short.width()));
-            format!("{short}{}", if code.len() <= room { code } else { String::new() }).trim_end().to_owned()
+            let room = width.saturating_sub(short.width());
+            let code = code.as_str();
+            let shorter = [format!("({code}, began {})", distance(since, now)), format!("({code})")];
+            let known = shorter.into_iter().find(|known| known.len() <= room).unwrap_or_default();
+            format!("{short}{known}").trim_end().to_owned()
         }
     };
     let others: Vec<String> = group.others.iter().map(|one| name_of(&one.subject)).collect();
@@ -200,17 +227,20 @@ fn name_of(subject: &Subject) -> String {
 }
 
 fn configuration(status: &Status, width: usize) -> Block {
-    let item = |line: String| Item { parts: vec![Part::Line(shorten(&line, width))], count: 1 };
+    let item = |text: String| {
+        let lines = wrapped_to(&text, 2, width).lines().count().min(NOTE);
+        Item { parts: vec![Part::Message { lead: String::new(), text, lines }], count: 1 }
+    };
     Block {
         items: details::state_of_configuration(status).into_iter().map(item).collect(),
-        rest: ["note about the configuration", "notes about the configuration", ALL],
+        rest: ["note about the file", "notes about the file", ALL],
         has_gap: true,
         ..Block::default()
     }
 }
 
 /// The problems that a person has acknowledged.
-fn acknowledged(status: &Status, now: DateTime<Utc>, width: usize) -> Block {
+fn acknowledged(health: &Health, now: DateTime<Utc>, width: usize) -> Block {
     let item = |(problem, by): (&Problem, &Acknowledgement)| {
         let until = by.until.as_deref().map(|until| format!(", until {}", distance(until, now))).unwrap_or_default();
         let known = format!("    by {} {}{until}: {}", by.by, distance(&by.at, now), by.reason);
@@ -218,15 +248,16 @@ fn acknowledged(status: &Status, now: DateTime<Utc>, width: usize) -> Block {
         Item { parts: vec![message, Part::Line(shorten(&known, width))], count: 1 }
     };
     Block {
-        items: status.health.acknowledged().map(item).collect(),
+        items: health.acknowledged().map(item).collect(),
         rest: ["acknowledged", "acknowledged", ALL],
         ..Block::default()
     }
 }
 
 fn one_line(text: &str, width: usize) -> Block {
-    let part =
-        Part::Message { lead: String::new(), text: text.trim_end().to_owned(), lines: text.width().div_ceil(width) };
+    let text = text.trim_end().to_owned();
+    let lines = wrapped_to(&text, 2, width).lines().count();
+    let part = Part::Message { lead: String::new(), text, lines };
     Block { heading: vec![part], has_gap: true, ..Block::default() }
 }
 
@@ -235,13 +266,13 @@ fn rows(schedules: &[ScheduleRow], all: usize, now: DateTime<Utc>, width: usize,
     if schedules.is_empty() {
         return Block::default();
     }
-    let (header, rows, legend) = lines(schedules, now, width, color);
-    let legend = Some(legend).filter(|legend| !legend.is_empty()).map(|legend| Part::Line(shorten(&legend, width)));
+    let Lines { header, rows, legend } = lines(schedules, now, width, color);
+    let parts = |lines: Vec<String>| lines.into_iter().map(Part::Line).collect::<Vec<_>>();
     Block {
         heading: vec![Part::Line(header)],
-        items: rows.into_iter().map(|row| Item { parts: vec![Part::Line(row)], count: 1 }).collect(),
+        items: rows.into_iter().map(|row| Item { parts: parts(row), count: 1 }).collect(),
         beyond: all.saturating_sub(schedules.len()),
-        footer: legend.into_iter().collect(),
+        footer: parts(legend),
         rest: ["schedule", "schedules", ALL],
         has_gap: true,
         ..Block::default()
@@ -265,9 +296,12 @@ fn paused(status: &Status, width: usize) -> Block {
     Block { heading: vec![Part::Line(line)], ..Block::default() }
 }
 
-fn running(bakes: &[Running], width: usize) -> Vec<BakeLine> {
+fn running(bakes: &[Running], now: DateTime<Utc>, width: usize) -> Vec<BakeLine> {
     let line = |bake: &Running| {
-        let Running { id, schedule, instance_id, state, .. } = bake;
+        let Running { id, schedule, instance_id, .. } = bake;
+        let known = format!("  bake {id} of , : ").width() + NAME + TRY;
+        let progress = Some(bake.progress(now)).filter(|progress| known + progress.width() <= width);
+        let state = progress.unwrap_or_else(|| bake.state.clone());
         let reason = bake.reason.clone().unwrap_or_default();
         let end = if reason.is_empty() { "" } else { ": " };
         BakeLine { id: *id, lead: lead(*id, (schedule, instance_id), &format!(", {state}{end}"), width), reason }
@@ -333,7 +367,8 @@ fn other_tries<'a>(first: &str, others: impl Iterator<Item = &'a str> + Clone) -
 fn daemon(status: &Status, now: DateTime<Utc>, width: usize) -> Block {
     let mut parts = Vec::new();
     for line in details::brief(status, now).lines().filter(|line| !line.is_empty()) {
-        parts.push(Part::Line(shorten(line, width)));
+        let whole = wrapped_to(line, details::INDENT, width);
+        parts.extend(whole.lines().map(|line| Part::Line(shorten(line, width))));
     }
     let count = parts.len();
     Block {

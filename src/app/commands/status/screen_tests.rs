@@ -37,6 +37,8 @@ fn bake(word: &str, n: usize) -> Running {
         image_id: None,
         created_at: "2026-11-25T19:00:00Z".to_owned(),
         wake_at: None,
+        begun_at: (word == "running").then(|| "2026-11-26T02:18:00Z".to_owned()),
+        usual_seconds: (n % 2 == 0).then_some(2_280),
     }
 }
 
@@ -52,6 +54,7 @@ fn row(n: usize) -> ScheduleRow {
         state: if n.is_multiple_of(3) { "failed" } else { "succeeded" }.to_owned(),
         reason_code: None,
     };
+    let is_paused = n % 7 == 5;
     ScheduleRow {
         schedule: format!("row-{n}{}", "-x".repeat(n % 30)),
         id: format!("row-{n}"),
@@ -63,10 +66,13 @@ fn row(n: usize) -> ScheduleRow {
         lines_with_image: 0,
         no_image_yet: 0,
         image: None,
-        next: Some("2026-11-26T19:00:00Z".to_owned()),
-        next_local: Some("Fri 2026-11-27 03:00 +08:00".to_owned()),
+        next: (!is_paused).then(|| "2026-11-26T19:00:00Z".to_owned()),
+        next_local: (!is_paused).then(|| "Fri 2026-11-27 03:00 +08:00".to_owned()),
+        due: false,
         waits_for: Some(reason(n)),
-        paused: None,
+        paused: is_paused.then(|| {
+            "paused by ann until Sun 2026-11-29 12:00 +08:00: the department moves to another building".to_owned()
+        }),
     }
 }
 
@@ -117,6 +123,7 @@ fn status(counts: &Counts) -> Status {
             credentials: Some("the RAM role of this ECS instance".to_owned()),
             credentials_key_id: Some("STS.…a1b2".to_owned()),
             credentials_identity: Some("acs:ram::1:assumed-role/baker/imagebaked".to_owned()),
+            credentials_accepted_at: Some("2026-11-26T02:57:00Z".to_owned()),
             credentials_expire_at: Some("2026-11-26T05:00:00Z".to_owned()),
             zones: None,
             zone: "UTC".to_owned(),
@@ -135,7 +142,7 @@ fn status(counts: &Counts) -> Status {
         image_tasks: Vec::new(),
         housekeeping: Vec::new(),
         backup: None,
-        last_day: LastDay { succeeded: 12, failed: 3, skipped: 4, cancelled: 0 },
+        last_day: LastDay { succeeded: 12, failed: 3, skipped: 4, cancelled: 0, vetoed: 1 },
     }
 }
 
@@ -203,22 +210,27 @@ fn a_good_morning_has_empty_lines_between_its_parts() {
     let counts = Counts { problems: 0, rows: 3, beyond: 0, bakes: [1, 0, 0], paused: 0, notes: false };
     let text = of_status(&status(&counts), now(), Size { lines: 23, width: 80 }, false);
     assert!(text.starts_with("OK; 3 lines have no image yet.\n\nLast 24 hours: "), "{text}");
-    assert!(text.contains("\n\nRunning\n  bake 0 of running-0 (ecd-0), queued: CREATING; next try"), "{text}");
+    assert!(
+        text.contains("\n\nRunning\n  bake 0 of running-0, queued for 42m, usually 38m: CREATING; next try"),
+        "{text}"
+    );
     assert!(!text.contains(ALL), "{text}");
 }
 
 #[test]
 fn without_a_daemon_the_screen_has_the_history_and_what_stays_stopped() {
     let rows: Vec<ScheduleRow> = (0..20).map(row).collect();
+    let health = Health::of_reported((0..9).map(problem).collect());
     let (running, waiting): (Vec<_>, Vec<_>) =
         ((0..9).map(|n| bake("a", n)).collect(), (0..9).map(|n| bake("b", n)).collect());
-    for lines in 19..40 {
+    for (lines, width) in (19..40).flat_map(|lines| [60, 80, 140].map(|width| (lines, width))) {
         let offline = Offline {
             last_day: LastDay::default(),
             queued: 9,
             rows: &rows,
             known: 300,
-            since: None,
+            since: Some("Thu 2026-11-26 02:59 +08:00".to_owned()),
+            health: &health,
             command: SERVICE.to_owned(),
             running: &running,
             waiting: &waiting,
@@ -227,9 +239,12 @@ fn without_a_daemon_the_screen_has_the_history_and_what_stays_stopped() {
                     .to_owned(),
             ],
         };
-        let text = of_history(&offline, now(), Size { lines, width: 80 }, false);
-        assert!(text.lines().count() <= lines && text.starts_with("UNKNOWN: "), "{text}");
-        assert!(text.contains("Instance ecd-1 was stopped") && text.contains("… and 2"), "{text}");
+        let text = of_history(&offline, now(), Size { lines, width }, false);
+        let height: usize = text.lines().map(|line| line.width().div_ceil(width).max(1)).sum();
+        assert!(height <= lines && text.starts_with("UNKNOWN: "), "{width}: {text}");
+        assert!(text.contains("As of Thu 2026-11-26 02:59 +08:00:\n  PROBLEM: golden-"), "{text}");
+        assert!(text.contains("Instance ecd-1 was stopped"), "{text}");
+        assert!(text.contains("more schedules: ") || text.contains("… 300 schedules: "), "{text}");
     }
 }
 
@@ -251,12 +266,14 @@ fn bakes_with_the_same_error_are_not_said_to_have_the_same_next_try() {
 
 #[test]
 fn the_first_command_without_an_answer_is_the_one_that_helps() {
+    let health = Health::default();
     let offline = Offline {
         last_day: LastDay::default(),
         queued: 0,
         rows: &[],
         known: 0,
         since: None,
+        health: &health,
         command: "kill -CONT 7".to_owned(),
         running: &[],
         waiting: &[],

@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
-use chrono::{DateTime, FixedOffset};
+use chrono::{DateTime, Utc};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::super::table::wrapped_to;
 use crate::domain::{
-    bake::queue::{NEXT_TRY, UNTIL},
+    bake::queue::{NEXT_TRY, UNTIL, try_of},
     health::same_error::{error_key, split},
+    time::shown_first,
 };
 
 /// In place of what is left out.
@@ -67,7 +68,7 @@ pub(super) fn names(names: &[String], width: usize) -> (String, usize) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NextTry<'a> {
     /// As an instant.
-    pub(super) at: DateTime<FixedOffset>,
+    pub(super) at: DateTime<Utc>,
     /// The time of the day, as printed.
     pub(super) time: &'a str,
 }
@@ -75,17 +76,16 @@ pub(super) struct NextTry<'a> {
 /// The next try that a reason names: `; next try Thu 2026-11-26 03:14 +08:00`.
 pub(super) fn next_try(text: &str) -> Option<NextTry<'_>> {
     let (_, _, tail) = split(text);
-    let mut words = tail.strip_prefix(NEXT_TRY)?.split([' ', ',']);
-    let (_, date, time, offset) = (words.next()?, words.next()?, words.next()?, words.next()?);
-    let seconds = if time.len() == "03:14".len() { ":00" } else { "" };
-    Some(NextTry { at: format!("{date}T{time}{seconds}{offset}").parse().ok()?, time })
+    let (at, time) = shown_first(tail.strip_prefix(NEXT_TRY)?)?;
+    Some(NextTry { at, time })
 }
 
 /// The tail of a reason with the time of the next try alone: `; next try 03:14`.
 fn time_alone(tail: &str) -> Option<String> {
     let is_time = |word: &&str| word.len() >= 5 && word.as_bytes()[2] == b':' && word.as_bytes()[0].is_ascii_digit();
     let time = tail.split([' ', ',']).find(is_time)?;
-    Some(format!("{NEXT_TRY}{time}"))
+    let words = try_of(tail).map_or(NEXT_TRY, |(words, _)| words);
+    Some(format!("{words}{time}"))
 }
 
 /// A reason within a width: until when it is tried goes first, then the end of the error, then the date of the next try.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::domain::{
     calendar::zone::Zone,
-    health::{Acknowledgement, Verdict},
+    health::{Acknowledgement, Problem, Verdict},
     status::{Running, ScheduleRow, Status},
     time::show,
 };
@@ -36,24 +36,43 @@ fn headline(status: &Status, now: DateTime<Utc>, most: usize) -> String {
     text.push('\n');
     let (shown, more) = first(status.health.problems(), most);
     for (number, problem) in shown.into_iter().enumerate() {
-        let since = distance(&problem.since, now);
         // The headline has the first one.
         if number > 0 {
-            let _ = writeln!(text, "  {}: {}", problem.severity.to_string().to_uppercase(), problem.message);
+            text.push_str(&message_of(problem));
         }
-        let command = problem.command.as_deref().map(|command| format!("{command}    ")).unwrap_or_default();
-        let known = format!("({} {}, began {since})", problem.code.as_str(), problem.subject);
-        let line = format!("    {command}{known}");
-        // The command stays whole on its line, to be copied.
-        let fits = command.is_empty() || terminal_width().is_none_or(|width| line.width() <= width);
-        let line = if fits { line } else { format!("    {}\n    {known}", command.trim_end()) };
-        let _ = writeln!(text, "{line}");
+        text.push_str(&below(problem, now));
     }
     if !more.is_empty() {
         let _ = writeln!(text, "\n  {}: {ALL}", more.trim_start_matches("; "));
     }
     text.push_str(&acknowledged(status, now));
     text
+}
+
+fn message_of(problem: &Problem) -> String {
+    format!("  {}: {}\n", problem.severity.to_string().to_uppercase(), problem.message)
+}
+
+/// The command of a problem, its code and its begin.
+fn below(problem: &Problem, now: DateTime<Utc>) -> String {
+    let since = distance(&problem.since, now);
+    let command = problem.command.as_deref().map(|command| format!("{command}    ")).unwrap_or_default();
+    let known = format!("({} {}, began {since})", problem.code.as_str(), problem.subject);
+    let line = format!("    {command}{known}");
+    // The command stays whole on its line, to be copied.
+    let fits = command.is_empty() || terminal_width().is_none_or(|width| line.width() <= width);
+    if fits { format!("{line}\n") } else { format!("    {}\n    {known}\n", command.trim_end()) }
+}
+
+/// The problems that stood when a daemon last wrote the history.
+fn stood(offline: &Offline<'_>, now: DateTime<Utc>) -> String {
+    let (shown, more) = first(offline.health.problems(), MAX_LISTED);
+    let problems: String = shown.iter().map(|problem| message_of(problem) + &below(problem, now)).collect();
+    if problems.is_empty() {
+        problems
+    } else {
+        format!("\n{}\n{problems}{}\n", offline.as_of(), more.trim_start_matches("; "))
+    }
 }
 
 /// The problems that a person has acknowledged.
@@ -87,7 +106,7 @@ pub(super) fn of_status(
     text.push_str(&last_day(status.last_day, status.queued));
     text.push_str(&rows(context, &status.schedules, status.daemon.schedules, now));
     text.push_str(&paused(status));
-    text.push_str(&work(context, zones, ("Running", &status.running), &status.waiting_in_time()));
+    text.push_str(&work((context, now), zones, ("Running", &status.running), &status.waiting_in_time()));
     text.push_str(&late(context, zones, status, now));
     text.push_str(&if all { details::whole(context, status, now) } else { details::brief(status, now) });
     text
@@ -96,9 +115,11 @@ pub(super) fn of_status(
 /// What the history shows without a daemon.
 pub(super) fn of_history(context: &Context<'_>, zones: &Zones, offline: &Offline<'_>, now: DateTime<Utc>) -> String {
     let headline = offline.headline();
-    let mut text = format!("{headline}\n    {}\n\n{}", offline.command, last_day(offline.last_day, offline.queued));
+    let stood = stood(offline, now);
+    let mut text = format!("{headline}\n    {}\n{stood}\n", offline.command);
+    text.push_str(&last_day(offline.last_day, offline.queued));
     text.push_str(&rows(context, offline.rows, offline.known, now));
-    text.push_str(&work(context, zones, (OPEN, offline.running), offline.waiting));
+    text.push_str(&work((context, now), zones, (OPEN, offline.running), offline.waiting));
     for stopped in &offline.stopped {
         let _ = writeln!(text, "{stopped}");
     }
@@ -127,7 +148,12 @@ fn paused(status: &Status) -> String {
 }
 
 /// Bakes at work and in the queue, each in a table of its own.
-fn work(context: &Context<'_>, zones: &Zones, (heading, running): (&str, &[Running]), waiting: &[Running]) -> String {
+fn work(
+    (context, now): (&Context<'_>, DateTime<Utc>),
+    zones: &Zones,
+    (heading, running): (&str, &[Running]),
+    waiting: &[Running],
+) -> String {
     let table = |heading: &str, bakes: &[Running]| {
         if bakes.is_empty() {
             return String::new();
@@ -137,8 +163,14 @@ fn work(context: &Context<'_>, zones: &Zones, (heading, running): (&str, &[Runni
         for bake in bakes {
             let image = bake.image_id.as_deref().or(bake.image_name.as_deref()).unwrap_or(NONE);
             let reason = bake.reason.as_deref().unwrap_or_default();
+            let reason = match &bake.begun_at {
+                Some(begun) => {
+                    format!("{reason}; {} (since {})", bake.progress(now), slot_of(begun, zones, &bake.schedule))
+                }
+                None => reason.to_owned(),
+            };
             let slot = slot_of(&bake.slot, zones, &bake.schedule);
-            rows.row([&bake.id.to_string(), &slot, &bake.schedule, &bake.instance_id, &bake.state, image, reason]);
+            rows.row([&bake.id.to_string(), &slot, &bake.schedule, &bake.instance_id, &bake.state, image, &reason]);
         }
         format!("\n{heading}\n{}", rows.render())
     };
