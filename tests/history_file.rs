@@ -297,6 +297,17 @@ fn put_back(host: &Host, old: &Files) {
     }
 }
 
+fn copy_folder(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status().unwrap();
+    assert!(copied.success());
+}
+
+/// The whole folder with the marks in it, as after a snapshot of the machine.
+fn put_back_whole(host: &Host, _: &Files) {
+    fs::remove_dir_all(host.path("state")).unwrap();
+    copy_folder(&host.path("whole"), &host.path("state"));
+}
+
 /// Some nights; an older state of the history, by `go_back`; some more. No slot may have two images.
 fn goes_back(words: &str, end: fn(&mut Host), go_back: fn(&Host, &Files)) {
     let cloud = Cloud::start();
@@ -305,6 +316,7 @@ fn goes_back(words: &str, end: fn(&mut Host), go_back: fn(&Host, &Files)) {
     eventually("an image", || (succeeded(&host) >= 1).then_some(()));
     end(&mut host);
     let old = files(&host);
+    copy_folder(&host.path("state"), &host.path("whole"));
     host.start();
     let many = images_of_slots(&cloud).len() + 3;
     eventually("more images", || (succeeded(&host) >= many).then_some(()));
@@ -333,6 +345,42 @@ fn a_history_that_went_back_after_an_orderly_end_makes_no_slot_twice() {
 #[test]
 fn a_history_that_went_back_after_a_kill_makes_no_slot_twice() {
     goes_back("copied over", Host::kill, put_back);
+}
+
+#[test]
+fn a_whole_folder_that_was_put_back_makes_no_slot_twice() {
+    goes_back("the whole folder", Host::stop, put_back_whole);
+}
+
+#[test]
+fn a_whole_folder_that_was_put_back_is_reported_and_goes_on_after_the_cloud() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, GOLDEN);
+    host.start();
+    host.bake("golden");
+    host.stop();
+    copy_folder(&host.path("state"), &host.path("whole"));
+    host.start();
+    assert!(!host.log().contains("older than the cloud"), "{}", host.log());
+    host.bake("golden");
+    host.stop();
+    put_back_whole(&host, &Files::new());
+    // No bake begins before the cloud has listed its images.
+    cloud.add_faults("[[fault]]\naction = \"ListImage\"\ntimes = 1\ndelay = \"2s\"\n");
+    host.start();
+    host.expect(0, &["bake", "golden"]);
+    let third = host.until("it has ended", &["golden"], |bake| bake["state"] == "succeeded");
+    assert_eq!(third["version"], 3, "{}", host.log());
+    let rows = host.json(0, &["history"]);
+    let versions: Vec<_> = rows["bakes"].as_array().unwrap().iter().map(|bake| bake["version"].clone()).collect();
+    assert_eq!(versions.len(), 3, "{versions:?}");
+    let events = host.json(0, &["events"]).to_string();
+    assert!(events.contains("golden has v2 in the cloud, v1 here"), "{events}");
+    assert_eq!(host.run(&["reconcile"]).status.code(), Some(0));
+    // Said once.
+    host.stop();
+    host.start();
+    assert_eq!(host.log().matches("is older than the cloud").count(), 1, "{}", host.log());
 }
 
 #[test]

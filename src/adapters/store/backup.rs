@@ -8,6 +8,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use sha2::{Digest as _, Sha256};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{
@@ -39,6 +40,9 @@ pub(super) const INTEGRITY: &str = "PRAGMA integrity_check";
 
 /// Rows that refer to rows that are not there.
 pub(super) const ORPHANS: &str = "SELECT count(*) FROM pragma_foreign_key_check";
+
+/// What bakes did, each with the checksum by which they refer to it.
+pub(super) const ALL_SETTINGS: &str = "SELECT hash, json FROM settings";
 
 /// Gives a database the number that a new one has.
 pub(super) const TAKE_NUMBER_OFF: &str = "PRAGMA user_version = 0";
@@ -194,6 +198,8 @@ pub struct Restored {
     pub kept: Option<PathBuf>,
     /// What its checksum showed; `None` of an import.
     pub checksum: Option<Checksum>,
+    /// Number of settings that differ from their checksum in the history: something has changed them.
+    pub altered_settings: usize,
     /// What it does not have of the former one.
     pub since: SinceBackup,
 }
@@ -225,9 +231,11 @@ pub async fn restore(
     let migration = verify_history(backup).await?.migration;
     let reader = Reader::connect(backup).await?;
     check_schema(&reader, backup, migration).await?;
+    let altered_settings = altered_settings(&reader).await;
     let copied = reader.copy(&incoming.path(), progress).await;
     reader.close().await;
     copied?;
+    let altered_settings = altered_settings?;
     let mut connection = open_to_clean(&incoming.path()).await?;
     progress("cleaning its rows");
     let changed = border::clean_rows(&mut connection).await.map_err(|error| match error {
@@ -261,7 +269,16 @@ pub async fn restore(
     connection.close().await.map_err(failed("be closed"))?;
     let history = verify_history(&incoming.path()).await?;
     let kept = incoming.take_over("restore", now)?;
-    Ok(Restored { history, kept, checksum, since })
+    Ok(Restored { history, kept, checksum, altered_settings, since })
+}
+
+/// Settings that are not those of their checksum. A restore that escapes hidden characters alters them, too, so that they are no
+/// reason to refuse a history.
+async fn altered_settings(reader: &Reader) -> Result<usize, StoreError> {
+    let all: Vec<(String, String)> =
+        sqlx::query_as(ALL_SETTINGS).fetch_all(&reader.pool).await.map_err(failed("verify its settings"))?;
+    let is_altered = |(hash, json): &&(String, String)| *hash != hex::encode(Sha256::digest(json.as_bytes()));
+    Ok(all.iter().filter(is_altered).count())
 }
 
 /// Opens a copy whose rows are cleaned, or examined as if they were.

@@ -87,7 +87,7 @@ pub(super) const LIFT_VETO: &str = "DELETE FROM vetoes WHERE image_id = ?1";
 
 /// Current targets of all channels, with their assignment; of one schedule, or of all.
 pub(super) const CHANNELS_NOW: &str = "
-SELECT c.line_id, c.channel, c.image_id, i.image_name, i.version_id, i.version, c.since, h.who, h.why
+SELECT c.line_id, c.channel, c.image_id, i.image_name, i.version_id, i.version, c.since, h.who, h.why, i.ours
 FROM channels c LEFT JOIN images i ON i.image_id = c.image_id
      LEFT JOIN channel_history h ON h.id = (SELECT max(id) FROM channel_history
                                             WHERE line_id = c.line_id AND channel = c.channel)
@@ -96,7 +96,7 @@ ORDER BY c.line_id, c.channel = 'latest' DESC, c.channel";
 
 /// Every assignment that ever was, the last first; of one schedule, or of all.
 pub(super) const CHANNEL_HISTORY: &str = "
-SELECT h.line_id, h.channel, h.image_id, i.image_name, i.version_id, i.version, h.at AS since, h.who, h.why
+SELECT h.line_id, h.channel, h.image_id, i.image_name, i.version_id, i.version, h.at AS since, h.who, h.why, i.ours
 FROM channel_history h LEFT JOIN images i ON i.image_id = h.image_id
 WHERE ?1 IS NULL OR h.line_id IN (SELECT line_id FROM targets WHERE schedule_id = ?1 OR schedule = ?1)
 ORDER BY h.id DESC LIMIT ?2";
@@ -216,9 +216,11 @@ pub struct ChannelRow {
     pub who: Option<String>,
     /// Why.
     pub why: Option<String>,
+    /// Whether the image had the tag of `[daemon] owner` in the last scan; `None` without an image.
+    pub ours: Option<bool>,
 }
 
-from_row!(ChannelRow { line_id, channel, image_id, image_name, version_id, version, since, who, why });
+from_row!(ChannelRow { line_id, channel, image_id, image_name, version_id, version, since, who, why, ours });
 
 impl Reader {
     /// Images that a channel left for another one since an instant.

@@ -712,12 +712,14 @@ async fn rebuilding(store: &Store) {
             kind: None,
             made_at: None,
         },
+        checked_by: None,
     };
     let found = Comparison {
         versions: vec![("one".into(), 1)],
         rows: vec![rebuilt("one", 20), rebuilt("last", 20), rebuilt("all", 18), rebuilt("few", 18)],
         unknown: vec![bake_of(store, "unknown", day(3)).await],
         returned: vec![ReturnedImage {
+            slot: day(19),
             bake: bake_of(store, "back", day(3)).await,
             version: 1,
             image: rebuilt("back", 3).image,
@@ -761,6 +763,7 @@ async fn the_history_itself(dir: &std::path::Path, store: &Store) {
     assert!(store.mark_image(&back, "last = 1", day(23), MarkKind::Ordinary, "imagebaked", day(22)).await.unwrap());
     assert_eq!(store.begin_marks_anew(day(22)).await.unwrap(), 1);
     assert_eq!(store.reader().restored().await.unwrap(), None);
+    assert!(store.reader().awaits_scan().await.unwrap());
 }
 
 #[tokio::test]

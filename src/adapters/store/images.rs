@@ -14,6 +14,7 @@ use super::{
     failed,
     image_columns::ImageColumns,
     instant,
+    learned::{UNLEARN, UNSCANNED},
 };
 use crate::{
     adapters::failpoint,
@@ -317,6 +318,13 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(failed("record a scan of the cloud"))?;
+        if problem.is_none() {
+            sqlx::query(UNLEARN)
+                .bind(UNSCANNED)
+                .execute(&mut *tx)
+                .await
+                .map_err(failed("note that the cloud was scanned"))?;
+        }
         tx.commit().await.map_err(failed("commit what the cloud shows"))
     }
 

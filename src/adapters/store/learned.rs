@@ -51,6 +51,9 @@ const OWNER: &str = "owner";
 /// What a restored history does not have of the one before, in words for its first start.
 pub(super) const RESTORED: &str = "restored";
 
+/// That the history is another one, or older, since when no whole scan has shown its images.
+pub(super) const UNSCANNED: &str = "unscanned";
+
 /// The owner of a history that is not open.
 pub(super) async fn owner_of(connection: &mut SqliteConnection) -> Result<Option<String>, StoreError> {
     sqlx::query_scalar(LEARNED).bind(OWNER).fetch_optional(connection).await.map_err(failed("read the former owner"))
@@ -62,8 +65,11 @@ pub(super) async fn say_at_start(
     sentence: &str,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let query = sqlx::query(LEARN).bind(RESTORED).bind(sentence).bind(now.timestamp_millis());
-    query.execute(connection).await.map_err(failed("note what is lost")).map(|_| ())
+    for (name, value) in [(RESTORED, sentence), (UNSCANNED, "restored")] {
+        let query = sqlx::query(LEARN).bind(name).bind(value).bind(now.timestamp_millis());
+        query.execute(&mut *connection).await.map_err(failed("note what is lost"))?;
+    }
+    Ok(())
 }
 
 /// What a history has in the cloud.
@@ -92,6 +98,16 @@ impl Reader {
     /// `StoreError` if the query fails.
     pub async fn restored(&self) -> Result<Option<String>, StoreError> {
         self.learned(RESTORED, "read what is lost").await
+    }
+
+    /// Whether images may be gone without notice: the history is another one, or older, and no whole scan of the cloud has been
+    /// made since.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn awaits_scan(&self) -> Result<bool, StoreError> {
+        Ok(self.learned(UNSCANNED, "read whether the cloud was scanned").await?.is_some())
     }
 
     /// Counts images and open bakes.
@@ -163,6 +179,8 @@ impl Store {
         let mut tx = self.begin().await?;
         let marks = sqlx::query(UNMARK_ALL).execute(&mut *tx).await.map_err(failed("unmark images"))?.rows_affected();
         sqlx::query(UNLEARN).bind(RESTORED).execute(&mut *tx).await.map_err(failed("note that it was said"))?;
+        let unscanned = sqlx::query(LEARN).bind(UNSCANNED).bind("restored").bind(now.timestamp_millis());
+        unscanned.execute(&mut *tx).await.map_err(failed("note that the cloud is to be scanned"))?;
         if marks > 0 {
             let detail = format!(
                 "{marks} images: the history was restored, and their grace begins anew when they are marked again"

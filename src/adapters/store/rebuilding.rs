@@ -1,11 +1,21 @@
 //! Reconstruction of the history from the tags of images. It only adds rows and raises versions.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::{Reader, Store, StoreError, audit::audit, failed, transitions::RAISE_VERSIONS, writer::WriteTransaction};
+use super::{
+    Reader, Store, StoreError,
+    audit::audit,
+    failed,
+    slots::INSERT_SETTINGS,
+    transitions::{RAISE_VERSIONS, settings_row},
+    writer::WriteTransaction,
+};
 use crate::domain::{
     api::{
         call::MadeImage,
@@ -14,7 +24,7 @@ use crate::domain::{
         identity::ImageStatus,
     },
     bake::{
-        State, Trigger,
+        BakeSettings, State, Trigger,
         reason::ReasonCode,
         state::{BakeWork, End},
     },
@@ -39,11 +49,11 @@ ORDER BY id";
 
 /// Rows made from the tags of images. A slot that has its row keeps it.
 pub(super) const INSERT_REBUILT: &str = "
-INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, config_hash, state,
-                   progress, reason, reason_code, cause, version, image_name, image_id, version_id, created_at,
-                   finished_at)
+INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, slot_count, first_slot, config_hash,
+                   settings, state, progress, reason, reason_code, cause, version, image_name, image_id, version_id,
+                   created_at, finished_at)
 SELECT value ->> 'schedule_id', value ->> 'schedule', value ->> 'instance_id', value ->> 'line_id', value ->> 'slot',
-       value ->> 'trigger', 1, value ->> 'slot', value ->> 'config_hash', value ->> 'state', value ->> 'progress',
+       value ->> 'trigger', 1, value ->> 'slot', value ->> 'config_hash', value ->> 'settings', value ->> 'state', value ->> 'progress',
        value ->> 'reason', value ->> 'reason_code', value ->> 'cause', value ->> 'version', value ->> 'image_name',
        value ->> 'image_id', value ->> 'version_id', value ->> 'at', value ->> 'at'
 FROM json_each(?1) WHERE true
@@ -110,12 +120,15 @@ UPDATE bakes SET wake_at = min(wake_at, wake.value ->> 'at')
 FROM json_each(?1) AS wake
 WHERE bakes.id = wake.value ->> 'id' AND bakes.state = 'unknown' AND bakes.finished_at IS NULL";
 
-/// Images made known by rows that were rebuilt from tags.
+/// Images made known by rows that were rebuilt from tags. No tag shows the result of a check: rows of schedules that have one
+/// have its settings, and it is made again, that of the newest image first.
 pub(super) const INSERT_REBUILT_IMAGES: &str = "
 INSERT INTO images (image_id, line_id, schedule_id, instance_id, bake_id, version, version_id, image_name, slot,
-                    available_at)
+                    available_at, verify, verify_next)
 SELECT b.image_id, b.line_id, b.schedule_id, b.instance_id, b.id, coalesce(b.version, 0), b.version_id,
-       coalesce(b.image_name, ''), b.slot, b.finished_at
+       coalesce(b.image_name, ''), b.slot, b.finished_at,
+       CASE WHEN b.settings IS NOT NULL THEN 'due' END,
+       CASE WHEN b.settings IS NOT NULL THEN -b.version END
 FROM json_each(?1) AS rebuilt CROSS JOIN bakes b
   ON b.schedule_id = rebuilt.value ->> 'schedule_id' AND b.instance_id = rebuilt.value ->> 'instance_id'
      AND b.slot = rebuilt.value ->> 'slot'
@@ -126,12 +139,13 @@ ON CONFLICT (image_id) DO NOTHING";
 pub(super) const LISTED_IMAGES: &str = "
 SELECT image_id FROM images WHERE deletion_state <> 'deleted' OR coalesce(deleted_at, 0) > ?1";
 
-/// Images that came back belong to the ended bake of their slot, unless it has another. They are checked again.
+/// Images that came back belong to the ended bake of their slot, unless it has another. Their ages count from when they were
+/// made. They are checked again.
 pub(super) const TAKE_BACK_IMAGES: &str = "
 INSERT INTO images (image_id, line_id, schedule_id, instance_id, bake_id, version, version_id, image_name, slot,
                     available_at, verify, verify_next)
 SELECT back.value ->> 'image_id', b.line_id, b.schedule_id, b.instance_id, b.id, back.value ->> 'version',
-       back.value ->> 'version_id', back.value ->> 'image_name', b.slot, ?2,
+       back.value ->> 'version_id', back.value ->> 'image_name', b.slot, back.value ->> 'at',
        CASE WHEN json_array_length(s.json, '$.hooks.verify') > 0 THEN 'due' END,
        CASE WHEN json_array_length(s.json, '$.hooks.verify') > 0 THEN ?2 END
 FROM json_each(?1) AS back CROSS JOIN bakes b ON b.id = back.value ->> 'bake' LEFT JOIN settings s ON s.hash = b.settings
@@ -222,21 +236,19 @@ impl Store {
         let versions: Vec<_> =
             found.versions.iter().map(|(line_id, version)| Version { line_id, version: *version }).collect();
         let zone = self.reader().gmt_offset().await?;
-        let rows = found
-            .rows
-            .iter()
-            .map(|rebuilt| Row::of(rebuilt, config_hash, zone, now))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(StoreError::Encode)?;
+        let rows =
+            found.rows.iter().map(|rebuilt| Row::of(rebuilt, config_hash, zone, now)).collect::<Result<Vec<_>, _>>()?;
+        let settings = checking_settings(&found.rows)?;
         let unknown: Vec<Wake> = found.unknown.iter().map(|id| Wake { id: *id, at: now.timestamp_millis() }).collect();
         let mut tx = self.begin().await?;
         write(&mut tx, RAISE_VERSIONS, &versions).await?;
         make_way(&mut tx, &rows, who, now).await?;
         write(&mut tx, REMOVE_REBUILT_RANGES, &rows).await?;
         write(&mut tx, UNCOUNT_REBUILT, &rows).await?;
+        write(&mut tx, INSERT_SETTINGS, &settings).await?;
         write(&mut tx, INSERT_REBUILT, &rows).await?;
         write(&mut tx, INSERT_REBUILT_IMAGES, &rows).await?;
-        take_back(&mut tx, &found.returned, who, now).await?;
+        take_back(&mut tx, &found.returned, zone, (who, now)).await?;
         write(&mut tx, WAKE_UNKNOWN, &unknown).await?;
         let (raised, rebuilt, due) = (versions.len(), rows.len(), unknown.len());
         let mut detail = format!("{raised} lines raised, {rebuilt} rows rebuilt, {due} unknown bakes made due");
@@ -255,13 +267,13 @@ impl Store {
 async fn take_back(
     tx: &mut WriteTransaction,
     returned: &[ReturnedImage],
-    who: &str,
-    now: DateTime<Utc>,
+    zone: Option<GmtOffset>,
+    (who, now): (&str, DateTime<Utc>),
 ) -> Result<(), StoreError> {
     if returned.is_empty() {
         return Ok(());
     }
-    let rows: Vec<_> = returned.iter().map(Back::of).collect();
+    let rows: Vec<_> = returned.iter().map(|returned| Back::of(returned, zone, now)).collect();
     let json = serde_json::to_string(&rows).map_err(StoreError::Encode)?;
     sqlx::query(TAKE_BACK_IMAGES)
         .bind(json)
@@ -269,8 +281,8 @@ async fn take_back(
         .execute(&mut **tx)
         .await
         .map_err(failed("list images again"))?;
-    for ReturnedImage { bake, version, image } in returned {
-        let detail = format!("image {} came back after the end of bake {bake}: version {version}", image.image_id);
+    for ReturnedImage { bake, version, image, .. } in returned {
+        let detail = format!("image {} came after the end of bake {bake}: version {version}", image.image_id);
         let subject = Subject::new(SubjectKind::Image, image.image_id.as_str());
         audit(tx, &reconciled(now, who, subject, detail)).await?;
     }
@@ -316,12 +328,15 @@ struct Back<'a> {
     image_id: &'a ImageId,
     version_id: Option<&'a str>,
     image_name: &'a str,
+    at: i64,
 }
 
 impl<'a> Back<'a> {
-    fn of(ReturnedImage { bake, version, image }: &'a ReturnedImage) -> Self {
+    fn of(returned: &'a ReturnedImage, zone: Option<GmtOffset>, now: DateTime<Utc>) -> Self {
+        let ReturnedImage { bake, version, slot, image } = returned;
+        let at = gmt_offset::made_at(image.made_at, zone, *slot, now).timestamp_millis();
         let (image_id, version_id) = (&image.image_id, image.version_id.as_deref());
-        Self { bake: *bake, version: *version, image_id, version_id, image_name: &image.name }
+        Self { bake: *bake, version: *version, image_id, version_id, image_name: &image.name, at }
     }
 }
 
@@ -350,6 +365,7 @@ struct Row<'a> {
     image_id: &'a ImageId,
     version_id: Option<&'a str>,
     at: i64,
+    settings: Option<String>,
 }
 
 impl<'a> Row<'a> {
@@ -359,7 +375,8 @@ impl<'a> Row<'a> {
         config_hash: &'a str,
         zone: Option<GmtOffset>,
         now: DateTime<Utc>,
-    ) -> Result<Self, serde_json::Error> {
+    ) -> Result<Self, StoreError> {
+        let settings = rebuilt.checked_by.as_deref().map(settings_row).transpose()?.map(|(hash, _)| hash);
         let (image, tagged) = (&rebuilt.image, &rebuilt.tagged);
         let made_at = gmt_offset::made_at(image.made_at, zone, tagged.slot, now);
         let work = BakeWork { version: tagged.version, image_name: image.name.clone(), ..BakeWork::default() };
@@ -381,7 +398,7 @@ impl<'a> Row<'a> {
             trigger: Trigger::Slot.as_str(),
             config_hash,
             state: state.as_str(),
-            progress: serde_json::to_string(&state)?,
+            progress: serde_json::to_string(&state).map_err(StoreError::Encode)?,
             reason: REBUILT,
             reason_code: state.reason_code().map(ReasonCode::as_str),
             cause: state.cause().map(Cause::as_str),
@@ -390,8 +407,24 @@ impl<'a> Row<'a> {
             image_id: &image.image_id,
             version_id: image.version_id.as_deref(),
             at: made_at.timestamp_millis(),
+            settings,
         })
     }
+}
+
+/// Settings that rows rebuilt from tags refer to.
+#[derive(Serialize)]
+struct CheckingSettings {
+    hash: String,
+    json: String,
+}
+
+fn checking_settings(rows: &[Rebuilt]) -> Result<Vec<CheckingSettings>, StoreError> {
+    let mut settings: Vec<_> = rows.iter().filter_map(|rebuilt| rebuilt.checked_by.clone()).collect();
+    settings.sort_by_key(Arc::as_ptr);
+    settings.dedup_by(|one, other| Arc::ptr_eq(one, other));
+    let row = |settings: &Arc<BakeSettings>| settings_row(settings).map(|(hash, json)| CheckingSettings { hash, json });
+    settings.iter().map(row).collect()
 }
 
 async fn write<T: Serialize>(tx: &mut sqlx::SqliteConnection, sql: &'static str, rows: &[T]) -> Result<(), StoreError> {

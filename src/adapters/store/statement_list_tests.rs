@@ -23,7 +23,7 @@ pub(super) const STATEMENTS: &[(&str, &str)] = statements! {
         INSERT_AUDIT, AUDIT
     }
     backup {
-        COPY_INTO, INTEGRITY, ORPHANS, TAKE_NUMBER_OFF
+        COPY_INTO, INTEGRITY, ORPHANS, TAKE_NUMBER_OFF, ALL_SETTINGS
     }
     bake_rows {
         BAKE_ROW_COLUMNS, BAKE_ROW, NEWEST_BAKE, ROW_COVERING, ATTEMPTS_OF, SETTINGS_OF, COUNTS_SINCE,

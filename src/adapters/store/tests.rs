@@ -554,6 +554,7 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
             kind: None,
             made_at: crate::domain::api::gmt_offset::parse("2026-12-31 11:20:00"),
         },
+        checked_by: (version == 5).then(settings),
     };
     let found = Comparison {
         differences: Vec::new(),

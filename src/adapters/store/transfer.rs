@@ -249,7 +249,7 @@ pub async fn import(
     })?;
     let kept = incoming.take_over("import", now)?;
     // It replaced nothing that anybody decided.
-    Ok(Restored { history, kept, checksum: None, since: SinceBackup::default() })
+    Ok(Restored { history, kept, checksum: None, altered_settings: 0, since: SinceBackup::default() })
 }
 
 async fn must_be_empty(state_dir: &Path) -> Result<(), TransferError> {

@@ -25,6 +25,9 @@ const FIRST: &str = "Examples:
   imagebaked why golden            why there is no image of last night
   imagebaked help bake             all about a command
 
+To go back: `rollback` or `veto` for a bad image, `check` and `reload` for a wrong edit, `doctor` for a
+lost history or host, `reconcile` for one older than the cloud; docs/disaster-recovery.md has each.
+
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 daemon not reachable,
 5 unhealthy, 6 accepted but not confirmed, 7 history unusable";
 

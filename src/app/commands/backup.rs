@@ -27,6 +27,7 @@ use crate::{
         clock::{Clock, SystemClock},
         error::chain,
         suggestion::ConfigOption,
+        text::counted,
         time::show,
     },
 };
@@ -74,6 +75,7 @@ pub async fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
     if context.json {
         let mut report = restore_report(&restored.history, restored.kept.as_deref(), begun);
         report["checksum"] = restored.checksum.map(Checksum::as_str).into();
+        report["altered_settings"] = restored.altered_settings.into();
         report["since"] = serde_json::to_value(&restored.since)?;
         return Ok(CommandOutput::done(format!("{}\n", json!({ "restore": report }))));
     }
@@ -142,7 +144,17 @@ pub fn taken_over(what: &str, restored: &store::Restored, begun: Instant) -> Str
         text.push_str(&format!("The former history is kept as {}.\n", kept.display()));
     }
     if restored.checksum == Some(Checksum::Missing) {
-        text.push_str("It had no checksum (.sha256 beside it), so a changed byte in a text is not noticed.\n");
+        text.push_str(
+            "It had no checksum (.sha256 beside it): its pages, schema, numbers and states were checked, but a changed byte in a \
+             text or a row that was left out is not noticed.\n",
+        );
+    }
+    if restored.altered_settings > 0 {
+        text.push_str(&format!(
+            "Not as they were written, by their checksums in the history: {}. Bakes that are not over go on by them: check \
+             `imagebaked show BAKE`.\n",
+            counted(restored.altered_settings, "set of settings", "sets of settings")
+        ));
     }
     text.push_str(
         "The daemon compares it with the cloud when it starts, and adds what was baked since, before it starts any bake: \

@@ -30,7 +30,11 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
     let mut rows = if args.history {
         reader.channel_history(schedule, limit.saturating_add(1)).await?
     } else {
-        let mut rows = with_empty(reader.channels(schedule).await?, &config, schedule);
+        let mut now = reader.channels(schedule).await?;
+        if reader.awaits_scan().await? {
+            now.iter_mut().for_each(hide_image);
+        }
+        let mut rows = with_empty(now, &config, schedule);
         rows.truncate(args.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)));
         rows
     };
@@ -68,7 +72,7 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
             row.image_name.unwrap_or_else(none),
             row.since.and_then(DateTime::from_timestamp_millis).map_or_else(none, |at| zones.show(at, &schedule)),
             row.who.unwrap_or_else(none),
-            row.why.unwrap_or_default(),
+            reason(row.ours, row.why),
         ]);
     }
     let observes = if presence.only_observes(&config) && !args.history {
@@ -84,6 +88,32 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
         text.push_str(&format!("… and {} more; name a schedule, or see --limit 0 and --json\n", all - shown));
     }
     Ok(CommandOutput::done(text + &observes))
+}
+
+/// A history that was put in place may name images that are gone since: nobody is to take one for good.
+fn hide_image(row: &mut ChannelRow) {
+    if row.image_id.is_some() {
+        let why = "not compared with the cloud yet: the history was restored, or is older".to_owned();
+        let (line_id, channel) = (std::mem::take(&mut row.line_id), std::mem::take(&mut row.channel));
+        *row = ChannelRow {
+            line_id,
+            channel,
+            image_id: None,
+            image_name: None,
+            version_id: None,
+            version: None,
+            since: None,
+            who: None,
+            why: Some(why),
+            ours: None,
+        };
+    }
+}
+
+/// Why a channel points to its image, which may be of another owner by now.
+fn reason(ours: Option<bool>, why: Option<String>) -> String {
+    let why = why.unwrap_or_default();
+    if ours == Some(false) { format!("image not ours: it lacks the tag of [daemon] owner; {why}") } else { why }
 }
 
 /// Adds configured channels that have never pointed to an image.
@@ -109,6 +139,7 @@ fn with_empty(mut rows: Vec<ChannelRow>, config: &Config, wanted: Option<&str>) 
                     version: None,
                     since: None,
                     who: None,
+                    ours: None,
                     why: Some(after.map_or_else(
                         || "moves only by `promote`".to_owned(),
                         |after| format!("waits for an image that has been good for {after}"),

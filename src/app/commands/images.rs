@@ -144,6 +144,11 @@ impl Query<'_> {
     /// What stands below the table.
     async fn tail(&self, zone: Zone, has_times: bool) -> Result<String> {
         let mut text = String::new();
+        if self.reader.awaits_scan().await? {
+            text.push_str(
+                "\nThe history was restored, or is older than the cloud: these images are not compared with it yet.\n",
+            );
+        }
         if let Some(scan) = self.reader.last_scan().await? {
             let problem =
                 scan.problem.map_or_else(String::new, |problem| format!(", which was not complete: {problem}"));

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::engine::EngineStatus;
+use super::engine::{EngineStatus, Ground};
 use crate::domain::health::{Problem, ProblemCode, Severity, Subject, SubjectKind};
 
 /// Maximum duration of a comparison that is no problem: every first start makes one.
@@ -22,13 +22,20 @@ pub fn history_problems(engine: &EngineStatus, now: DateTime<Utc>) -> Vec<Proble
     let pending = engine
         .uncompared
         .as_ref()
-        .filter(|pending| pending.why.is_some() || now.signed_duration_since(pending.since).abs() >= COMPARISON_TAKES);
+        .filter(|pending| pending.why.is_some() || now.signed_duration_since(pending.since).abs() >= COMPARISON_TAKES)
+        // An outage is a problem of its own, and nothing else speaks against the history.
+        .filter(|pending| pending.ground == Ground::NotTheFormer || pending.why.is_some() && !pending.is_outage);
     let pending = pending.map(|pending| {
         let why = pending.why.as_deref().unwrap_or("the cloud has not listed all images yet");
-        let message = format!(
-            "nothing is stopped or created: the history is new, restored or imported, and its first comparison with the cloud is \
-             not finished: {why}"
-        );
+        let message = match pending.ground {
+            Ground::NotTheFormer => format!(
+                "nothing is stopped or created: the history is new, restored or imported, and its first comparison with the cloud \
+                 is not finished: {why}"
+            ),
+            Ground::Start => format!(
+                "no bake begins: it is not known since the start whether the history is older than the cloud: {why}"
+            ),
+        };
         problem(ProblemCode::ReconcilePending, pending.since, message, Some("imagebaked reconcile"))
     });
     replaced.into_iter().chain(pending).collect()
@@ -44,7 +51,12 @@ mod tests {
         let since: DateTime<Utc> = "2027-01-01T03:00:00Z".parse().unwrap();
         let soon = since + TimeDelta::seconds(1);
         let pending = |why: Option<&str>| EngineStatus {
-            uncompared: Some(Uncompared { since, why: why.map(Into::into) }),
+            uncompared: Some(Uncompared {
+                since,
+                why: why.map(Into::into),
+                is_outage: false,
+                ground: Ground::NotTheFormer,
+            }),
             ..EngineStatus::default()
         };
         assert!(history_problems(&pending(None), soon).is_empty(), "every first start compares");

@@ -39,6 +39,19 @@ pub fn history_changed(since: Option<&str>) -> Event {
     Event::new(EventType::HistoryRestored, EventSeverity::Warning, subject, message)
 }
 
+/// The cloud has later images than the history: `shown` says which. `rows` were added for them.
+pub fn history_is_older(shown: &str, rows: usize) -> Event {
+    let message = format!(
+        "the history is older than the cloud, as after a snapshot or a copy of the folder was put back, or a second daemon with this \
+         owner bakes: {shown}; {} added from tags, versions go on after those of the cloud, and marks begin anew with a whole grace; \
+         pins, vetoes, channels, acknowledgements and pauses that were decided since are not in it",
+        counted(rows, "row was", "rows were")
+    );
+    let subject = Subject::only(SubjectKind::History);
+    Event::new(EventType::HistoryRestored, EventSeverity::Warning, subject, message)
+        .command("imagebaked images".to_owned())
+}
+
 fn event(kind: EventType, message: String) -> Event {
     Event::new(kind, EventSeverity::Info, Subject::only(SubjectKind::Daemon), message)
 }

@@ -119,7 +119,7 @@ impl Night {
                 made_at: None,
             };
             let schedule_id = tagged.schedule_id.clone();
-            Rebuilt { schedule_id, schedule: "a".into(), instance_id: "ecd-a".into(), tagged, image }
+            Rebuilt { schedule_id, schedule: "a".into(), instance_id: "ecd-a".into(), tagged, image, checked_by: None }
         };
         let found = Comparison { rows: hours.iter().map(image).collect(), ..Comparison::default() };
         self.store.rebuild(&found, "uid 0", "abc", self.now).await.unwrap();

@@ -1,6 +1,10 @@
 //! Compares history and cloud. A history that may be out of date is compared before it is used.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
@@ -17,13 +21,16 @@ use crate::{
             identity::RemoteImage,
         },
         error::chain,
-        image::reconcile::{Comparison, Difference, NOT_IN_TAGS, Recorded, RecordedHistory, Tagged, compare},
+        image::{
+            reconcile::{Comparison, Difference, NOT_IN_TAGS, Recorded, RecordedHistory, Tagged, compare},
+            start_check::StartCheck,
+        },
     },
 };
 
 use super::{
     context::DaemonContext,
-    engine::{EngineRequest, NotCompared},
+    engine::{EngineRequest, HistoryAge, NotCompared},
     life,
     remote_images::{owned_images, remote_image},
 };
@@ -101,16 +108,15 @@ async fn owned(cloud: &CloudClient, owner: &str) -> Result<Vec<RemoteImage>, Api
     Ok(owned_images(cloud, owner).await?.iter().map(remote_image).collect())
 }
 
-/// Prepares a start that does not follow an orderly end. A history that was restored, imported or is empty is compared
-/// with the cloud before anything is stopped or created, however long that takes. After that it is complete once
-/// `lookup_window` has passed: until then the cloud may not list the result of the last calls.
+/// Compares the history with the cloud at the start. One that was restored, imported or is empty is compared as a whole before
+/// anything is stopped or created, however long that takes. Any other may have been put back together with its marks: no bake
+/// begins before the list of the cloud's images shows that it is not older. After a start that does not follow an orderly end
+/// the history is complete once `lookup_window` has passed: until then the cloud may not list the result of the last calls.
 pub async fn settle(shared: Arc<DaemonContext>, stop: CancellationToken) {
     let lineage = shared.store.lineage();
-    if lineage == Lineage::Continued {
-        return;
-    }
     match lineage {
-        Lineage::Interrupted | Lineage::Continued => {
+        Lineage::Continued => {}
+        Lineage::Interrupted => {
             tracing::warn!("the history was not closed in order; creates search for their image first for a while");
         }
         Lineage::Restored => tokio::select! {
@@ -125,6 +131,11 @@ pub async fn settle(shared: Arc<DaemonContext>, stop: CancellationToken) {
         let begun = tokio::time::Instant::now();
         if lineage.must_be_compared() {
             bring_up_to_date(&shared).await;
+        } else if !shared.cloud.mode().is_observe() {
+            check_at_start(&shared).await;
+        }
+        if lineage == Lineage::Continued {
+            return;
         }
         tokio::time::sleep_until(begun + shared.config().cloud.lookup_window).await;
         while let Err(error) = shared.store.settle().await {
@@ -146,6 +157,10 @@ async fn begin_restored(shared: &DaemonContext) {
         None
     });
     life::record(shared, life::history_changed(since.as_deref())).await;
+    begin_marks_anew(shared).await;
+}
+
+async fn begin_marks_anew(shared: &DaemonContext) {
     let mut pause = FIRST_PAUSE;
     while let Err(error) = shared.store.begin_marks_anew(shared.clock.now()).await {
         tracing::warn!(
@@ -157,17 +172,79 @@ async fn begin_restored(shared: &DaemonContext) {
     }
 }
 
+/// Checks a history that seems to be the former one, and takes over what it lacks if it is older than the cloud. A cloud that
+/// answers, but gives no list, holds bakes for `lookup_window` at most: nothing else says that the history is older.
+async fn check_at_start(shared: &DaemonContext) {
+    let mut pause = FIRST_PAUSE;
+    let mut answered_since = None;
+    loop {
+        let ended = shared.cloud.outages().ended();
+        let error = match check(shared).await {
+            Ok(check) if check.is_older() => {
+                let shown = check.describe();
+                begin_marks_anew(shared).await;
+                return bring_up_to_date_as(shared, Some(&shown)).await;
+            }
+            Ok(check) => {
+                let age = if check.has_open_image { HistoryAge::Older } else { HistoryAge::Current };
+                let _ = shared.orders.send(EngineRequest::Compared { outcome: Ok(age) }).await;
+                return;
+            }
+            Err(error) => error,
+        };
+        if error.is_outage {
+            (answered_since, pause) = (None, LONGEST_PAUSE);
+        } else {
+            let since = *answered_since.get_or_insert_with(tokio::time::Instant::now);
+            if since.elapsed() >= shared.config().cloud.lookup_window {
+                tracing::warn!(
+                    reason = %error.why,
+                    "it is not known whether the history is older than the cloud; bakes begin, and search for their image first"
+                );
+                let outcome = Ok(HistoryAge::Older);
+                let _ = shared.orders.send(EngineRequest::Compared { outcome }).await;
+                return;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE).min(shared.config().cloud.lookup_window);
+        }
+        let was_rejected = error.rejection.is_some();
+        if shared.orders.send(EngineRequest::Compared { outcome: Err(error) }).await.is_err() {
+            return;
+        }
+        wait(shared, pause, ended, was_rejected).await;
+    }
+}
+
+/// What the list of the owner's images shows of the history. Its old rows are not read.
+async fn check(shared: &DaemonContext) -> Result<StartCheck, NotCompared> {
+    let checked = async {
+        let config = shared.config();
+        let images = owned(&shared.cloud, &config.daemon.owner).await?;
+        let reader = shared.store.reader();
+        let (versions, listed) = (reader.versions().await?, HashSet::new());
+        let open = reader.open_bakes().await?.into_iter().map(|bake| (bake.line, bake.slot)).collect();
+        let (owner, schedules, now) = (config.daemon.owner.as_str(), config.schedules.as_slice(), shared.clock.now());
+        let history = RecordedHistory { owner, rows: &[], listed: &listed, versions: &versions, schedules, now };
+        Ok(StartCheck::of(history, &open, &images))
+    };
+    checked.await.map_err(|error| not_compared(shared, &error))
+}
+
 /// Applies the comparison and lets the engine start; repeats it until no image without a row is being made.
 async fn bring_up_to_date(shared: &DaemonContext) {
+    bring_up_to_date_as(shared, None).await;
+}
+
+/// The same of a history that is older than the cloud, as `shown` by its images.
+async fn bring_up_to_date_as(shared: &DaemonContext, shown: Option<&str>) {
     let mut pause = FIRST_PAUSE;
     let mut is_open = false;
-    let mut activations = shared.activations.subscribe();
     let until = tokio::time::Instant::now() + LONGEST_BUILD;
     loop {
-        let outages = shared.cloud.outages().ended();
+        let ended = shared.cloud.outages().ended();
         let outcome = take_over(shared).await;
         let was_rejected = matches!(&outcome, Err(NotCompared { rejection: Some(_), .. }));
-        let being_made = matches!(outcome, Ok(true));
+        let being_made = matches!(outcome, Ok(TakenOver { being_made: true, .. }));
         pause = match &outcome {
             Ok(_) => FIRST_PAUSE.max(shared.config().cloud.poll_interval),
             Err(_) => (pause * 2).min(LONGEST_PAUSE),
@@ -175,46 +252,67 @@ async fn bring_up_to_date(shared: &DaemonContext) {
         // Once the engine has started, its own searches find the rest.
         if !is_open {
             is_open = outcome.is_ok();
-            if shared.orders.send(EngineRequest::Compared { outcome: outcome.map(|_| ()) }).await.is_err() {
+            if let (Some(shown), Ok(taken)) = (shown, &outcome) {
+                life::record(shared, life::history_is_older(shown, taken.rows)).await;
+            }
+            let outcome = outcome.map(|_| HistoryAge::Older);
+            if shared.orders.send(EngineRequest::Compared { outcome }).await.is_err() {
                 return;
             }
         }
         if is_open && (!being_made || tokio::time::Instant::now() >= until) {
             return;
         }
-        // Who has fixed the cause need not wait for the next attempt.
-        let reported = async {
-            tokio::time::sleep(FIRST_PAUSE).await;
-            tokio::select! {
-                _ = activations.changed() => {}
-                () = answers_again(shared, outages, was_rejected) => {}
-            }
-        };
-        let _ = tokio::time::timeout(pause, reported).await;
+        wait(shared, pause, ended, was_rejected).await;
     }
 }
 
+/// Waits for `pause`, or until a person who has fixed the cause sends a request, or the cloud answers again, or accepts the
+/// key that it rejected.
+async fn wait(shared: &DaemonContext, pause: Duration, ended: u64, was_rejected: bool) {
+    let mut activations = shared.activations.subscribe();
+    let reported = async {
+        tokio::time::sleep(FIRST_PAUSE).await;
+        tokio::select! {
+            _ = activations.changed() => {}
+            () = answers_again(shared, ended, was_rejected) => {}
+        }
+    };
+    let _ = tokio::time::timeout(pause, reported).await;
+}
+
 /// Returns once an outage has ended, or the cloud accepts the key that it rejected.
-async fn answers_again(shared: &DaemonContext, outages: u64, was_rejected: bool) {
+async fn answers_again(shared: &DaemonContext, ended: u64, was_rejected: bool) {
     let is_accepted = || was_rejected && shared.engine.borrow().suspension.is_none();
-    while shared.cloud.outages().ended() == outages && !is_accepted() {
+    while shared.cloud.outages().ended() == ended && !is_accepted() {
         tokio::time::sleep(FIRST_PAUSE).await;
     }
 }
 
-/// Carries out `reconcile --apply`. Returns whether images without a row are still being made.
-async fn take_over(shared: &DaemonContext) -> Result<bool, NotCompared> {
-    let not = |why| NotCompared { why, rejection: None };
-    let found = compare_with_list(shared).await.map_err(|error| {
-        let rejection = match &error {
-            ReconcileError::Cloud(api_error) if api_error.class == ErrorClass::Credential => Some(api_error.clone()),
-            _ => None,
-        };
-        NotCompared { why: chain(&error), rejection }
-    })?;
-    let being_made = found.images_being_made();
+fn not_compared(shared: &DaemonContext, error: &ReconcileError) -> NotCompared {
+    let is_outage = !shared.cloud.outages().outages().is_empty();
+    let rejection = match error {
+        ReconcileError::Cloud(api_error) if api_error.class == ErrorClass::Credential => Some(api_error.clone()),
+        _ => None,
+    };
+    NotCompared { why: chain(error), is_outage, rejection }
+}
+
+/// What a comparison added.
+struct TakenOver {
+    /// Rows and images.
+    rows: usize,
+    /// Whether images without a row are still being made.
+    being_made: bool,
+}
+
+/// Carries out `reconcile --apply`.
+async fn take_over(shared: &DaemonContext) -> Result<TakenOver, NotCompared> {
+    let not = |why| NotCompared { why, is_outage: false, rejection: None };
+    let found = compare_with_list(shared).await.map_err(|error| not_compared(shared, &error))?;
+    let (rows, lines) = (found.rows.len() + found.returned.len(), found.versions.len());
+    let taken = TakenOver { rows, being_made: found.images_being_made() };
     if found.differences.iter().any(Difference::is_repairable) {
-        let (rows, lines) = (found.rows.len() + found.returned.len(), found.versions.len());
         let who = "imagebaked, at its start".to_owned();
         let rebuilt = shared.order(|reply| EngineRequest::Rebuild { found, who, reply }).await;
         rebuilt.map_err(|error| not(chain(&error)))?;
@@ -225,5 +323,5 @@ async fn take_over(shared: &DaemonContext) -> Result<bool, NotCompared> {
              go on after them; {NOT_IN_TAGS}"
         );
     }
-    Ok(being_made)
+    Ok(taken)
 }

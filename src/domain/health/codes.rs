@@ -95,8 +95,8 @@ codes! {
         "The history database is not the file that the daemon opened.",
         "Restore it, or restart the daemon: [disaster-recovery.md](disaster-recovery.md).";
     ReconcilePending = "reconcile_pending":
-        "The history is compared with the cloud's images before anything is made.",
-        "Wait; the log has the reason.";
+        "The history is compared with the cloud's images before anything is made: one that is new, restored or imported as a whole, any other at each start by their versions.",
+        "Wait, or fix what the message names, such as a right; `imagebaked reconcile` tries the same now.";
     ConfigurationRefused = "configuration_refused":
         "The configuration on disk has problems. The daemon keeps the former one, and would not start again.",
         "`imagebaked check`, then `imagebaked reload`.";

@@ -41,6 +41,7 @@ pub mod passes;
 pub mod reconcile;
 pub mod report;
 pub mod retention;
+pub mod start_check;
 pub mod users;
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::domain::api::identity::{
     ImageStatus, RemoteImage, TAG_LINE, TAG_OWNER, TAG_SCHEDULE, TAG_SLOT, TAG_VERSION,
 };
 use crate::domain::{
+    bake::BakeSettings,
     ids::{BakeId, ImageId, InstanceId, LineId, ScheduleId, ScheduleName},
     schedule::Schedule,
     time::rfc3339,
@@ -41,9 +42,10 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// Whether an image of its slot that appears later becomes the row's. A row that was skipped made none.
+    /// Whether an image of its slot that appears later becomes the row's. A row that was skipped made none, but stays as it
+    /// is: somebody else did, such as a second daemon.
     fn takes_image_back(&self) -> bool {
-        self.ended && matches!(self.state.as_str(), "failed" | "cancelled" | "succeeded" | "deleted")
+        self.ended && !self.missed
     }
 }
 
@@ -76,6 +78,8 @@ impl Tagged {
     }
 }
 
+/// Why an image gets no row yet.
+const BEING_MADE: &str = "it is still being made; reconcile again later";
 /// Reason of rows that were made from tags.
 pub const REBUILT: &str = "rebuilt from the image's tags";
 /// What images do not carry: a history that is rebuilt from them has none of it.
@@ -274,6 +278,8 @@ pub struct Rebuilt {
     pub tagged: Tagged,
     /// The image.
     pub image: RemoteImage,
+    /// Settings of its schedule, if that checks images: tags do not show whether this one has passed, so it is checked again.
+    pub checked_by: Option<Arc<BakeSettings>>,
 }
 
 /// An AVAILABLE image whose bake ended without it.
@@ -283,6 +289,8 @@ pub struct ReturnedImage {
     pub bake: BakeId,
     /// Its version in the line.
     pub version: u32,
+    /// Its slot.
+    pub slot: DateTime<Utc>,
     /// The image.
     pub image: RemoteImage,
 }
@@ -433,17 +441,24 @@ pub fn compare(history: RecordedHistory<'_>, images: &[RemoteImage]) -> Comparis
             _ => {}
         }
     }
-    let known: HashSet<LineId> = history.schedules.iter().flat_map(|schedule| schedule.lines()).collect();
-    for (line, cloud) in highest_versions(history, images) {
-        let last = history.versions.get(&line).copied().unwrap_or_default();
-        if last < cloud {
-            let in_file = known.contains(&line);
-            let behind = Difference::VersionBehind { line: line.clone(), history: last, cloud, in_file };
-            comparison.differences.push(behind);
-            comparison.versions.push((line, cloud));
+    for behind in versions_behind(history, images) {
+        if let Difference::VersionBehind { line, cloud, .. } = &behind {
+            comparison.versions.push((line.clone(), *cloud));
         }
+        comparison.differences.push(behind);
     }
     comparison
+}
+
+/// Lines with images of versions that the history has not given out.
+pub(super) fn versions_behind(history: RecordedHistory<'_>, images: &[RemoteImage]) -> Vec<Difference> {
+    let known: HashSet<LineId> = history.schedules.iter().flat_map(|schedule| schedule.lines()).collect();
+    let behind = highest_versions(history, images).into_iter().filter_map(|(line, cloud)| {
+        let last = history.versions.get(&line).copied().unwrap_or_default();
+        let in_file = known.contains(&line);
+        (last < cloud).then_some(Difference::VersionBehind { line, history: last, cloud, in_file })
+    });
+    behind.collect()
 }
 
 /// CREATE_FAILED images of `owner`, by line and slot.
@@ -491,7 +506,12 @@ impl Comparison {
             line: tagged.line.clone(),
             slot: tagged.slot,
         });
-        self.returned.push(ReturnedImage { bake: row.bake, version: tagged.version, image: image.clone() });
+        self.returned.push(ReturnedImage {
+            bake: row.bake,
+            version: tagged.version,
+            slot: tagged.slot,
+            image: image.clone(),
+        });
     }
 
     /// Compares the images of one slot, the best first.
@@ -521,20 +541,26 @@ impl Comparison {
                 // Row and image both report the failure.
                 (Some(_), ImageStatus::CreateFailed) => continue,
                 (Some(row), ImageStatus::Available) if row.missed && place == 0 => None,
+                (Some(_), ImageStatus::InProgress) if place == 0 => Some(BEING_MADE.to_owned()),
                 (Some(row), _) => Some(format!("its slot has one, bake {}, {}", row.bake, row.state)),
                 (None, _) if place > 0 => Some("another image of its slot is taken".to_owned()),
                 (None, ImageStatus::Available | ImageStatus::CreateFailed) => None,
-                (None, _) => Some("it is still being made; reconcile again later".to_owned()),
+                (None, _) => Some(BEING_MADE.to_owned()),
             };
             let instance = instance_of(tagged, history.schedules);
             let obstacle = match (obstacle, instance) {
                 (None, Some((schedule, instance_id))) => {
+                    let checks = |schedule: &&Arc<Schedule>| {
+                        schedule.id == tagged.schedule_id && !schedule.settings.hooks.verify.is_empty()
+                    };
+                    let checked_by = history.schedules.iter().find(checks);
                     self.rows.push(Rebuilt {
                         schedule_id: tagged.schedule_id.clone(),
                         schedule,
                         instance_id,
                         tagged: tagged.clone(),
                         image: (*image).clone(),
+                        checked_by: checked_by.map(|schedule| Arc::clone(&schedule.settings)),
                     });
                     None
                 }

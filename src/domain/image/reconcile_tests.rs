@@ -131,6 +131,7 @@ fn a_lost_history_is_rebuilt_from_the_tags() {
     let [rebuilt] = lost.rows.as_slice() else { panic!("{lost:?}") };
     assert_eq!((rebuilt.schedule.as_str(), rebuilt.instance_id.as_str()), ("Golden", "ecd-1"));
     assert_eq!((rebuilt.tagged.slot, rebuilt.tagged.version), (at(SLOT), 7));
+    assert_eq!(rebuilt.checked_by, None, "its schedule has no check");
     assert!(lost.differences.iter().all(Difference::is_repairable), "{lost:?}");
     assert_eq!(lost.differences.len(), 2);
 }
@@ -159,12 +160,17 @@ fn a_bake_running_does_not_know_its_image_yet() {
 }
 
 #[test]
-fn a_slot_that_has_a_row_gets_no_other() {
+fn an_image_of_a_skipped_slot_is_listed_with_its_row_which_stays_skipped() {
     let mut paused = row("skipped", None);
     paused.missed = false;
-    let late = compared(&[paused], 7, &[good("imgc-1", 7)]);
-    assert!(late.rows.is_empty() && late.returned.is_empty());
-    assert_eq!(obstacles(&late), [Some("its slot has one, bake 5, skipped")]);
+    let late = compared(std::slice::from_ref(&paused), 7, &[good("imgc-1", 7)]);
+    assert!(late.rows.is_empty() && late.differences[0].is_repairable(), "{late:?}");
+    let [returned] = late.returned.as_slice() else { panic!("{late:?}") };
+    assert_eq!((returned.bake, returned.version, returned.slot), (BakeId(5), 7, at(SLOT)));
+    // Later, while it is being made.
+    let making = compared(std::slice::from_ref(&paused), 7, &[image("imgc-1", 7, ImageStatus::InProgress)]);
+    assert_eq!(obstacles(&making), [Some(BEING_MADE)]);
+    assert!(making.images_being_made() && making.returned.is_empty());
 }
 
 #[test]

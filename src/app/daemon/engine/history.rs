@@ -1,6 +1,6 @@
 //! A history that cannot be used, was replaced, or must be compared with the cloud first.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Engine, STORE_PAUSE, requests::NotCompared};
 use crate::{
@@ -18,20 +18,54 @@ pub(super) struct StoreFailure {
     pub(super) message: String,
 }
 
-/// A restored, imported or empty history before its comparison with the cloud.
+/// Why a history is compared with the cloud before it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ground {
+    /// It was restored, imported or is empty.
+    NotTheFormer,
+    /// A start like any other: nothing on this host shows whether the whole folder was put back.
+    Start,
+}
+
+/// A history before its comparison with the cloud.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uncompared {
     /// Start of the wait.
     pub since: DateTime<Utc>,
     /// Error of the last comparison.
     pub why: Option<String>,
+    /// Whether that error is an outage, which is a problem of its own.
+    pub is_outage: bool,
+    /// Why it is compared.
+    pub ground: Ground,
 }
+
+/// What a comparison showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistoryAge {
+    /// The cloud has nothing that is later.
+    Current,
+    /// The cloud had images that it did not know, or that is not known: each create searches first for a while.
+    Older,
+}
+
+/// Time for which slots are not planned at a start: a cloud that answers has listed its images by then.
+const PLANS_AFTER: TimeDelta = TimeDelta::seconds(10);
+
+/// Creates search first until the comparison has ended.
+pub(super) const UNTIL_COMPARED: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 
 impl Uncompared {
     /// Wait reason of bakes.
     pub fn wait_reason(&self) -> String {
         let why = self.why.as_deref().unwrap_or("the cloud has not listed all images yet");
         format!("waits for the comparison of the history with the cloud: {why}")
+    }
+
+    /// Whether slots are planned although it is not compared. Slots with an image in the cloud get their rows by the
+    /// comparison; at an ordinary start none is expected, and an outage must not hide what is due.
+    pub fn lets_plan(&self, now: DateTime<Utc>) -> bool {
+        self.ground == Ground::Start && (self.why.is_some() || (now - self.since).abs() >= PLANS_AFTER)
     }
 }
 
@@ -73,19 +107,32 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn take_comparison(&mut self, outcome: Result<(), NotCompared>) {
+    /// Whether the history may be older than the cloud for all that is known, and has not been compared. At an ordinary start
+    /// bakes that have begun go on: each searches for its image first.
+    pub(super) fn is_not_the_former(&self) -> bool {
+        self.uncompared.as_ref().is_some_and(|uncompared| uncompared.ground == Ground::NotTheFormer)
+    }
+
+    pub(super) fn take_comparison(&mut self, outcome: Result<HistoryAge, NotCompared>) {
         let now = self.clock.now();
         let Some(uncompared) = &mut self.uncompared else { return };
         match outcome {
-            Ok(()) => {
-                self.planned_late_from = Some(uncompared.since.min(self.cloud.bake_time()));
+            Ok(age) => {
+                if !uncompared.lets_plan(now) {
+                    self.planned_late_from = Some(uncompared.since.min(self.cloud.bake_time()));
+                }
                 self.uncompared = None;
-                // The result of the last calls may not be listed yet.
-                self.pace.search_until = Some(retry::later(now, self.pace.lookup_window));
+                if age == HistoryAge::Older {
+                    // The result of the last calls may not be listed yet.
+                    self.pace.search_until = Some(retry::later(now, self.pace.lookup_window));
+                } else if self.pace.search_until == Some(UNTIL_COMPARED) {
+                    self.pace.search_until = None;
+                }
                 // The cloud has responded.
                 self.suspension = None;
             }
-            Err(NotCompared { why, rejection }) => {
+            Err(NotCompared { why, is_outage, rejection }) => {
+                uncompared.is_outage = is_outage;
                 if uncompared.why.as_ref() != Some(&why) {
                     tracing::warn!(
                         reason = %why,

@@ -26,7 +26,7 @@ async fn a_history_that_cannot_be_used_is_tried_again_after_a_pause_and_its_prob
     let begun: DateTime<Utc> = "2027-01-01T12:00:00Z".parse().unwrap();
     let clock = ManualClock::at(begun);
     let (mut engine, status) = engine(folder.path(), &clock).await;
-    engine.take_comparison(Ok(()));
+    engine.take_comparison(Ok(HistoryAge::Older));
     engine.tick().await;
     assert_eq!(status.borrow().store_error, None);
 
@@ -75,10 +75,10 @@ async fn slots_of_the_wait_for_the_cloud_are_on_time_and_those_before_it_were_mi
         rows.iter().map(|row| (row.trigger.clone(), row.slot_count)).collect::<Vec<_>>()
     };
     assert!(rows(&engine).await.is_empty(), "nothing is planned before");
-    engine.take_comparison(Err(NotCompared { why: "it does not answer".into(), rejection: None }));
+    engine.take_comparison(Err(NotCompared { why: "it does not answer".into(), is_outage: true, rejection: None }));
     engine.tick().await;
     assert!(rows(&engine).await.is_empty());
-    engine.take_comparison(Ok(()));
+    engine.take_comparison(Ok(HistoryAge::Older));
     engine.plan(clock.now()).await.unwrap();
     assert_eq!(rows(&engine).await, [("slot".to_owned(), 1), ("slot".to_owned(), 1)]);
 }

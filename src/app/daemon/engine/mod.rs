@@ -58,7 +58,7 @@ mod turn;
 
 pub use self::credentials::Suspension;
 use self::history::StoreFailure;
-pub use self::history::{LostHistory, Uncompared};
+pub use self::history::{Ground, HistoryAge, LostHistory, Uncompared};
 pub use self::requests::{EngineRequest, NotCompared, RequestError};
 pub use self::status::{EngineStatus, PlannedLine};
 
@@ -172,9 +172,20 @@ impl Engine {
         let planner = Planner::adopt(&shared(config), &config.hash, &store, cloud.mode(), cloud.bake_time()).await?;
         // A bake that tried before the restart is asked again.
         let closed = store.reader().closed_admission().await?.map(|closed| ClosedAdmission { trial: None, ..closed });
-        let uncompared = store.lineage().must_be_compared().then_some(Uncompared { since: now, why: None });
+        let ground = if store.lineage().must_be_compared() { Ground::NotTheFormer } else { Ground::Start };
+        // What only observes makes no version and takes no slot.
+        let uncompared = (ground == Ground::NotTheFormer || !cloud.mode().is_observe()).then_some(Uncompared {
+            since: now,
+            why: None,
+            is_outage: false,
+            ground,
+        });
         let pace = PollPolicy {
-            search_until: store.lineage().searches_first().then(|| retry::later(now, config.cloud.lookup_window)),
+            search_until: if store.lineage().searches_first() {
+                Some(retry::later(now, config.cloud.lookup_window))
+            } else {
+                uncompared.as_ref().map(|_| history::UNTIL_COMPARED)
+            },
             gmt_offset: store.reader().gmt_offset().await?,
             ..pace(config)
         };

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 
-use super::{Engine, limits, pace, shared};
+use super::{Engine, HistoryAge, limits, pace, shared};
 use crate::{
     adapters::{
         config::{self, Config},
@@ -108,10 +108,10 @@ pub enum EngineRequest {
         /// Receiver of the response.
         reply: oneshot::Sender<Result<(), RequestError>>,
     },
-    /// Result of the comparison with the cloud that a restored or empty history needs.
+    /// Result of the comparison with the cloud at the start.
     Compared {
-        /// Error of the comparison; it is repeated.
-        outcome: Result<(), NotCompared>,
+        /// What it showed, or why it failed; it is repeated then.
+        outcome: Result<HistoryAge, NotCompared>,
     },
     /// The cloud accepted credentials that were read again.
     CredentialsAccepted,
@@ -126,6 +126,8 @@ pub enum EngineRequest {
 pub struct NotCompared {
     /// Description.
     pub why: String,
+    /// Whether a host does not answer.
+    pub is_outage: bool,
     /// Error of the cloud, if the credentials or this host's time were rejected.
     pub rejection: Option<ApiError>,
 }

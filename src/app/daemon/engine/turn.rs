@@ -96,7 +96,7 @@ impl Engine {
     /// Plans what is due, but nothing before history and cloud were compared: slots with an image in the cloud then
     /// have rows.
     pub(super) async fn plan(&mut self, now: DateTime<Utc>) -> Result<usize, StoreError> {
-        if self.uncompared.is_some() || self.lost.is_some() {
+        if self.uncompared.as_ref().is_some_and(|uncompared| !uncompared.lets_plan(now)) || self.lost.is_some() {
             return Ok(0);
         }
         // A clock ahead of the cloud's must not create rows for future slots.
@@ -131,7 +131,7 @@ impl Engine {
                 self.step_in(turn, bake, Event::Observed, now);
                 continue;
             }
-            if self.uncompared.is_some() && matches!(bake.state, State::Stopping { .. }) {
+            if self.is_not_the_former() && matches!(bake.state, State::Stopping { .. }) {
                 continue;
             }
             if cloud_now < bake.earliest() && self.step_early(&bake, now, turn) {
@@ -147,7 +147,7 @@ impl Engine {
             let only_restarts = bake.only_restarts(bake_time, unproven);
             if begins_something
                 && (!self.admitting
-                    || self.uncompared.is_some()
+                    || self.is_not_the_former()
                     || !is_past_deadline && !only_restarts && !self.may_begin(bake.id, now)
                     || !self.may_call(now))
             {

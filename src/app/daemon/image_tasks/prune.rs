@@ -79,7 +79,7 @@ pub async fn pass(
     // A marked image of a line without rules is unmarked, whoever uses it.
     let is_judged = |row: &ImageRow| lines.binary_search(&row.image.line).is_ok();
     let may_delete = images.iter().any(is_judged) && config.schedules.iter().any(|schedule| schedule.keep.is_some());
-    let is_uncompared = shared.engine.borrow().uncompared.is_some();
+    let is_uncompared = shared.awaits_comparison().await;
     if let Some(listed) = inventory_scan::scan(shared, config, &images, may_delete).await?
         && !is_uncompared
     {

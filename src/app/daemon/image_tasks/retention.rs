@@ -15,7 +15,11 @@ use crate::{
         config::Config,
         store::{ITSELF, StoreError},
     },
-    app::daemon::{context::DaemonContext, housekeeping::board::RETENTION},
+    app::daemon::{
+        context::DaemonContext,
+        engine::{EngineStatus, Ground},
+        housekeeping::board::RETENTION,
+    },
     domain::{
         error::chain,
         image::passes::{NextPass, Prompts, Timetable},
@@ -28,6 +32,8 @@ const LONGEST: Duration = Duration::from_hours(2);
 const SOON: TimeDelta = TimeDelta::seconds(1);
 /// Interval of the checks whether what held a pass back is over.
 const WHILE_HELD: TimeDelta = TimeDelta::seconds(2);
+/// How long whoever asks waits for the comparison that each start begins with.
+const FOR_COMPARISON: Duration = Duration::from_secs(1);
 
 impl DaemonContext {
     /// Changes the timetable of the passes, and returns it.
@@ -45,6 +51,16 @@ impl DaemonContext {
         Ok(timetable.next(Prompts { grace_ends, quota_refused }, now))
     }
 
+    /// Whether the history is not compared with the cloud yet. At a start that takes as long as a list, which is waited for.
+    pub(super) async fn awaits_comparison(&self) -> bool {
+        let mut engine = self.engine.clone();
+        let is_decided = |status: &EngineStatus| {
+            status.uncompared.as_ref().is_none_or(|it| it.ground == Ground::NotTheFormer || it.why.is_some())
+        };
+        let _ = tokio::time::timeout(FOR_COMPARISON, engine.wait_for(is_decided)).await;
+        self.engine.borrow().uncompared.is_some()
+    }
+
     /// Whether no pass marks or deletes anything now: the history has to be compared with the cloud, or a clock is wrong.
     fn holds_deletions(&self) -> bool {
         self.engine.borrow().uncompared.is_some() || self.clocks_agree().is_err()
@@ -55,7 +71,7 @@ impl DaemonContext {
         if self.cloud.mode().is_observe() {
             return Ok(NextPass::Never);
         }
-        if self.holds_deletions() {
+        if self.awaits_comparison().await || self.holds_deletions() {
             return Ok(NextPass::Held);
         }
         Ok(NextPass::At(self.pass_due(self.clock.now()).await?))
