@@ -291,6 +291,32 @@ fn a_check_that_passes_opens_the_way() {
 }
 
 #[test]
+fn an_image_that_is_known_by_its_tags_alone_is_checked_again_before_it_counts() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, "");
+    let (runs, gate) = (host.path("runs"), host.path("open"));
+    let script = format!("echo $IMAGEBAKED_VERSION >> {}; [ -e {} ] || sleep 60", runs.display(), gate.display());
+    let schedule = with_check(&host, &script).replace("timeout = \"1s\"", "timeout = \"20s\"");
+    host.configure(cloud.addr, &schedule);
+    fs::write(&gate, "").unwrap();
+    host.start();
+    let image = baked_once(&host);
+    until(&host, "stable", Some(&image));
+    host.stop();
+    fs::remove_dir_all(host.path("state")).unwrap();
+    fs::remove_file(&gate).unwrap();
+    host.start();
+    eventually("it is listed", || (image_row(&host)["verify"] == "due").then_some(()));
+    eventually("its check runs", || (fs::read_to_string(&runs).unwrap().lines().count() == 2).then_some(()));
+    assert_eq!(host.json(0, &["channels", "golden"])["channels"][1]["image_id"], Value::Null, "no channel trusts it");
+    fs::write(&gate, "").unwrap();
+    host.kill();
+    host.start();
+    eventually("it has passed", || (image_row(&host)["verify"] == "passed").then_some(()));
+    until(&host, "stable", Some(&image));
+}
+
+#[test]
 fn a_check_that_fails_vetoes_the_image_and_is_loud() {
     let cloud = Cloud::start();
     let (mut host, images) = baked(&cloud, GOLDEN, 1);

@@ -509,9 +509,14 @@ fn a_restore_keeps_pins_and_vetoes_and_says_what_is_lost() {
     assert!(out.contains("Marks begin anew"), "{out}");
     let shown = host.json(0, &["images", "golden"]).to_string();
     assert!(shown.contains("golden master") && shown.contains("no sound"), "{shown}");
+    // Its images may be gone by now.
+    let latest = |host: &Host| host.json(0, &["channels", "golden"])["channels"][0].clone();
+    assert_eq!(latest(&host)["image_id"], Value::Null);
+    assert!(latest(&host)["why"].as_str().unwrap().starts_with("not compared with the cloud yet"));
 
     host.start();
     eventually("the start says it", || host.log().contains("marks begin anew with a whole grace").then_some(()));
+    eventually("its channels are compared", || (latest(&host)["image_id"] == images[2].as_str()).then_some(()));
     eventually("old marks are gone", || {
         let audit = host.json(0, &["audit"]);
         column(&audit, "detail").iter().any(|detail| detail.contains("their grace begins anew")).then_some(())

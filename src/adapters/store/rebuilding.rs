@@ -32,6 +32,7 @@ use crate::domain::{
     health::{Subject, SubjectKind},
     ids::{BakeId, ImageId, LineId},
     image::reconcile::{Comparison, NOT_IN_TAGS, REBUILT, Rebuilt, Recorded, ReturnedImage},
+    text::counted,
 };
 
 /// Rows that have to do with images: those with one, with a version or without an end, and those of some slots. Whose image
@@ -251,9 +252,14 @@ impl Store {
         take_back(&mut tx, &found.returned, zone, (who, now)).await?;
         write(&mut tx, WAKE_UNKNOWN, &unknown).await?;
         let (raised, rebuilt, due) = (versions.len(), rows.len(), unknown.len());
-        let mut detail = format!("{raised} lines raised, {rebuilt} rows rebuilt, {due} unknown bakes made due");
+        let mut detail = format!(
+            "{} raised, {} rebuilt, {} made due",
+            counted(raised, "line", "lines"),
+            counted(rebuilt, "row", "rows"),
+            counted(due, "unknown bake", "unknown bakes")
+        );
         if !found.returned.is_empty() {
-            detail.push_str(&format!(", {} images listed again", found.returned.len()));
+            detail.push_str(&format!(", {} listed again", counted(found.returned.len(), "image", "images")));
         }
         if !rows.is_empty() {
             detail.push_str(&format!("; {NOT_IN_TAGS}"));

@@ -310,7 +310,11 @@ async fn reconcile(apply: bool, who: String, shared: &DaemonContext) -> Reply {
         return Reply::Reconciled { differences, failed };
     }
     match shared.order(|reply| EngineRequest::Rebuild { found, who, reply }).await {
-        Ok(()) => Reply::Reconciled { differences, failed },
+        Ok(()) => {
+            // Checks of the images are due.
+            shared.activate();
+            Reply::Reconciled { differences, failed }
+        }
         Err(error) => error.to_reply(),
     }
 }

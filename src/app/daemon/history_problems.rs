@@ -23,8 +23,8 @@ pub fn history_problems(engine: &EngineStatus, now: DateTime<Utc>) -> Vec<Proble
         .uncompared
         .as_ref()
         .filter(|pending| pending.why.is_some() || now.signed_duration_since(pending.since).abs() >= COMPARISON_TAKES)
-        // An outage is a problem of its own, and nothing else speaks against the history.
-        .filter(|pending| pending.ground == Ground::NotTheFormer || pending.why.is_some() && !pending.is_outage);
+        // Nothing speaks against the history of an ordinary start but what is a problem of its own.
+        .filter(|pending| pending.ground == Ground::NotTheFormer || pending.why.is_some() && !pending.is_reported);
     let pending = pending.map(|pending| {
         let why = pending.why.as_deref().unwrap_or("the cloud has not listed all images yet");
         let message = match pending.ground {
@@ -54,7 +54,7 @@ mod tests {
             uncompared: Some(Uncompared {
                 since,
                 why: why.map(Into::into),
-                is_outage: false,
+                is_reported: false,
                 ground: Ground::NotTheFormer,
             }),
             ..EngineStatus::default()
@@ -65,7 +65,13 @@ mod tests {
         };
         let wanted = (ProblemCode::ReconcilePending, "2027-01-01T03:00:00Z".to_owned());
         assert_eq!(codes(&pending(Some("no")), soon), std::slice::from_ref(&wanted));
-        assert_eq!(codes(&pending(None), since + TimeDelta::minutes(1)), [wanted]);
+        assert_eq!(codes(&pending(None), since + TimeDelta::minutes(1)), [wanted.clone()]);
+        let at_start = |is_reported| EngineStatus {
+            uncompared: Some(Uncompared { since, why: Some("no".into()), is_reported, ground: Ground::Start }),
+            ..EngineStatus::default()
+        };
+        assert_eq!(codes(&at_start(false), soon), [wanted]);
+        assert_eq!(codes(&at_start(true), soon), [], "an outage is a problem of its own");
         let lost = EngineStatus {
             lost_history: Some(LostHistory { since, message: "it was removed".into() }),
             ..EngineStatus::default()

@@ -25,6 +25,7 @@ use crate::{
             reconcile::{Comparison, Difference, NOT_IN_TAGS, Recorded, RecordedHistory, Tagged, compare},
             start_check::StartCheck,
         },
+        text::counted,
     },
 };
 
@@ -72,7 +73,12 @@ pub async fn compare_history(
         let page = cloud.list_images(&request).await?.value;
         images.extend(page.images.iter().filter(|image| image.image_id == image_id).map(remote_image));
     }
-    compared(history, config, &rows, &images, now).await
+    compared(history, config, &rows, &images, latest(cloud, now)).await
+}
+
+/// The later one of this host's time and the cloud's: tags of the last hour are not in the future of a clock that is behind.
+fn latest(cloud: &CloudClient, now: DateTime<Utc>) -> DateTime<Utc> {
+    now.max(cloud.clocks().cloud_now())
 }
 
 /// The same, from the list of the owner's images only: images of old rows are not verified, which might take thousands
@@ -81,7 +87,8 @@ async fn compare_with_list(shared: &DaemonContext) -> Result<Comparison, Reconci
     let config = shared.config();
     let images = owned(&shared.cloud, &config.daemon.owner).await?;
     let rows = recorded(shared.store.reader(), &config.daemon.owner, &images).await?;
-    compared(shared.store.reader(), &config, &rows, &images, shared.clock.now()).await
+    let now = latest(&shared.cloud, shared.clock.now());
+    compared(shared.store.reader(), &config, &rows, &images, now).await
 }
 
 /// Rows that a comparison with these images needs.
@@ -192,7 +199,7 @@ async fn check_at_start(shared: &DaemonContext) {
             }
             Err(error) => error,
         };
-        if error.is_outage {
+        if error.is_outage || error.rejection.is_some() {
             (answered_since, pause) = (None, LONGEST_PAUSE);
         } else {
             let since = *answered_since.get_or_insert_with(tokio::time::Instant::now);
@@ -223,7 +230,8 @@ async fn check(shared: &DaemonContext) -> Result<StartCheck, NotCompared> {
         let reader = shared.store.reader();
         let (versions, listed) = (reader.versions().await?, HashSet::new());
         let open = reader.open_bakes().await?.into_iter().map(|bake| (bake.line, bake.slot)).collect();
-        let (owner, schedules, now) = (config.daemon.owner.as_str(), config.schedules.as_slice(), shared.clock.now());
+        let (owner, schedules) = (config.daemon.owner.as_str(), config.schedules.as_slice());
+        let now = latest(&shared.cloud, shared.clock.now());
         let history = RecordedHistory { owner, rows: &[], listed: &listed, versions: &versions, schedules, now };
         Ok(StartCheck::of(history, &open, &images))
     };
@@ -316,11 +324,15 @@ async fn take_over(shared: &DaemonContext) -> Result<TakenOver, NotCompared> {
         let who = "imagebaked, at its start".to_owned();
         let rebuilt = shared.order(|reply| EngineRequest::Rebuild { found, who, reply }).await;
         rebuilt.map_err(|error| not(chain(&error)))?;
+        // Checks of the images are due.
+        shared.activate();
         tracing::warn!(
             rows,
             lines,
-            "the cloud has images of ours that the history did not know: {rows} rows were added, versions of {lines} lines \
-             go on after them; {NOT_IN_TAGS}"
+            "the cloud has images of ours that the history did not know: {} added, versions of {} go on after them; \
+             {NOT_IN_TAGS}",
+            counted(rows, "row was", "rows were"),
+            counted(lines, "line", "lines")
         );
     }
     Ok(taken)

@@ -33,6 +33,7 @@ use super::{
 pub mod brake;
 pub mod change;
 pub mod channels;
+mod difference_text;
 pub mod distribution;
 pub mod failed;
 pub mod held;

@@ -48,6 +48,7 @@ use crate::{
 mod admission;
 mod calls_in_flight;
 mod clock;
+mod comparison;
 mod credentials;
 mod history;
 mod outage;
@@ -56,10 +57,11 @@ mod status;
 mod steps;
 mod turn;
 
+pub use self::comparison::{Ground, HistoryAge, NotCompared, Uncompared};
 pub use self::credentials::Suspension;
+pub use self::history::LostHistory;
 use self::history::StoreFailure;
-pub use self::history::{Ground, HistoryAge, LostHistory, Uncompared};
-pub use self::requests::{EngineRequest, NotCompared, RequestError};
+pub use self::requests::{EngineRequest, RequestError};
 pub use self::status::{EngineStatus, PlannedLine};
 
 /// While credentials are rejected, one probe call per this time.
@@ -177,14 +179,14 @@ impl Engine {
         let uncompared = (ground == Ground::NotTheFormer || !cloud.mode().is_observe()).then_some(Uncompared {
             since: now,
             why: None,
-            is_outage: false,
+            is_reported: false,
             ground,
         });
         let pace = PollPolicy {
             search_until: if store.lineage().searches_first() {
                 Some(retry::later(now, config.cloud.lookup_window))
             } else {
-                uncompared.as_ref().map(|_| history::UNTIL_COMPARED)
+                uncompared.as_ref().map(|_| comparison::UNTIL_COMPARED)
             },
             gmt_offset: store.reader().gmt_offset().await?,
             ..pace(config)

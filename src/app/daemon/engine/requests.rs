@@ -3,7 +3,11 @@
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
 
-use super::{Engine, HistoryAge, limits, pace, shared};
+use super::{
+    Engine,
+    comparison::{HistoryAge, NotCompared},
+    limits, pace, shared,
+};
 use crate::{
     adapters::{
         config::{self, Config},
@@ -12,7 +16,6 @@ use crate::{
     },
     app::daemon::planner::{NotSelected, Planner},
     domain::{
-        api::call::ApiError,
         bake::{
             State,
             event::{Event, PollPolicy},
@@ -119,17 +122,6 @@ pub enum EngineRequest {
     ImagesDeleted,
     /// Process what is due; sent at the start.
     Tick,
-}
-
-/// Why history and cloud could not be compared.
-#[derive(Debug)]
-pub struct NotCompared {
-    /// Description.
-    pub why: String,
-    /// Whether a host does not answer.
-    pub is_outage: bool,
-    /// Error of the cloud, if the credentials or this host's time were rejected.
-    pub rejection: Option<ApiError>,
 }
 
 impl From<NotSelected> for RequestError {

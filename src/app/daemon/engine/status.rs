@@ -4,11 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::{
-    Engine, UPCOMING,
-    credentials::Suspension,
-    history::{LostHistory, Uncompared},
-};
+use super::{Engine, UPCOMING, comparison::Uncompared, credentials::Suspension, history::LostHistory};
 use crate::{
     app::daemon::planner::Upcoming,
     domain::{health::lines::Line, ids::ScheduleId, pause::Pause},
