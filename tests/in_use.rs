@@ -432,7 +432,7 @@ fn a_list_without_the_instances_of_the_schedules_deletes_nothing() {
             "nothing",
             "it is empty, without ws-1 of the configuration: if that was deleted, remove its",
         ),
-        ("ListWuyingServer", 1, "less", "it lacks ws-1, which is there if it is asked for by its id"),
+        ("ListWuyingServer", 1, "less", "it lacks ws-1, which a call by its id shows"),
     ] {
         clear_faults(&cloud);
         cloud.add_faults(&format!(r#"{{"fault":[{{"action":"{action}","times":{times},"list":"{list}"}}]}}"#));

@@ -1,7 +1,10 @@
 //! Characters that nobody sees, or that change the direction of what follows: with them a line of a comment can look like a
 //! key, and the reverse. Strings with them are refused where they are read; everything else gets a warning here.
 
-use super::reader::{Diagnostics, Mark, Source};
+use super::{
+    diagnostics::Diagnostics,
+    marks::{Mark, Source},
+};
 use crate::domain::text::is_hidden;
 
 /// Warns of the first such character of each line, unless it is an error already.

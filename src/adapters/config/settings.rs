@@ -350,7 +350,7 @@ fn listen_address(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
         return None;
     };
     if !address.ip().is_loopback() {
-        let hint = Some("the status page asks for no password: keep it on 127.0.0.1 behind a proxy that does".into());
+        let hint = Some("the status page asks for no password; keep it on 127.0.0.1 behind a proxy that does".into());
         out.warning(item.mark, "open-listen", "the status page can be read by other hosts", hint);
     }
     Some(text.to_owned())

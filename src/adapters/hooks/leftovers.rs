@@ -8,7 +8,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 /// The variable that every process of a run inherits.
 const VARIABLE: &str = "IMAGEBAKED_HOOK_RUN";
 /// How often the processes are read: one that is killed may have started another one meanwhile.
-const ROUNDS: usize = 8;
+const READINGS: usize = 8;
 
 /// The mark of one run.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ impl Run {
 
     /// Kills every process of the run. Reads the list of all processes.
     pub(super) fn end(&self) {
-        for _ in 0..ROUNDS {
+        for _ in 0..READINGS {
             let left = self.left();
             if left.is_empty() {
                 return;

@@ -145,7 +145,7 @@ impl<'l> Line<'l> {
 
     /// Where words begin: after a blank, a quote or a sign of the shell.
     pub(super) fn words(&self) -> impl Iterator<Item = usize> + use<'_, 'l> {
-        let is_before = |byte: u8| byte.is_ascii_whitespace() || b"\"'`[](){},;|&<>".contains(&byte) || byte == 0;
+        let is_before = |byte: u8| byte.is_ascii_whitespace() || b"\"'`[](){},;|&<>=".contains(&byte) || byte == 0;
         let begins = move |at: &usize| !is_before(self.bytes[*at]) && (*at == 0 || is_before(self.bytes[*at - 1]));
         (0..self.bytes.len()).filter(begins)
     }
@@ -153,15 +153,6 @@ impl<'l> Line<'l> {
     /// The word at this byte, without a sign and its value.
     pub(super) fn word(&self, at: usize) -> Range<usize> {
         at..at + self.bytes[at..].iter().take_while(|byte| is_of_name(**byte)).count()
-    }
-
-    /// The word before another one, in lower case.
-    pub(super) fn word_before(&self, at: usize) -> String {
-        let before = &self.bytes[..at];
-        let blanks = before.iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
-        let end = before.len() - blanks;
-        let length = before[..end].iter().rev().take(LONGEST_NAME).take_while(|byte| is_of_name(**byte)).count();
-        String::from_utf8_lossy(&before[end - length..end]).to_ascii_lowercase()
     }
 }
 

@@ -17,6 +17,12 @@ const NO_PASSWORDS: [&str; 24] = [
     "passwd",
 ];
 
+/// What follows the name of a secret in a sentence.
+const OF_SENTENCES: [&str; 19] = [
+    "of", "is", "was", "has", "and", "or", "in", "to", "for", "from", "the", "must", "may", "cannot", "not", "are",
+    "that", "which", "with",
+];
+
 /// Where secrets may stand in `text`, apart from each other, in order.
 pub fn find(text: &[u8]) -> Vec<Range<usize>> {
     let mut found = private_keys(text);
@@ -178,10 +184,11 @@ fn options(line: &Line<'_>, found: &mut Vec<Range<usize>>) {
         let word = line.word(at);
         let text = std::str::from_utf8(&bytes[word.clone()]).unwrap_or_default();
         if !text.starts_with('-') {
-            // Elsewhere it is a word of a sentence.
-            let is_set = ["", "set", "config", "export", "setx"].contains(&line.word_before(at).as_str());
-            if is_set && names::is_compound(text) && names::judge(text) == Some(Name::Strong) {
-                found.extend(line.next_value(word.end));
+            if names::is_compound(text) && names::judge(text) == Some(Name::Strong) {
+                // In a sentence one of these follows.
+                let is_secret =
+                    |value: &Range<usize>| !OF_SENTENCES.iter().any(|of| bytes[value.clone()] == *of.as_bytes());
+                found.extend(line.next_value(word.end).filter(is_secret));
             }
             continue;
         }
@@ -355,6 +362,7 @@ mod tests {
             "see https://example.com/path/to at 3:00",
             "ask ops@example.com, or git@host:path",
             "unknown key `token`; a token, an access_key_secret",
+            "the access_key_secret of profile x is empty, and its security_token has a blank",
             "PWD=/opt",
             "all 12 tests passed: ok",
             "NextToken=abc",

@@ -9,7 +9,7 @@ pub(super) struct View<'t> {
     places: Vec<Range<usize>>,
 }
 
-/// The text, and what it may stand for: without line ends, without percent signs (twice), without escapes of JSON, and with
+/// The text, and what it may mean: without line ends, without percent signs (twice), without escapes of JSON, and with
 /// the other alphabet of base64.
 pub(super) fn of(text: &[u8]) -> Vec<View<'_>> {
     let mut views = vec![View { bytes: Cow::Borrowed(text), places: Vec::new() }];

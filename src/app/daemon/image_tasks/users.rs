@@ -291,7 +291,7 @@ where
     for ids in lacking.chunks(ASKED_AT_ONCE) {
         let rows = cloud.list_all(&again(ids.to_vec())).await?;
         if let Some(row) = rows.iter().find(|row| row.is_there() && ids.iter().any(|id| id.as_str() == row.user().id)) {
-            let why = format!("it lacks {}, which is there if it is asked for by its id", row.user().id);
+            let why = format!("it lacks {}, which a call by its id shows", row.user().id);
             return Err(listing::incomplete(L::ACTION, None, listed.len(), &why));
         }
     }
