@@ -44,7 +44,7 @@ pub struct BakeRow {
     pub state: String,
     /// Reason in plain words.
     pub reason: Option<String>,
-    /// Reason code of an end without a good image, see [`ReasonCode`](super::bake::reason::ReasonCode).
+    /// Reason code of an end without a good image, see [`ReasonCode`].
     pub reason_code: Option<String>,
     /// Cause of a failure, see [`Cause`](super::api::cause::Cause).
     pub cause: Option<String>,

@@ -49,6 +49,8 @@ pub struct KnownHistory {
     /// What it means that the configuration has another owner than the last start.
     pub changed_owner: Option<String>,
     open: Vec<OpenBake>,
+    /// The instant up to which all slots of an instance of a schedule have rows.
+    recorded_until: HashMap<(ScheduleId, InstanceId), DateTime<Utc>>,
 }
 
 impl KnownHistory {
@@ -67,9 +69,15 @@ impl KnownHistory {
 
     async fn read_from(reader: &Reader) -> Result<Self, StoreError> {
         // The durations take longest: the others are read beside them.
-        let others = async { Ok((reader.versions().await?, reader.pauses().await?, reader.open_bakes().await?)) };
-        let (durations, (versions, pauses, open)) = tokio::try_join!(reader.durations(), others)?;
-        Ok(Self { versions, pauses, durations, changed_owner: None, open })
+        let others = async {
+            let targets = reader.targets().await?;
+            Ok((reader.versions().await?, reader.pauses().await?, reader.open_bakes().await?, targets))
+        };
+        let (durations, (versions, pauses, open, targets)) = tokio::try_join!(reader.durations(), others)?;
+        let present = targets.into_iter().filter(|target| target.removed_at.is_none());
+        let recorded_until =
+            present.map(|target| ((target.schedule_id, target.instance_id), target.processed_until)).collect();
+        Ok(Self { versions, pauses, durations, changed_owner: None, open, recorded_until })
     }
 
     /// The last version of each line, with those that bakes in the queue will take.
@@ -86,6 +94,16 @@ impl KnownHistory {
     pub fn open_bakes(&self, schedules: &[&Schedule]) -> usize {
         let lines: HashSet<LineId> = schedules.iter().flat_map(|schedule| schedule.lines()).collect();
         self.open.iter().filter(|bake| lines.contains(&bake.line)).count()
+    }
+
+    /// The instant up to which all slots of this instance have rows, if a daemon has had it.
+    pub fn recorded_until(&self, schedule: &ScheduleId, instance: &InstanceId) -> Option<DateTime<Utc>> {
+        self.recorded_until.get(&(schedule.clone(), instance.clone())).copied()
+    }
+
+    #[cfg(test)]
+    pub(super) fn recorded(schedule: &ScheduleId, instance: &InstanceId, until: DateTime<Utc>) -> Self {
+        Self { recorded_until: [((schedule.clone(), instance.clone()), until)].into(), ..Self::default() }
     }
 
     /// Whether a slot will be skipped because its schedule is paused.

@@ -48,6 +48,7 @@ mod output;
 mod pause;
 mod pin;
 mod plan;
+mod plan_now;
 mod plan_obstacles;
 mod plan_span;
 mod plan_sum;

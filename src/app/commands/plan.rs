@@ -16,6 +16,7 @@ use super::{
     forecast::{Expected, KnownHistory, Outlook, Warnings, clock},
     outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, relative},
+    plan_now::Present,
     plan_obstacles::Obstacles,
     plan_span::wanted,
     plan_sum::{Asked, Foreseen, SumSpan, sum},
@@ -168,8 +169,11 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let tail = tail(context, &config, (&going, &brakes), (next_pass, zone, now));
     let span = SumSpan::of(asked, &slots, (zone, now));
     let is_cut = slots.len() == CONSIDERED;
-    let mut text = sum(&span, &slots, (&schedules, schedule), (&history, presence.may_follow()), (zone, is_cut))
-        .unwrap_or_default();
+    let mut text = sum(&span, &slots, schedule, &history, (zone, is_cut)).unwrap_or_default();
+    if from <= now && now <= until {
+        let present = Present::of(&history, &schedules, now);
+        text.push_str(&present.sentence(&presence, zone).unwrap_or_default());
+    }
     if let Some(why) = blocked {
         text.push_str(&format!("warning: nothing is baked as long as this lasts: {why}\n"));
     }

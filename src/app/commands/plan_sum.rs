@@ -12,7 +12,6 @@ use crate::domain::{
     calendar::zone::Zone,
     ids::InstanceId,
     plan::{forecast::ASSUMED, slots::SlotAhead},
-    schedule::Schedule,
     text::counted,
     time::{
         night::{Window, end_of, tonight},
@@ -51,44 +50,42 @@ pub struct SumSpan {
     name: String,
     first: usize,
     after: usize,
-    /// Whether it goes on now: what is at work now belongs to it.
-    is_on: bool,
 }
 
 impl SumSpan {
     /// That of these slots, which are sorted and are all that was asked for.
     pub fn of(asked: Asked, slots: &[Foreseen<'_>], (zone, now): (Zone, DateTime<Utc>)) -> Self {
         let until = |name: &str, to: DateTime<Utc>| format!("{name} up to {}", show_minute(to, zone));
-        let all = |name: String, is_on: bool| Self { name, first: 0, after: slots.len(), is_on };
+        let all = |name: String| Self { name, first: 0, after: slots.len() };
         let night = tonight(zone, now);
         match asked {
-            Asked::Tonight => all(until("Tonight,", night.to), night.has(now)),
-            Asked::Day(first) => all(show_day(first, zone), first <= now),
-            Asked::Until(last) => all(format!("Up to {}", show(last, zone)), false),
-            Asked::Nothing => Self::first_night(slots, night, (zone, now)),
+            Asked::Tonight => all(until("Tonight,", night.to)),
+            Asked::Day(first) => all(show_day(first, zone)),
+            Asked::Until(last) => all(format!("Up to {}", show(last, zone))),
+            Asked::Nothing => Self::first_night(slots, night, zone),
         }
     }
 
     /// Tonight if it has slots, otherwise the night of the first slot.
-    fn first_night(slots: &[Foreseen<'_>], tonight: Window, (zone, now): (Zone, DateTime<Utc>)) -> Self {
+    fn first_night(slots: &[Foreseen<'_>], tonight: Window, zone: Zone) -> Self {
         let before = |end: DateTime<Utc>| slots.partition_point(|one| one.slot.at < end);
         let (first, after) = (before(tonight.from), before(tonight.to));
         let until = |name: &str, to: DateTime<Utc>| format!("{name} up to {}", show_minute(to, zone));
         if first < after {
-            return Self { name: until("Tonight,", tonight.to), first, after, is_on: tonight.has(now) };
+            return Self { name: until("Tonight,", tonight.to), first, after };
         }
         let end = slots.first().map_or(tonight.to, |one| end_of(zone, one.slot.at));
-        Self { name: until("The night", end), first: 0, after: before(end), is_on: false }
+        Self { name: until("The night", end), first: 0, after: before(end) }
     }
 }
 
-/// The sentence; none if there is nothing to count. `schedules` are those of the slots, `only` the one that was asked for;
-/// `is_followed`: a daemon answers; `is_cut`: there are more slots than these.
+/// The sentence; none if there is nothing to count. `only` is the schedule that was asked for; `is_cut`: there are more slots
+/// than these.
 pub fn sum(
     span: &SumSpan,
     slots: &[Foreseen<'_>],
-    (schedules, only): (&[&Schedule], Option<&str>),
-    (history, is_followed): (&KnownHistory, bool),
+    only: Option<&str>,
+    history: &KnownHistory,
     (zone, is_cut): (Zone, bool),
 ) -> Option<String> {
     let whose = only.map(|name| format!(" of {name}")).unwrap_or_default();
@@ -132,14 +129,6 @@ pub fn sum(
         1 => text.push_str("; 1 slot is paused"),
         n => text.push_str(&format!("; {n} slots are paused")),
     }
-    let open = if span.is_on { history.open_bakes(schedules) } else { 0 };
-    match (open, is_followed) {
-        (0, _) => {}
-        (1, true) => text.push_str("; 1 bake more is queued or at work now"),
-        (n, true) => text.push_str(&format!("; {n} bakes more are queued or at work now")),
-        (1, false) => text.push_str("; 1 bake more is open, and no daemon follows it"),
-        (n, false) => text.push_str(&format!("; {n} bakes more are open, and no daemon follows them")),
-    }
     text.push_str(".\n");
     Some(text)
 }
@@ -147,7 +136,7 @@ pub fn sum(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::schedule;
+    use crate::domain::schedule::{self, Schedule};
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()

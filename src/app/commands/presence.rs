@@ -55,6 +55,13 @@ impl Presence {
         matches!(self, Self::AtWork(Located { standstill: None, .. }) | Self::Unknown)
     }
 
+    /// What keeps a daemon that answers from slots that are due, with the command that helps.
+    pub(super) fn slots_held(&self) -> Option<String> {
+        let daemon = self.located()?;
+        let held = daemon.standstill.as_ref().or(daemon.slots_held.as_ref())?;
+        Some(format!("{} ({})", held.why, held.command))
+    }
+
     /// Whether the daemon changes nothing in the cloud: the one at work, otherwise the one that this configuration would start.
     pub(super) fn only_observes(&self, config: &Config) -> bool {
         self.located().map_or(config.daemon.mode, |daemon| daemon.mode).is_observe()

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::{
     clocks,
     context::DaemonContext,
-    engine::{EngineStatus, START_TAKES},
+    engine::{EngineStatus, START_TAKES, unwritable},
     history_problems::history_problems,
     housekeeping::problems::{backup_failed, housekeeping_stalled},
     image_tasks::inventory_scan::scan_problem,
@@ -213,18 +213,6 @@ fn configuration_refused(files: Files) -> Option<Problem> {
 
 fn history_unwritable(engine: &EngineStatus, now: DateTime<Utc>) -> Option<Problem> {
     Some(unwritable(engine.store_error.as_ref()?, engine.store_error_since.unwrap_or(now)))
-}
-
-/// The problem of a history that cannot be used because of `error`.
-pub(super) fn unwritable(error: &str, since: DateTime<Utc>) -> Problem {
-    Problem::new(
-        ProblemCode::HistoryUnwritable,
-        Severity::Problem,
-        Subject::only(SubjectKind::History),
-        since,
-        format!("{}; no bake starts until the history can be used", one_line(error)),
-        Some("imagebaked doctor".to_owned()),
-    )
 }
 
 /// Rejected credentials, or a rejected clock unless its skew is a problem already.

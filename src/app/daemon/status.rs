@@ -59,9 +59,15 @@ impl DaemonContext {
         let Bakes { mut running, mut waiting, queued, last_day } = self.store.reader().work(now, of).await?;
         let mut late = self.store.reader().late(now, of).await?;
         let is_ticking = is_ticking(&engine);
-        running.iter_mut().for_each(|bake| bake.reason_as_of(now, is_ticking));
-        waiting.iter_mut().for_each(|bake| bake.reason_as_of(now, false));
-        late.iter_mut().for_each(|bake| bake.reason = as_of(&bake.reason, now, false).into_owned());
+        for bake in &mut running {
+            bake.reason_as_of(now, is_ticking);
+        }
+        for bake in &mut waiting {
+            bake.reason_as_of(now, false);
+        }
+        for bake in &mut late {
+            bake.reason = as_of(&bake.reason, now, false).into_owned();
+        }
         let credentials = self.cloud.credentials_in_use();
         let files = self.compare_files();
         let Judgement { health, no_image_yet } = self.judge(&engine, files, now).await?;

@@ -268,7 +268,7 @@ impl Record {
 
 /// What becomes of a due slot when the daemon comes to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Fate {
+enum Treatment {
     Baked,
     CaughtUp,
     /// No bake of it may begin any more.
@@ -296,7 +296,7 @@ enum Missing {
     /// The schedule was removed before.
     Removed { at: DateTime<Utc> },
     /// It is due, and the daemon has not planned it yet.
-    NotPlanned { processed_until: DateTime<Utc>, fate: Fate },
+    NotPlanned { processed_until: DateTime<Utc>, treatment: Treatment },
     /// All slots of that time have rows: the rule had no such slot then.
     OtherRule,
 }
@@ -323,14 +323,14 @@ fn missing(slot: DateTime<Utc>, case: &Case<'_>) -> Missing {
             let entry = case.policy.and_then(|policy| {
                 process_slots(case.timing, &policy, known.processed_until, case.now).entries.into_iter().find(covers)
             });
-            let fate = match (entry, case.not_after.filter(|not_after| *not_after < case.now)) {
-                (Some(Entry::Due { .. }), Some(not_after)) => Fate::TooLate { not_after },
-                (Some(Entry::Due { caught_up: false, .. }), None) => Fate::Baked,
-                (Some(Entry::Due { caught_up: true, .. }), None) => Fate::CaughtUp,
-                (Some(Entry::Missed { why, .. }), _) => Fate::Missed(why),
-                (None, _) => Fate::Unknown,
+            let treatment = match (entry, case.not_after.filter(|not_after| *not_after < case.now)) {
+                (Some(Entry::Due { .. }), Some(not_after)) => Treatment::TooLate { not_after },
+                (Some(Entry::Due { caught_up: false, .. }), None) => Treatment::Baked,
+                (Some(Entry::Due { caught_up: true, .. }), None) => Treatment::CaughtUp,
+                (Some(Entry::Missed { why, .. }), _) => Treatment::Missed(why),
+                (None, _) => Treatment::Unknown,
             };
-            Missing::NotPlanned { processed_until: known.processed_until, fate }
+            Missing::NotPlanned { processed_until: known.processed_until, treatment }
         }
         Some(_) => Missing::OtherRule,
     }
@@ -368,12 +368,12 @@ impl Missing {
                  {}.",
                 show(*at, zone)
             ),
-            Self::NotPlanned { processed_until, fate } => {
+            Self::NotPlanned { processed_until, treatment } => {
                 let text = format!(
                     "The slot is due, but the daemon has processed slots up to {} only.",
                     show(*processed_until, zone)
                 );
-                join(&text, &fate.words(zone))
+                join(&text, &treatment.words(zone))
             }
             Self::OtherRule => {
                 "The rule as it stands has this slot, but all slots of that time have their rows and this \
@@ -384,7 +384,7 @@ impl Missing {
     }
 }
 
-impl Fate {
+impl Treatment {
     fn words(&self, zone: Zone) -> String {
         let then = match self {
             Self::Baked => "baked".to_owned(),

@@ -38,7 +38,7 @@ fn bake(word: &str, n: usize) -> Running {
         created_at: "2026-11-25T19:00:00Z".to_owned(),
         wake_at: None,
         begun_at: (word == "running").then(|| "2026-11-26T02:18:00Z".to_owned()),
-        usual_seconds: (n % 2 == 0).then_some(2_280),
+        usual_seconds: n.is_multiple_of(2).then_some(2_280),
     }
 }
 

@@ -8,8 +8,12 @@ use super::{
 };
 use crate::{
     adapters::store::StoreError,
-    app::daemon::health,
-    domain::{bake::retry, clock::later, error::chain, health::standing::ProblemChange},
+    domain::{
+        bake::retry,
+        clock::later,
+        error::chain,
+        health::{Problem, ProblemCode, Severity, Subject, SubjectKind, one_line, standing::ProblemChange},
+    },
 };
 
 /// A history that cannot be used.
@@ -30,6 +34,18 @@ pub struct LostHistory {
     pub message: String,
 }
 
+/// The problem of a history that cannot be used because of `error`.
+pub fn unwritable(error: &str, since: DateTime<Utc>) -> Problem {
+    Problem::new(
+        ProblemCode::HistoryUnwritable,
+        Severity::Problem,
+        Subject::only(SubjectKind::History),
+        since,
+        format!("{}; no bake starts until the history can be used", one_line(error)),
+        Some("imagebaked doctor".to_owned()),
+    )
+}
+
 impl Engine {
     pub(super) fn store_failed(&mut self, error: &StoreError, now: DateTime<Utc>) {
         self.history_went_back |= matches!(error, StoreError::WentBack);
@@ -48,7 +64,7 @@ impl Engine {
     /// The history can be used again. While it could not, its problem could not be recorded either: both events are written now.
     pub(super) async fn store_recovered(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
         let Some(StoreFailure { since, message }) = &self.store_failure else { return Ok(()) };
-        let problem = health::unwritable(message, *since);
+        let problem = unwritable(message, *since);
         let standing = self.store.reader().standing_problems().await?;
         if !standing.iter().any(|known| known.problem.code == problem.code) {
             let changes = [ProblemChange::Started(problem.clone()), ProblemChange::Ended(problem)];

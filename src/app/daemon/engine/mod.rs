@@ -59,8 +59,8 @@ mod turn;
 
 pub use self::comparison::{Ground, HistoryAge, NotCompared, Uncompared};
 pub use self::credentials::Suspension;
-pub use self::history::LostHistory;
 use self::history::StoreFailure;
+pub use self::history::{LostHistory, unwritable};
 pub use self::requests::{EngineRequest, RequestError};
 pub use self::status::{EngineStatus, PlannedLine};
 
