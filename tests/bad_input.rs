@@ -44,8 +44,8 @@ fn reason(bake: &Value) -> &str {
     bake["reason"].as_str().unwrap()
 }
 
-/// A server that answers every connection with these bytes and closes it.
-fn canned_server(answer: impl AsRef<[u8]> + Send + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
+/// A server that answers every connection by the text of its request and closes it.
+fn canned_server(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let served = Arc::new(AtomicUsize::new(0));
@@ -53,9 +53,10 @@ fn canned_server(answer: impl AsRef<[u8]> + Send + 'static) -> (SocketAddr, Arc<
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let _ = stream.read(&mut [0; 16 * 1024]);
+            let mut request = [0; 16 * 1024];
+            let read = stream.read(&mut request).unwrap_or_default();
             count.fetch_add(1, Ordering::SeqCst);
-            let _ = stream.write_all(answer.as_ref());
+            let _ = stream.write_all(&answer(&String::from_utf8_lossy(&request[..read])));
         }
     });
     (addr, served)
@@ -247,9 +248,12 @@ fn corrected_keys_count_from_the_next_reload_on() {
 
 #[test]
 fn an_endpoint_that_is_down_is_no_busy_loop() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut host = Host::with_history(closed, &schedules(&["a"], "deadline = \"4s\""));
+    let cloud = Cloud::start();
+    let mut host = Host::with_history(cloud.addr, &schedules(&["a", "b"], "deadline = \"4s\""));
     host.start();
+    // The start has compared the history with the cloud.
+    assert_eq!(host.bake("b")["state"], "succeeded");
+    drop(cloud);
     let bake = host.bake("a");
     assert_eq!((bake["state"].as_str(), &bake["attempts"]), (Some("failed"), &Value::from(0)), "{bake:#}");
     assert_eq!(bake["reason_code"], "outage");
@@ -268,7 +272,7 @@ fn answers_of_something_else_than_the_cloud_are_reported_by_their_status() {
         (200, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"),
     ];
     for (status, page) in pages {
-        let (addr, served) = canned_server(page);
+        let (addr, served) = canned_server(|_| page.to_vec());
         let mut host = Host::with_history(addr, &schedules(&["a"], "deadline = \"3s\"\nbuild_deadline = \"2s\""));
         host.start();
         let bake = host.bake("a");
@@ -297,8 +301,20 @@ fn answers_that_make_no_sense_neither_stop_the_daemon_nor_pass_for_an_image() {
     std::thread::scope(|scope| {
         for (name, body, code) in bodies {
             scope.spawn(move || {
-                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-                let (addr, _) = canned_server([head.as_bytes(), body].concat());
+                let page = |body: &[u8]| {
+                    let length = body.len();
+                    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                    [head.as_bytes(), body].concat()
+                };
+                // A start compares the history with the cloud: that list makes sense.
+                let none = b"{\"RequestId\":\"L\",\"Success\":true,\"Count\":0,\"TotalCount\":0,\"Data\":[]}";
+                let (listed, answered) = (page(none), page(body));
+                let (addr, _) =
+                    canned_server(
+                        move |request| {
+                            if request.contains("ListImage") { listed.clone() } else { answered.clone() }
+                        },
+                    );
                 let mut host =
                     Host::with_history(addr, &schedules(&["a"], "deadline = \"2s\"\nbuild_deadline = \"2s\""));
                 host.start();

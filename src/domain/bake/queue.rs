@@ -9,6 +9,7 @@ use super::reason::ReasonCode;
 use crate::domain::{
     api::codes::AccountQuota,
     calendar::zone::Zone,
+    clock::shifted,
     ids::{BakeId, InstanceId},
     time::{show, show_minute, shown_first},
 };
@@ -50,13 +51,16 @@ pub fn try_of(tail: &str) -> Option<(&'static str, &str)> {
     [NEXT_TRY, UNANSWERED, DUE].into_iter().find_map(|words| Some((words, tail.strip_prefix(words)?)))
 }
 
+/// A try that is due is made within seconds.
+const CALLED_WITHIN: TimeDelta = TimeDelta::seconds(10);
+
 /// A reason as it is now. A next try that has passed is not called next: its call is not answered, or it is due where no call
 /// can be.
 pub fn as_of(reason: &str, now: DateTime<Utc>, is_called: bool) -> Cow<'_, str> {
     let place = reason.rfind(NEXT_TRY);
     let at = place.and_then(|place| shown_first(&reason[place + NEXT_TRY.len()..]));
     match (place, at) {
-        (Some(place), Some((at, _))) if at <= now => {
+        (Some(place), Some((at, _))) if at <= shifted(now, -CALLED_WITHIN) => {
             let words = if is_called { UNANSWERED } else { DUE };
             Cow::Owned(format!("{}{words}{}", &reason[..place], &reason[place + NEXT_TRY.len()..]))
         }

@@ -18,11 +18,11 @@ use crate::{
 
 /// A history that cannot be used.
 #[derive(Debug)]
-pub(super) struct StoreFailure {
+pub struct StoreFailure {
     /// Its first failure.
-    pub(super) since: DateTime<Utc>,
+    pub since: DateTime<Utc>,
     /// The last one.
-    pub(super) message: String,
+    pub message: String,
 }
 
 /// A history whose files were removed, moved or replaced while the daemon used them.

@@ -59,8 +59,7 @@ mod turn;
 
 pub use self::comparison::{Ground, HistoryAge, NotCompared, Uncompared};
 pub use self::credentials::Suspension;
-use self::history::StoreFailure;
-pub use self::history::{LostHistory, unwritable};
+pub use self::history::{LostHistory, StoreFailure, unwritable};
 pub use self::requests::{EngineRequest, RequestError};
 pub use self::status::{EngineStatus, PlannedLine};
 
@@ -307,7 +306,8 @@ impl Engine {
         let quiet = self.idle_until.is_some_and(|until| now < until) && now >= self.last_turn;
         // Another task could not write: a probe checks whether writing is possible.
         let unnoticed = self.store.is_suspect() && self.store_failure.is_none();
-        let is_news = self.heed_key_watch(now);
+        // A history that cannot be used is tried again after its own pause.
+        let is_news = self.heed_key_watch(now) && self.store_failure.is_none();
         if !quiet || unnoticed || is_news || self.has_outage_ended() {
             self.turn().await;
         }
