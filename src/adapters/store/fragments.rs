@@ -32,6 +32,29 @@ macro_rules! newest_good {
     };
 }
 
+/// Images that are good, or would be if no person vetoed them. A slot with such an image is not lost: its image was made and
+/// passed its check.
+macro_rules! good_but_for_veto {
+    () => {
+        "deletion_state <> 'deleted' AND deletion_state <> 'deleting' AND missing_since IS NULL AND available = 1 AND (ours = 1 OR bake_id IS NULL)
+       AND verify IS NOT 'due'
+       AND (verify IS NOT 'failed' OR NOT EXISTS (SELECT 1 FROM vetoes WHERE vetoes.image_id = images.image_id))"
+    };
+}
+
+/// The newest image of a line that is good, or would be without a person's veto: its id, or NULL.
+macro_rules! newest_good_but_for_veto {
+    ($line:literal) => {
+        concat!(
+            "(SELECT image_id FROM images INDEXED BY images_present WHERE line_id = ",
+            $line,
+            " AND ",
+            $crate::adapters::store::fragments::good_but_for_veto!(),
+            "\n   ORDER BY version DESC LIMIT 1)"
+        )
+    };
+}
+
 /// Since when a good image, given by the alias of its row, has been good. An adopted image is as old as its slot, whenever it
 /// was adopted.
 macro_rules! good_at {
@@ -40,4 +63,4 @@ macro_rules! good_at {
     };
 }
 
-pub(super) use {good, good_at, lost, newest_good};
+pub(super) use {good, good_at, good_but_for_veto, lost, newest_good, newest_good_but_for_veto};

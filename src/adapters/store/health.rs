@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     Reader, StoreError, failed,
-    fragments::{good, good_at, lost, newest_good},
+    fragments::{good_at, good_but_for_veto, lost, newest_good, newest_good_but_for_veto},
     instant,
 };
 use crate::domain::{
@@ -19,7 +19,7 @@ use crate::domain::{
 };
 
 /// Lines with something to judge: those that have lost a slot since their last good image, those without one, and those
-/// that are wanted in any case.
+/// that are wanted in any case. An image that only a person vetoes ends what was lost before it, as a good one does.
 pub(super) const LINES_TO_JUDGE: &str = concat!(
     "
 SELECT * FROM (
@@ -27,18 +27,25 @@ SELECT * FROM (
            ",
     good_at!("good"),
     " AS good_at,
+           ",
+    good_at!("made"),
+    " AS made_at,
            (SELECT first_slot FROM bakes INDEXED BY bakes_lost
             WHERE line_id = line.value ->> 'id' AND ",
     lost!(),
     "
               AND slot >= coalesce(",
-    good_at!("good"),
+    good_at!("made"),
     ", ?2)
             ORDER BY slot LIMIT 1) AS first_lost,
            line.value ->> 'always' AS always
     FROM json_each(?1) AS line LEFT JOIN images AS good
       ON good.image_id = ",
     newest_good!("line.value ->> 'id'"),
+    "
+         LEFT JOIN images AS made
+      ON made.image_id = ",
+    newest_good_but_for_veto!("line.value ->> 'id'"),
     ")
 WHERE good_at IS NULL OR first_lost IS NOT NULL OR always"
 );
@@ -73,14 +80,15 @@ FROM json_each(?1) AS line CROSS JOIN bakes b
      LEFT JOIN images i ON i.image_id = b.image_id LEFT JOIN vetoes v ON v.image_id = b.image_id
 WHERE i.verify IS NOT 'due'";
 
-/// Images that did not pass their check and are vetoed, with no good image after them; the newest of each line first.
+/// Images that did not pass their check and are vetoed, with none after them that is good or that only a person vetoes; the
+/// newest of each line first.
 pub(super) const UNVERIFIED_IMAGES: &str = concat!(
     "
 SELECT f.line_id, f.image_id, f.version, f.slot, v.at, f.bake_id, v.reason
 FROM images f INDEXED BY images_check_failed JOIN vetoes v ON v.image_id = f.image_id
 WHERE f.verify = 'failed' AND f.deletion_state <> 'deleted' AND f.missing_since IS NULL
   AND NOT EXISTS (SELECT 1 FROM images WHERE line_id = f.line_id AND version > f.version AND ",
-    good!(),
+    good_but_for_veto!(),
     ")
 ORDER BY f.line_id, f.version DESC"
 );
@@ -92,7 +100,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn line_facts(&self, lines: &[Line]) -> Result<HashMap<LineId, Facts>, StoreError> {
-        type Columns = (String, Option<i64>, Option<i64>);
+        type Columns = (String, Option<i64>, Option<i64>, Option<i64>);
         let asked: Vec<_> =
             lines.iter().map(|line| json!({ "id": line.id, "always": line.max_image_age.is_some() })).collect();
         // One transaction reads one state: an image that is made in between would belong to a line without a good one.
@@ -105,11 +113,11 @@ impl Reader {
             .map_err(failed("read what lines have lost"))?;
         let mut all: HashMap<LineId, Facts> = HashMap::with_capacity(rows.len());
         let (mut with_losses, mut without_image) = (Vec::new(), Vec::new());
-        for (line, good_at, first_lost) in rows {
+        for (line, good_at, made_at, first_lost) in rows {
             let line = LineId::from(line);
             let good = good_at.map(|at| Good { at: instant(at) });
             if let Some(first) = first_lost {
-                with_losses.push((line.clone(), good_at.unwrap_or(i64::MIN), instant(first)));
+                with_losses.push((line.clone(), made_at.unwrap_or(i64::MIN), instant(first)));
             }
             if good.is_none() {
                 without_image.push(line.clone());

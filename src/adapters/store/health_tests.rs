@@ -103,14 +103,16 @@ fn brute_force(rows: &[SampleRow], now: i64) -> Option<Severity> {
     let made = |row: &SampleRow| matches!(row.end, End::Succeeded { .. });
     // Versions are given in the order of the rows.
     let good = rows.iter().rfind(|row| made(row) && row.image == SlotImage::Good);
-    let open = |row: &&SampleRow| good.is_none_or(|good| row.slot >= good.finished);
-    let newest_good = rows.iter().rposition(|row| made(row) && row.image == SlotImage::Good);
+    // A person's veto revives nothing that the image had ended.
+    let is_made = |row: &SampleRow| made(row) && matches!(row.image, SlotImage::Good | SlotImage::Vetoed);
+    let last_made = rows.iter().rposition(is_made);
+    let open = |row: &&SampleRow| last_made.is_none_or(|last| row.slot >= rows[last].finished);
     let lost: Vec<_> =
         rows.iter().filter(|row| is_lost(row.end.as_str(), row.end.reason_code(), row.trigger)).filter(open).collect();
     let unverified: Vec<_> = rows
         .iter()
         .enumerate()
-        .filter(|(n, row)| made(row) && row.image == SlotImage::NotVerified && newest_good.is_none_or(|good| *n > good))
+        .filter(|(n, row)| made(row) && row.image == SlotImage::NotVerified && last_made.is_none_or(|last| *n > last))
         .map(|(_, row)| row)
         .collect();
     let slots: u64 = lost.iter().filter(|row| row.trigger != Trigger::Manual).map(|row| row.slot_count).sum::<u64>()
@@ -195,6 +197,51 @@ async fn what_the_statements_find_comes_to_what_all_rows_come_to() {
         }
     }
     assert!(seen.len() == 3 && seen.values().all(|n| *n > 20), "all verdicts are tried: {seen:?}");
+}
+
+/// What a rollback leaves: the newest image is vetoed by a person, an older one is good.
+#[tokio::test]
+async fn a_veto_by_a_person_revives_no_slot_and_no_check_from_before_its_image() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let row = NewRow {
+        schedule_id: ScheduleId::from("golden"),
+        schedule: "golden".into(),
+        instance_id: InstanceId::from("ecd-1"),
+        line: "golden".into(),
+        slot: minute(300),
+        first_slot: minute(200),
+        slot_count: 3,
+        trigger: Trigger::Slot,
+        settings: None,
+        state: State::Ended { work: None, end: End::Skipped { code: ReasonCode::Missed, reason: "no".into() } },
+    };
+    store.record_slots(&[row], &[], "h", minute(310)).await.unwrap();
+    let file = SqliteConnectOptions::new().filename(dir.path().join(DATABASE_FILE));
+    let mut sql = SqliteConnection::connect_with(&file).await.unwrap();
+    for (version, verify, at) in [(3, "passed", 100), (4, "failed", 200), (5, "passed", 400)] {
+        let image =
+            "INSERT INTO images (image_id, line_id, schedule_id, instance_id, version, image_name, slot, available_at,
+                                         ours, available, verify)
+                     VALUES ('imgc-' || ?1, 'golden', 'golden', 'ecd-1', ?1, 'x', ?2, ?2, 1, 1, ?3)";
+        let at = minute(at).timestamp_millis();
+        sqlx::query(image).bind(version).bind(at).bind(verify).execute(&mut sql).await.unwrap();
+    }
+    let veto = async |sql: &mut SqliteConnection, image: &str| {
+        let veto = "INSERT INTO vetoes (image_id, at, reason, who) VALUES (?1, 0, 'nosound', 'ann')";
+        sqlx::query(veto).bind(image).execute(sql).await.unwrap();
+    };
+    let problems = async || {
+        let facts = store.reader().line_facts(&[line("golden")]).await.unwrap();
+        let found = facts.get(&LineId::from("golden")).map(|facts| judge(&line("golden"), facts, minute(900)));
+        found.unwrap_or_default().into_iter().map(|one| one.code.as_str()).collect::<Vec<_>>()
+    };
+    veto(&mut sql, "imgc-4").await;
+    assert_eq!(problems().await, [""; 0], "version 5 is good");
+    veto(&mut sql, "imgc-5").await;
+    assert_eq!(problems().await, [""; 0], "version 3 is good by a person's decision");
+    sqlx::query("UPDATE images SET missing_since = 1 WHERE image_id = 'imgc-5'").execute(&mut sql).await.unwrap();
+    assert_eq!(problems().await, ["bake_missed", "verify_failed"], "an image that is gone ends nothing");
 }
 
 #[tokio::test]
