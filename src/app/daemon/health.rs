@@ -306,7 +306,7 @@ async fn images_late(reader: &Reader, now: DateTime<Utc>) -> Result<Vec<Problem>
     }
     let lines: Vec<_> = images.iter().map(|image| image.line.clone()).collect();
     let durations = reader.durations_of(&lines).await?;
-    Ok(images.iter().filter_map(|image| late::problem(image, durations.of_line(&image.line)?, now)).collect())
+    Ok(images.iter().filter_map(|image| late::problem(image, durations.of_line(&image.line), now)).collect())
 }
 
 async fn scan_failed(reader: &Reader, now: DateTime<Utc>) -> Result<Option<Problem>, StoreError> {

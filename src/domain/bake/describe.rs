@@ -10,7 +10,7 @@ use super::{
     state::{BakeWork, End, State},
     waiting::{Wait, WaitReason},
 };
-use crate::domain::hooks::HookCommand;
+use crate::domain::{hooks::HookCommand, time::show_minute};
 
 impl Bake {
     /// What an open bake does or waits for now, in the cloud's last words, with the next try and the last instant at which
@@ -41,7 +41,7 @@ impl Bake {
             State::Ended { end, .. } => Some(end.reason().to_owned()),
             State::Ready { blocked_on: Some(blocked_on), .. } => Some(blocked_on.clone()),
             State::Unknown { why, .. } => Some(format!("searches for its image: {why}")),
-            State::Building { status, .. } => Some(status.clone()),
+            State::Building { status, work, .. } => Some(format!("{status}{}", self.at_rest(work))),
             State::Starting { end, last_error, work, .. } => {
                 let error =
                     last_error.as_ref().filter(|_| !waits).map(|error| format!(": {error}")).unwrap_or_default();
@@ -82,6 +82,14 @@ impl Bake {
         }
     }
 
+    /// That its instance is stopped, and since when: users wait for it.
+    fn at_rest(&self, work: &BakeWork) -> String {
+        match work.downtime.stopped_since.filter(|_| work.restart_pending) {
+            Some(since) => format!("{}{}", queue::AT_REST, show_minute(since, self.settings.timezone)),
+            None => String::new(),
+        }
+    }
+
     fn next_try(&self, waiting: Option<&Wait>) -> Option<DateTime<Utc>> {
         match &self.state {
             State::Unknown { .. } | State::Starting { .. } | State::Stopping { sent: true, .. } => self.state.wake_at(),
@@ -90,9 +98,12 @@ impl Bake {
     }
 
     /// The last instant at which it may begin its image, or else is followed. An instance is started without a time limit,
-    /// and a cloud that cannot be reached ends no image.
+    /// and a cloud that cannot be reached ends no image. A stopped instance rests until its image has ended.
     fn last_try(&self, waiting: Option<&Wait>) -> Option<DateTime<Utc>> {
         match (&self.state, waiting) {
+            (State::Building { since, work, .. }, None) if !self.at_rest(work).is_empty() => {
+                Some(later(*since, self.settings.build_deadline))
+            }
             (State::Building { since, .. }, Some(waiting)) if waiting.on != WaitReason::Outage => {
                 Some(later(*since, self.settings.build_deadline))
             }
@@ -273,6 +284,18 @@ mod tests {
                 Some(format!("searches for its image: Timeout: no answer; {}{next_try}", outage("ConnectFailed: no"))),
             ),
             (building(work()), Some("CREATING".to_owned())),
+            (
+                building(BakeWork {
+                    restart_pending: true,
+                    downtime: Downtime { stopped_since: Some(slot()), ..Downtime::default() },
+                    ..work()
+                }),
+                Some(
+                    "CREATING; its instance is stopped since Mon 2026-03-02 11:00 +08:00, until Mon 2026-03-02 17:00 \
+                     +08:00 at most"
+                        .to_owned(),
+                ),
+            ),
             (
                 building(waits(WaitReason::Outage, &refused)),
                 Some(format!("CREATING; {}{next_try}", outage("ConnectFailed: no"))),

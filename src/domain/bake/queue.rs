@@ -28,6 +28,9 @@ pub const UNTIL: &str = ", until ";
 /// See [`UNTIL`].
 pub const AT_MOST: &str = " at most";
 
+/// Words about an instance that its bake has stopped; the time follows.
+pub const AT_REST: &str = "; its instance is stopped since ";
+
 /// When something is tried next, in the words that follow a reason.
 fn next_try(next: DateTime<Utc>, zone: Zone) -> String {
     format!("{NEXT_TRY}{}", show(next, zone))

@@ -47,7 +47,7 @@ codes! {
         "An image was not finished within `build_deadline`. The cloud may still make it, and it holds a builder meanwhile.",
         "Check it in the console; `imagebaked show BAKE` has the request ids for a ticket.";
     ImageLate = "image_late":
-        "An image is not finished after three times the usual duration of its line, and at least 30 minutes more than that.",
+        "An image is not finished after three times the usual duration of its line, and at least 30 minutes more than that. 30 minutes are assumed of a line without a finished image.",
         "`imagebaked show BAKE`.";
     ImageNotInHistory = "image_not_in_history":
         "The cloud has an image with our tags that is in no list: a second daemon, an older history, or an image that came back after its bake ended without it.",

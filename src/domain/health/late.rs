@@ -15,6 +15,9 @@ const LATE_FACTOR: u32 = 3;
 /// And at least this much after the usual duration: a short bake may well take twice its time.
 const LEAST_DELAY: Duration = Duration::from_mins(30);
 
+/// Usual duration where no image of the line has been finished: that of another line says little of a larger disk.
+const ASSUMED: Duration = Duration::from_mins(30);
+
 /// A bake whose image the cloud makes, or may be making.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageInProgress {
@@ -28,25 +31,26 @@ pub struct ImageInProgress {
     pub begun_at: DateTime<Utc>,
 }
 
-/// The problem of an image that takes too long. `usual`: median duration of the line's last bakes.
-pub fn problem(image: &ImageInProgress, usual: Duration, now: DateTime<Utc>) -> Option<Problem> {
+/// The problem of an image that takes too long. `known`: median duration of the line's last bakes, if there are any.
+pub fn problem(image: &ImageInProgress, known: Option<Duration>, now: DateTime<Utc>) -> Option<Problem> {
+    let usual = known.unwrap_or(ASSUMED);
     let bound = usual.saturating_mul(LATE_FACTOR).max(usual.saturating_add(LEAST_DELAY));
     let late_since = later(image.begun_at, bound);
     if now < late_since {
         return None;
     }
     let minutes = |time: Duration| show_length(Duration::from_mins(time.as_secs().div_ceil(60)));
+    let of_line = match known {
+        Some(usual) => format!("it usually takes {}", minutes(usual)),
+        None => "no image of its line has been finished so far".to_owned(),
+    };
     let ImageInProgress { bake, schedule, line, .. } = image;
     let problem = Problem::new(
         ProblemCode::ImageLate,
         Severity::Warning,
         Subject::new(SubjectKind::Bake, bake.to_string()),
         late_since,
-        format!(
-            "the image of bake {bake} of {schedule} is not finished after {}; it usually takes {}",
-            minutes(bound),
-            minutes(usual)
-        ),
+        format!("the image of bake {bake} of {schedule} is not finished after {}; {of_line}", minutes(bound)),
         Some(format!("imagebaked show {bake}")),
     );
     Some(problem.of_line(line))
@@ -62,7 +66,7 @@ mod tests {
         let image = ImageInProgress { bake: BakeId(7), schedule: "golden".into(), line: "golden".into(), begun_at };
         let at = |usual: u64, minutes: u64| {
             let now = begun_at + Duration::from_mins(minutes);
-            problem(&image, Duration::from_mins(usual), now).map(|problem| {
+            problem(&image, Some(Duration::from_mins(usual)), now).map(|problem| {
                 let since: DateTime<Utc> = problem.since.parse().unwrap();
                 (since - begun_at).num_minutes()
             })
@@ -71,7 +75,13 @@ mod tests {
             assert_eq!(at(usual, late - 1), None, "usually {usual} minutes");
             assert_eq!(at(usual, late + 9), Some(i64::try_from(late).unwrap()), "usually {usual} minutes");
         }
-        let message = problem(&image, Duration::from_secs(1201), begun_at + Duration::from_hours(2)).unwrap().message;
+        let message =
+            problem(&image, Some(Duration::from_secs(1201)), begun_at + Duration::from_hours(2)).unwrap().message;
         assert_eq!(message, "the image of bake 7 of golden is not finished after 1h 1m; it usually takes 21m");
+        assert_eq!(problem(&image, None, begun_at + Duration::from_mins(89)), None);
+        let first = problem(&image, None, begun_at + Duration::from_hours(4)).unwrap().message;
+        let wanted =
+            "the image of bake 7 of golden is not finished after 1h 30m; no image of its line has been finished so far";
+        assert_eq!(first, wanted);
     }
 }

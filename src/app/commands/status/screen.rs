@@ -15,6 +15,7 @@ use super::{
 use crate::{
     adapters::store::LISTED_BAKES,
     domain::{
+        bake::queue::AT_REST,
         health::{
             Acknowledgement, Health, Problem, Subject, SubjectKind, Verdict,
             same_error::{Group, groups},
@@ -339,7 +340,9 @@ fn bakes(heading: &str, things: &'static str, bakes: &[BakeLine], width: usize) 
     let item = |group: &Group<'_, BakeLine>| {
         let BakeLine { lead, reason, .. } = group.first;
         let lead = if reason.is_empty() { shorten(lead, width) } else { lead.clone() };
-        let mut parts = vec![Part::Message { lead, text: reason.clone(), lines: 1 }];
+        // Since when an instance is stopped, and until when at most, stays whole.
+        let lines = if reason.contains(AT_REST) { 2 } else { 1 };
+        let mut parts = vec![Part::Message { lead, text: reason.clone(), lines }];
         let others: Vec<String> = group.others.iter().map(|one| one.id.to_string()).collect();
         let note = other_tries(reason, group.others.iter().map(|one| one.reason.as_str()));
         parts.extend(same_for(&others, &note, "bakes ", ALL, width).map(Part::Line));
