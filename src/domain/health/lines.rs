@@ -21,6 +21,13 @@ const PROBLEM_AFTER: TimeDelta = TimeDelta::hours(1);
 /// Number of lost slots that is a problem.
 const PROBLEM_SLOTS: u64 = 2;
 
+/// What became of a slot, in the message about it; its time follows.
+pub const MISSED: &str = "was missed";
+/// See [`MISSED`].
+pub const SKIPPED: &str = "was skipped";
+/// See [`MISSED`].
+pub const FAILED: &str = "failed";
+
 /// Whether a slot whose row ended this way is lost: all but good images and ends that a person, a rule of the
 /// configuration or an operator's hook caused. Unknown reasons count too. Of manual bakes only failed ones count: a
 /// person who requests a bake while users are connected sees the result.
@@ -176,9 +183,9 @@ fn lost_slots(line: &Line, good: Option<Good>, lost: &Lost, severity: Severity) 
     let name = name_of(line);
     let reason = one_line(&last.reason);
     let verb = match (last.state.as_str(), last.code) {
-        (_, Some(ReasonCode::Missed)) => "was missed",
-        ("skipped", _) => "was skipped",
-        _ => "failed",
+        (_, Some(ReasonCode::Missed)) => MISSED,
+        ("skipped", _) => SKIPPED,
+        _ => FAILED,
     };
     let message = match lost.slots {
         0 | 1 => format!("{name} {verb} at {at}: {reason}"),

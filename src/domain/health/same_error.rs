@@ -2,6 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::{
+    Problem,
+    lines::{FAILED, MISSED, SKIPPED},
+};
 use crate::domain::bake::queue::{AT_MOST, UNTIL, try_at};
 
 /// A shorter error is repeated.
@@ -23,8 +27,25 @@ pub fn split(text: &str) -> (&str, &str, &str) {
 /// By what equal errors are known: request ids, times and other numbers differ. `None` where there is none.
 pub fn error_key(text: &str) -> Option<String> {
     let (_, error, _) = split(text);
+    (error.chars().count() >= WORTH).then(|| without_numbers(error))
+}
+
+fn without_numbers(text: &str) -> String {
     let word = |word: &str| if word.contains(|c: char| c.is_ascii_digit()) { "#".to_owned() } else { word.to_owned() };
-    (error.chars().count() >= WORTH).then(|| error.split_whitespace().map(word).collect::<Vec<_>>().join(" "))
+    text.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// What a message says besides the name and the error: what became of the slot, and how the error came to that.
+fn ending(message: &str) -> (Option<&'static str>, String) {
+    let (what, ..) = split(message);
+    let (subject, how) = what.split_once(": ").unwrap_or((what, ""));
+    let became = [MISSED, SKIPPED, FAILED].into_iter().find(|words| subject.contains(&format!(" {words} at ")));
+    (became, without_numbers(how))
+}
+
+/// Problems that say the same of several things: of one severity and code, with the same end and the same error.
+pub fn problem_groups<'a>(problems: impl IntoIterator<Item = &'a Problem>) -> Vec<Group<'a, Problem>> {
+    groups(problems, |one| one.message.as_str(), |one| (one.severity, one.code, ending(&one.message)))
 }
 
 /// Things that are shown together.
@@ -61,6 +82,7 @@ pub fn groups<'a, T, K: Eq + std::hash::Hash>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::health::{ProblemCode, Severity, Subject, SubjectKind};
 
     const REASON: &str = "waits for the cloud: QuotaExceeded.Image: the quota of images of this account is used up; next try Thu \
                           2026-11-26 03:14 +08:00, until Thu 2026-11-26 07:00 +08:00 at most";
@@ -74,6 +96,38 @@ mod tests {
         assert_eq!(key(&format!("golden failed at Thu 2026-11-26 03:00 +08:00: {REASON}")), key(REASON));
         assert_eq!(key("CREATING"), None);
         assert_eq!(key("starts its instance: NoStock"), None, "short ones are repeated");
+    }
+
+    #[test]
+    fn a_failed_slot_and_a_skipped_one_are_not_the_same_whatever_the_error() {
+        let quota = "QuotaExceeded.Image: the quota of images of this account is used up";
+        let slot = |words: &str| format!("{words} at Thu 2026-11-26 03:30 +08:00: ");
+        let problem = |message: String| Problem {
+            severity: Severity::Warning,
+            code: ProblemCode::BakeFailed,
+            subject: Subject::new(SubjectKind::Line, &message),
+            line: None,
+            since: String::new(),
+            message,
+            command: None,
+        };
+        let late = |by: &str| format!("waited past its deadline (not_after {by}) for a builder: {quota}");
+        let all = [
+            format!("office/ecd-1 {}{quota}", slot("failed")),
+            format!("cad {}{}", slot("was skipped"), late("07:00")),
+            format!("office/ecd-2 {}{quota}", slot("failed")),
+            format!("lab {}{quota}", slot("was skipped")),
+            format!("farm {}{}", slot("was skipped"), late("08:00")),
+            format!("golden has had no good image in 2 slots; the last {}{quota}", slot("failed")),
+        ]
+        .map(problem);
+        let groups = problem_groups(&all);
+        let first_word = |one: &Problem| one.message.split(' ').next().unwrap_or_default().to_owned();
+        let found: Vec<Vec<String>> = groups
+            .iter()
+            .map(|group| std::iter::once(group.first).chain(group.others.iter().copied()).map(first_word).collect())
+            .collect();
+        assert_eq!(found, [vec!["office/ecd-1", "office/ecd-2", "golden"], vec!["cad", "farm"], vec!["lab"]]);
     }
 
     #[test]

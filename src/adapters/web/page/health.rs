@@ -6,7 +6,7 @@ use super::{frame::Frame, time::sentence};
 use crate::domain::{
     health::{
         Acknowledgement, Problem, Severity, Subject, Verdict,
-        same_error::{Group, groups},
+        same_error::{Group, problem_groups},
     },
     status::Status,
     text::counted,
@@ -32,7 +32,7 @@ pub(super) fn health(frame: &Frame, status: &Status) -> Markup {
     let (class, symbol) = appearance(health.verdict);
     // One error of many schedules is one entry.
     let listed: Vec<_> = health.problems().take(PROBLEMS).collect();
-    let listed = groups(listed, |one| one.message.as_str(), |one| (one.severity, one.code));
+    let listed = problem_groups(listed);
     let (first, folded) = listed.split_at(listed.len().min(UNFOLDED));
     let rest = health.problems().len().saturating_sub(PROBLEMS);
     let acknowledged: Vec<_> = health.acknowledged().take(PROBLEMS).collect();

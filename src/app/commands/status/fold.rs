@@ -1,6 +1,8 @@
 //! Problems and bakes with the same error as another one: by their names.
 
-use super::shorten::{names, shorten};
+use unicode_width::UnicodeWidthStr as _;
+
+use super::shorten::names;
 
 /// `the same for 3 more: farm-1, farm-2, … (imagebaked status --all)`; `None` for no others. `note` says how they differ, and
 /// `word` stands before the names.
@@ -10,13 +12,14 @@ pub(super) fn same_for(others: &[String], note: &str, word: &str, command: &str,
     }
     let begin = format!("    the same for {} more{note}: {word}", others.len());
     let (all, left_out) = names(others, width.saturating_sub(begin.len()));
-    if left_out == 0 {
-        return Some(shorten(&format!("{begin}{all}"), width));
+    // A name that is cut is no argument of a command.
+    if left_out == 0 && begin.width() + all.width() <= width {
+        return Some(format!("{begin}{all}"));
     }
     let end = format!(", … ({command})");
     let room = width.saturating_sub(begin.len() + end.len() - 2);
-    let (some, _) = names(others, room);
-    Some(if some.len() <= room {
+    let (some, left_out) = names(others, room);
+    Some(if some.width() <= room && left_out > 0 {
         format!("{begin}{some}{end}")
     } else {
         format!("    the same for {} more{note}: {command}", others.len())
@@ -38,6 +41,11 @@ mod tests {
         assert_eq!(
             same_for(&["n".repeat(90), "m".to_owned()], "", "", "all", 60).unwrap(),
             "    the same for 2 more: all"
+        );
+        assert_eq!(
+            same_for(&["n".repeat(50)], "", "", "all", 60).unwrap(),
+            "    the same for 1 more: all",
+            "whole or not"
         );
         assert_eq!(same_for(&[], "", "", "all", 60), None);
         for width in 40..120 {

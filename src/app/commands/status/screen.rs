@@ -18,7 +18,7 @@ use crate::{
         bake::queue::AT_REST,
         health::{
             Acknowledgement, Health, Problem, Subject, SubjectKind, Verdict,
-            same_error::{Group, groups},
+            same_error::{Group, groups, problem_groups},
         },
         status::{Late, Running, ScheduleRow, Status},
     },
@@ -28,8 +28,6 @@ use crate::{
 const HEADLINE: usize = 2;
 /// Lines of a note about the configuration.
 const NOTE: usize = 2;
-/// Columns of the name of one with the same error.
-const OTHER: usize = 20;
 /// Columns that a schedule's name has in a line about a bake at least.
 const NAME: usize = 12;
 
@@ -93,7 +91,7 @@ const GOALS: [Goal; 31] = [
 /// The status of a daemon.
 pub(super) fn of_status(status: &Status, now: DateTime<Utc>, size: Size, color: bool) -> String {
     let Size { width, .. } = size;
-    let problems = problem_groups(&status.health);
+    let problems = problem_groups(status.health.problems());
     let waiting = status.waiting_in_time();
     let blocks = [
         verdict(status, problems.first(), now, width),
@@ -154,7 +152,7 @@ fn unlisted(status: &Status) -> usize {
 
 /// The problems that stood when a daemon last wrote the history.
 fn stood(offline: &Offline<'_>, now: DateTime<Utc>, width: usize) -> Block {
-    let problems = problem_groups(offline.health);
+    let problems = problem_groups(offline.health.problems());
     if problems.is_empty() {
         return Block::default();
     }
@@ -165,10 +163,6 @@ fn stood(offline: &Offline<'_>, now: DateTime<Utc>, width: usize) -> Block {
         has_gap: true,
         ..Block::default()
     }
-}
-
-fn problem_groups(health: &Health) -> Vec<Group<'_, Problem>> {
-    groups(health.problems(), |one| one.message.as_str(), |one| (one.severity, one.code))
 }
 
 /// The verdict with the first problem and its command.
@@ -218,12 +212,12 @@ fn below(group: &Group<'_, Problem>, now: DateTime<Utc>, width: usize) -> Vec<Pa
     [line].into_iter().chain(same).map(Part::Line).collect()
 }
 
-/// `golden`, `bake 7`, or `cloud` where there is only one.
+/// As commands take it: `golden`, `bake 7`, or `cloud` where there is only one.
 fn name_of(subject: &Subject) -> String {
     match subject {
         Subject { kind, id } if id.is_empty() => kind.as_str().to_owned(),
         Subject { kind: SubjectKind::Bake, id } => format!("bake {id}"),
-        Subject { id, .. } => shorten_name(id, OTHER),
+        Subject { id, .. } => id.clone(),
     }
 }
 
