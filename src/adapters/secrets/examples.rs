@@ -1,7 +1,7 @@
 //! Texts with secrets, for the tests of all ways in which foreign text is shown.
 
 /// Each text with the parts that must not be shown.
-pub(crate) const EXAMPLES: [(&str, &[&str]); 83] = [
+pub(crate) const EXAMPLES: [(&str, &[&str]); 91] = [
     // By their own characters.
     ("key LTAI5tKvb7Xw2QeR9mZsYd1P is wrong", &["tKvb7Xw2"]),
     ("the secret is aB3dE6gH9jK2mN5pQ8rS1tU4vW7xYz, see", &["aB3dE6gH9"]),
@@ -81,6 +81,14 @@ pub(crate) const EXAMPLES: [(&str, &[&str]); 83] = [
     ("[\"curl\", \"-u\", \"user:swordfish\", \"--password\", \"zebra7 quux9\"]", &["swordfish", "zebra7", "quux9"]),
     ("echo swordfish | docker login --password-stdin", &["swordfish"]),
     ("echo swordfish | sudo -S reboot", &["swordfish"]),
+    ("sshpass -p 12345 ssh -p 2222 host", &["12345"]),
+    ("/usr/bin/sshpass -p 12345 ssh host", &["12345"]),
+    ("docker login -u baker -p 12345 host", &["12345"]),
+    ("mysql -p12345 db", &["12345"]),
+    ("mkdir -p /opt/x && sshpass -p swordfish ssh host", &["swordfish"]),
+    ("tool -p 1234567 run", &["1234567"]),
+    ("password: the quick brown fox", &["quick", "brown", "fox"]),
+    ("password: at least Tr0ub4dor3 characters", &["Tr0ub4dor3"]),
     // In headers and addresses.
     ("curl -H 'Authorization: Bearer zebra7 quux9' host", &["zebra7", "quux9"]),
     ("curl -H \"X-Api-Key: swordfish\" host", &["swordfish"]),

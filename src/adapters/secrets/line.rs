@@ -10,6 +10,8 @@ pub(super) struct Line<'l> {
     pub bytes: &'l [u8],
     /// The quote that is open at each byte; 0 for none.
     open: Vec<u8>,
+    /// A quote is open at its end: where words end is doubtful.
+    is_unbalanced: bool,
 }
 
 impl<'l> Line<'l> {
@@ -31,7 +33,7 @@ impl<'l> Line<'l> {
                 quote = if is_apostrophe { 0 } else { *byte };
             }
         }
-        Self { bytes, open }
+        Self { bytes, open, is_unbalanced: quote != 0 }
     }
 
     /// Whether the byte is inside of quotes.
@@ -54,7 +56,7 @@ impl<'l> Line<'l> {
         let blanks = before.iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
         match before[..before.len() - blanks].last() {
             None => true,
-            Some(byte) => b"\"'{[,(-#:".contains(byte),
+            Some(byte) => b"\"'{[,(-#:=".contains(byte),
         }
     }
 
@@ -79,7 +81,7 @@ impl<'l> Line<'l> {
         }
         let end_of_around = if around == 0 { None } else { self.closing(first, around).map(|end| end - 1) };
         let limit = end_of_around.unwrap_or(bytes.len());
-        if has_blanks || around != 0 {
+        if has_blanks || around != 0 || own.is_some() && self.is_unbalanced {
             return at..limit;
         }
         at..self.end_of_shell_word(first, limit)
@@ -148,6 +150,12 @@ impl<'l> Line<'l> {
         let is_before = |byte: u8| byte.is_ascii_whitespace() || b"\"'`[](){},;|&<>=".contains(&byte) || byte == 0;
         let begins = move |at: &usize| !is_before(self.bytes[*at]) && (*at == 0 || is_before(self.bytes[*at - 1]));
         (0..self.bytes.len()).filter(begins)
+    }
+
+    /// The word at this byte, up to a blank, a quote or the end of a member.
+    pub(super) fn whole_word(&self, at: usize) -> &'l [u8] {
+        let is_end = |byte: &u8| byte.is_ascii_whitespace() || b"\"'`,])}".contains(byte);
+        self.bytes[at..].split(is_end).next().unwrap_or_default()
     }
 
     /// The word at this byte, without a sign and its value.

@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 pub(crate) mod examples;
+mod harmless;
 mod line;
 mod names;
 mod parts;

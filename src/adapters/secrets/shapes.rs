@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::{
     MASK, apart,
+    harmless::{is_of_sentence, is_ports, is_without_password},
     line::Line,
     names::{self, Name},
     words::{encoded_login, is_key_of_vendor, mixed_run, runs},
@@ -172,17 +173,25 @@ fn named(line: &Line<'_>, found: &mut Vec<Range<usize>>) {
         if sign == b':' && kind == Name::Weak && has_blanks && !line.begins_at(name.start) {
             continue;
         }
-        found.push(line.value(value, has_blanks));
+        let value = line.value(value, has_blanks);
+        if sign == b':' && has_blanks && is_of_sentence(&bytes[value.clone()]) {
+            continue;
+        }
+        found.push(value);
     }
 }
 
 /// What follows an option that wants a secret: `--password x`, `-px`, `-p x`, `-u user:x`, and `set access_key_secret x`.
 fn options(line: &Line<'_>, found: &mut Vec<Range<usize>>) {
     let bytes = line.bytes;
-    let has = |word: &str| position(&bytes.to_ascii_lowercase(), word.as_bytes()).is_some();
+    let lower = bytes.to_ascii_lowercase();
+    let has = |word: &str| position(&lower, word.as_bytes()).is_some();
+    let has_login = has("login");
+    let mut program: &[u8] = b"";
     for at in line.words() {
         let word = line.word(at);
         let text = std::str::from_utf8(&bytes[word.clone()]).unwrap_or_default();
+        let before = std::mem::replace(&mut program, line.whole_word(at));
         if !text.starts_with('-') {
             if names::is_compound(text) && names::judge(text) == Some(Name::Strong) {
                 // In a sentence one of these follows.
@@ -200,20 +209,7 @@ fn options(line: &Line<'_>, found: &mut Vec<Range<usize>>) {
         }
         let is_user = ["user", "proxy-user", "username", "http-user"].contains(&name);
         if is_short && name.starts_with(['p', 'P']) && !NO_PASSWORDS.contains(&name) {
-            let value = word.start + 2;
-            match bytes.get(value) {
-                Some(b'=' | b':') => found.push(line.value(value + 1, false)),
-                Some(byte) if !byte.is_ascii_whitespace() && !b"`,)]".contains(byte) => {
-                    let is_end_of_word = matches!(byte, b'"' | b'\'') && line.is_quoted(word.start);
-                    if is_end_of_word {
-                        found.extend(line.next_value(value));
-                    } else {
-                        found.push(line.value(value, false));
-                    }
-                }
-                _ if has("mkdir") => {}
-                _ => found.extend(line.next_value(value)),
-            }
+            found.extend(after_letter_p(line, word.start, before, has_login));
         } else if is_user || is_short && name.starts_with(['u', 'U']) {
             let value = if is_short && name.len() > 1 && !is_user {
                 Some(line.value(word.start + 2, false))
@@ -226,6 +222,25 @@ fn options(line: &Line<'_>, found: &mut Vec<Range<usize>>) {
         } else if name == "a" && has("redis") || name == "w" && has("ldap") || name == "k" && has("openssl") {
             found.extend(line.next_value(word.end));
         }
+    }
+}
+
+/// What follows a `-p` at this byte, after the word `before`: a password, unless it is a port.
+fn after_letter_p(line: &Line<'_>, at: usize, before: &[u8], has_login: bool) -> Option<Range<usize>> {
+    let bytes = line.bytes;
+    let program = before.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let is_secret = |value: &Range<usize>| has_login || program == b"sshpass" || !is_ports(&bytes[value.clone()]);
+    let next = |end| line.next_value(end).filter(|value| !is_without_password(program) && is_secret(value));
+    let value = at + 2;
+    match bytes.get(value) {
+        Some(b'=' | b':') => Some(line.value(value + 1, false)),
+        Some(byte) if !byte.is_ascii_whitespace() && !b"`,)]".contains(byte) => {
+            let is_end_of_word = matches!(byte, b'"' | b'\'') && line.is_quoted(at);
+            // `mysql -p12345` is a password.
+            let joined = || Some(line.value(value, false)).filter(|value| program != b"ssh" || is_secret(value));
+            if is_end_of_word { next(value) } else { joined() }
+        }
+        _ => next(value),
     }
 }
 
@@ -371,6 +386,15 @@ mod tests {
             "find / -print -path x",
             "/var/lib/imagebaked/Backups2026/HistoryOfBakes/imagebaked.db",
             "mkdir -p /opt/x",
+            "sudo cp -p a b",
+            "ssh -p 2222 baker@host",
+            "/usr/bin/ssh -p2222 host",
+            "docker run -p 8080:80 -p 127.0.0.1:8443:443/tcp x",
+            "[\"ssh\", \"-p\", \"2222\", \"host\"]",
+            "nmap -p 1-1024 host",
+            "password: at least 8 characters",
+            "password: must have a digit, and no letters of the name",
+            "error: access_key_secret: is not set",
         ] {
             assert_eq!(mask(same), same);
         }
