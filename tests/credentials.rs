@@ -6,6 +6,8 @@
 mod between_bakes;
 #[path = "support/fast_motion.rs"]
 mod fast_motion;
+#[path = "credentials/hostile.rs"]
+mod hostile;
 #[path = "credentials/hosts.rs"]
 mod hosts;
 #[path = "credentials/night.rs"]
@@ -24,7 +26,7 @@ use hosts::{
 };
 use imagebaked::{
     adapters::cloud::{CloudClient, CloudOptions, Environment, random_nonces},
-    domain::clock::{ManualClock, SystemClock},
+    domain::clock::{Clock as _, ManualClock, SystemClock},
     sim::Options,
 };
 use secrecy::ExposeSecret as _;
@@ -167,6 +169,35 @@ async fn one_call_renews_for_all_before_the_end_and_the_old_key_serves_until_the
         ids.iter().all(|id| id.as_ref().is_err_and(|error| error.to_string().contains("ServiceUnavailable"))),
         "{ids:?}"
     );
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_renewal_is_told_while_the_old_key_serves_and_ends_with_the_next_key() {
+    let clock = ManualClock::at("2026-11-27T18:00:00Z".parse().unwrap());
+    let sim = simulator(Options::default(), Arc::new(clock.clone())).await;
+    let host = Host::new("a role").profiles(&json!([user_profile("RamRoleArn", json!({}))]));
+    let provider = host.provider("default", &sim, Arc::new(clock.clone()));
+    let first = provider.get().await.unwrap();
+    assert_eq!(provider.failed_renewal(), None);
+    clock.advance(TimeDelta::minutes(46));
+    let began = clock.now();
+    plan(&sim, &json!([{"action": "AssumeRole", "status": 403, "code": "NoPermission", "times": 2}]));
+    for _ in 0..2 {
+        assert_eq!(provider.get().await.unwrap().key.id, first.key.id);
+        let failed = provider.failed_renewal().unwrap();
+        assert_eq!((failed.since, Some(failed.until)), (began, first.expires_at));
+        assert!(failed.error.contains("NoPermission") && failed.error.contains(&sim.addr().to_string()), "{failed:?}");
+        clock.advance(TimeDelta::seconds(31));
+    }
+    assert_ne!(provider.get().await.unwrap().key.id, first.key.id);
+    assert_eq!(provider.failed_renewal(), None);
+
+    // An outage is told as one.
+    clock.advance(TimeDelta::minutes(46));
+    plan(&sim, &json!([{"action": "AssumeRole", "status": 503}]));
+    provider.get().await.unwrap();
+    assert_eq!((provider.failed_renewal(), provider.outages().outages().len()), (None, 1));
     sim.stop().await;
 }
 

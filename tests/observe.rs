@@ -104,6 +104,8 @@ fn every_answer_about_what_comes_says_that_nothing_is_done() {
         (&"goes".into(), &"observe".into()),
         "{image}"
     );
-    let checked = host.run(&["status", "--check"]);
-    assert!(String::from_utf8_lossy(&checked.stdout).contains("the daemon only observes"), "{checked:?}");
+    for command in [&["status", "--check"][..], &["doctor", "--no-probe"]] {
+        let checked = host.run(command);
+        assert!(String::from_utf8_lossy(&checked.stdout).contains("the daemon only observes"), "{checked:?}");
+    }
 }

@@ -230,6 +230,16 @@ impl Problem {
     pub fn of_line(self, line: &LineId) -> Self {
         Self { line: Some(line.clone()), ..self }
     }
+
+    /// The same for a daemon that only observes: it refuses a bake, so that none is advised.
+    #[must_use]
+    pub fn without_bakes(self) -> Self {
+        let why = |command: String| match command.strip_prefix("imagebaked bake ") {
+            Some(schedule) => format!("imagebaked why {schedule}"),
+            None => command,
+        };
+        Self { command: self.command.map(why), ..self }
+    }
 }
 
 /// In capitals: first word of a headline.

@@ -138,6 +138,39 @@ async fn keys_that_end_in_the_middle_of_a_night_fail_no_bake_and_double_none() {
     night.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_whose_renewal_is_refused_are_a_warning_before_their_end_and_no_bake_fails() {
+    let midnight: DateTime<Utc> = "2026-11-27T16:00:00Z".parse().unwrap();
+    let at = |hour: i64, minute: i64| midnight + TimeDelta::hours(hour) + TimeDelta::minutes(minute);
+    let host = Host::new("a role").profiles(&json!([user_profile("RamRoleArn", json!({}))]));
+    let options = Options {
+        session_life: Some(LIFE),
+        build_time: Duration::from_mins(8),
+        power_time: Duration::from_mins(1),
+        instances: MACHINES.map(|(id, _)| InstanceSpec::running(id, InstanceKind::CloudDesktop)).into(),
+        ..Options::default()
+    };
+    let night = FastMotion::begin_with(host.variables.clone(), at(2, 25), options, configuration).await;
+    night.go_on_to(at(2, 32)).await;
+    let end: DateTime<Utc> = status(&night).await.daemon.credentials_expire_at.unwrap().parse().unwrap();
+    let refused = json!({"fault": [{"action": "AssumeRole", "status": 403, "code": "NoPermission", "times": 0}]});
+    night.sim.add_faults(FaultPlan::parse(&refused.to_string()).unwrap());
+    night.go_on_to(end - TimeDelta::minutes(1)).await;
+    let found = problems(&night).await;
+    assert!(matches!(&found[..], [(ProblemCode::CredentialsNotRenewed, Severity::Warning, _)]), "{found:?}");
+    assert!(found[0].2.starts_with("the credentials end at ") && found[0].2.contains("NoPermission"), "{found:?}");
+    night.go_on_to(end + TimeDelta::minutes(4)).await;
+    let found = problems(&night).await;
+    assert!(found.iter().any(|(code, ..)| *code == ProblemCode::CredentialsRejected), "{found:?}");
+    assert!(!found.iter().any(|(code, ..)| *code == ProblemCode::CredentialsNotRenewed), "{found:?}");
+    night.control("DELETE", "faults", "").await;
+    night.go_on_to(at(4, 0)).await;
+    until_no_problem(&night).await;
+    let rows = night.reader.history(&Filter { limit: 1_000, ..Filter::default() }).await.unwrap();
+    assert!(!rows.is_empty() && rows.iter().all(|row| row.state == "succeeded"), "{rows:?}");
+    night.end().await;
+}
+
 /// Every slot succeeded, with one image, and the machines run.
 fn assert_one_image_each(night: &FastMotion, rows: &[BakeRow]) {
     assert_eq!(rows.len(), MACHINES.len() * 8);

@@ -11,7 +11,7 @@ use super::{
     actions::{GetCallerIdentity, ListImage},
     answer::{self, ApiResponse},
     authorities::AuthoritiesError,
-    credentials::{CredentialProvider, Environment, KeyHosts, NoCredentials},
+    credentials::{CredentialProvider, Environment, FailedRenewal, KeyHosts, NoCredentials},
     endpoint::{Endpoint, EndpointError, Endpoints},
     http::{Http, HttpError, Incoming, Method, Outgoing},
     key_owner::KeyOwner,
@@ -257,6 +257,11 @@ impl CloudClient {
             identity: credentials.arn.or_else(|| self.owner.arn(&credentials.key.id)),
             expires_at: credentials.expires_at,
         })
+    }
+
+    /// Why the credentials in use, which serve still, are not renewed.
+    pub fn failed_renewal(&self) -> Option<FailedRenewal> {
+        self.credential_provider.failed_renewal()
     }
 
     /// The secrets that it knows or knew, for masking them in what other programs print.

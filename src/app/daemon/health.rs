@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     adapters::{
+        cloud::credentials::FailedRenewal,
         control::Standstill,
         store::{FailedCopies, FailedCopy, PendingRestart, Reader, RefusedMaintenance, StoreError},
     },
@@ -36,7 +37,7 @@ use crate::{
         },
         ids::InstanceId,
         pause::{ITSELF, Pause},
-        time::show_length,
+        time::{show, show_length},
     },
 };
 
@@ -73,6 +74,7 @@ impl DaemonContext {
         problems.extend(suspended(engine, skewed.is_empty()));
         problems.extend(skewed);
         problems.extend(cloud_unreachable(self.cloud.outages().outages(), self.zone(), reader).await?);
+        problems.extend(self.cloud.failed_renewal().map(|failed| not_renewed(&failed, self.zone())));
         let closed = reader.closed_admission().await?;
         problems.extend(closed.and_then(|closed| quota::problem(&closed, now)));
         problems.extend(engine_stalled(engine, now));
@@ -88,6 +90,9 @@ impl DaemonContext {
         problems.extend(super::image_tasks::strays::list_problems(reader).await?);
         let (of_lines, no_image_yet) = judge_lines(reader, engine, now).await?;
         problems.extend(of_lines);
+        if self.cloud.mode().is_observe() {
+            problems = problems.into_iter().map(Problem::without_bakes).collect();
+        }
         Ok(Found { problems, no_image_yet })
     }
 
@@ -231,6 +236,19 @@ fn suspended(engine: &EngineStatus, is_clock_unreported: bool) -> Option<Problem
         one_line(&suspension.headline()),
         Some("imagebaked doctor".to_owned()),
     ))
+}
+
+/// Keys near their end whose service refuses new ones.
+fn not_renewed(failed: &FailedRenewal, zone: Zone) -> Problem {
+    let FailedRenewal { since, until, error } = failed;
+    Problem::new(
+        ProblemCode::CredentialsNotRenewed,
+        Severity::Warning,
+        Subject::only(SubjectKind::Credentials),
+        *since,
+        format!("the credentials end at {}, and their last renewal failed: {}", show(*until, zone), one_line(error)),
+        Some("imagebaked doctor".to_owned()),
+    )
 }
 
 /// A host that does not respond. With an open bake it is a problem.

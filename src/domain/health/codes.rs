@@ -67,6 +67,9 @@ codes! {
     CredentialsRejected = "credentials_rejected":
         "The cloud does not accept the key, token or signature. Every schedule is suspended; one call a minute tries again.",
         "Check the key pair and the host's clock; `imagebaked doctor`; `imagebaked reload` tries at once.";
+    CredentialsNotRenewed = "credentials_not_renewed":
+        "The service that gives the credentials refuses new ones, and those at hand serve until their end only. It is asked again every 30 seconds at most, and the first new key ends it.",
+        "The message has the service's words: check the role, its trust policy and the key that asks for it; `imagebaked doctor`.";
     RightsMissing = "rights_missing":
         "A grant is missing.",
         "[ram-policy.md](ram-policy.md).";

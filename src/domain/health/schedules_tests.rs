@@ -29,7 +29,7 @@ fn of_golden(code: ProblemCode) -> Vec<Problem> {
         Code::PruneNeedsConfirmation => {
             vec![problem(code, SubjectKind::Line, "golden"), problem(code, SubjectKind::Daemon, "")]
         }
-        Code::CredentialsRejected => vec![problem(code, SubjectKind::Credentials, "")],
+        Code::CredentialsRejected | Code::CredentialsNotRenewed => vec![problem(code, SubjectKind::Credentials, "")],
         Code::CloudUnreachable => vec![problem(code, SubjectKind::Cloud, "ecd.cn-hangzhou.aliyuncs.com")],
         Code::ListIncomplete | Code::BuilderQuotaFull | Code::ImageQuotaFull => {
             vec![problem(code, SubjectKind::Cloud, "")]
@@ -83,4 +83,14 @@ fn a_line_of_two_instances_has_its_problem_once() {
 fn a_bake_of_an_unknown_line_may_be_of_any_schedule() {
     let health = Health::of(vec![problem(ProblemCode::ReplicaFailed, SubjectKind::Bake, "7")]);
     assert_eq!(Findings::of(&health).of_all().count(), 1);
+}
+
+#[test]
+fn a_daemon_that_only_observes_advises_no_bake() {
+    let advised = |command: &str| {
+        let problem = problem(ProblemCode::BakeMissed, SubjectKind::Line, "golden");
+        Problem { command: Some(command.to_owned()), ..problem }.without_bakes().command.unwrap_or_default()
+    };
+    assert_eq!(advised("imagebaked bake golden"), "imagebaked why golden");
+    assert_eq!(advised("imagebaked show 7"), "imagebaked show 7");
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, de::Error as _};
 
 use crate::adapters::cloud::request::{CloudCall, Pairs, RpcRequest};
@@ -62,6 +62,14 @@ pub struct TemporaryKey {
     pub security_token: SecretString,
     /// When the cloud stops accepting it.
     pub expiration: DateTime<Utc>,
+}
+
+impl TemporaryKey {
+    /// Whether no part of it is missing. They become headers: a line end in one would begin another.
+    pub fn is_whole(&self) -> bool {
+        let parts = [&*self.access_key_id, self.access_key_secret.expose_secret(), self.security_token.expose_secret()];
+        parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic()))
+    }
 }
 
 impl AssumedRole {

@@ -23,7 +23,7 @@ use crate::{
         },
         secrets::KnownSecrets,
     },
-    domain::{api::credential_source::CredentialSource, clock::Clock, text::clean, time::rfc3339_seconds},
+    domain::{api::credential_source::CredentialSource, clock::Clock, text::clean},
 };
 
 /// The order of the official libraries; the credentials folder of the service manager follows the environment.
@@ -156,11 +156,7 @@ impl Chain {
     async fn ask(&self, source: SourceName, is_only: bool, now: DateTime<Utc>) -> Result<Credentials, NoKey> {
         let recipe = self.recipe(source).await?;
         let described = recipe.detail.clone();
-        let Issued { key, expires_at, arn, detail } = self.carry_out(recipe, is_only).await?;
-        if let Some(end) = expires_at.filter(|&end| end <= now) {
-            let end = rfc3339_seconds(end);
-            return Err(NoKey::unusable(format!("its keys ended {end}; check the clock of this host")));
-        }
+        let Issued { key, expires_at, arn, detail } = self.carry_out(recipe, is_only, now).await?;
         let arn = arn.map(|arn| clean(&arn, LONGEST_ARN).into_owned());
         Ok(Credentials { key, expires_at, source, detail: described.or(detail), arn })
     }
@@ -184,7 +180,7 @@ impl Chain {
         }
     }
 
-    async fn carry_out(&self, recipe: Recipe, is_only: bool) -> Result<Issued, NoKey> {
+    async fn carry_out(&self, recipe: Recipe, is_only: bool, now: DateTime<Utc>) -> Result<Issued, NoKey> {
         // A profile or a variable that names the machine's role is set up, whatever the machine answers.
         let is_meant = is_only || recipe.detail.is_some();
         let mut issued = match recipe.base {
@@ -194,7 +190,7 @@ impl Chain {
                 Issued { arn: assumed.arn().or(Some(role.arn)), ..Issued::of(assumed.credentials) }
             }
             Base::EcsRole(name) => {
-                let (role, key) = self.metadata.keys(name.as_deref(), is_meant || name.is_some()).await?;
+                let (role, key) = self.metadata.keys(name.as_deref(), is_meant || name.is_some(), now).await?;
                 Issued { detail: Some(format!("`{role}`")), ..Issued::of(key) }
             }
             Base::Uri(uri) => {
@@ -202,7 +198,7 @@ impl Chain {
                 if let Some((_, query)) = uri.split_once('?') {
                     self.secrets.learn(query);
                 }
-                Issued::of(key_service::from_uri(&self.metadata.http, &uri).await?)
+                Issued::of(key_service::from_uri(&self.metadata.http, &uri, now).await?)
             }
         };
         self.learn(&issued.key);

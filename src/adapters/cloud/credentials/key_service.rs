@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use secrecy::zeroize::Zeroize as _;
 use serde::Deserialize;
 
@@ -43,7 +44,12 @@ pub(super) struct MetadataService {
 impl MetadataService {
     /// The role's name and keys. `is_meant`: the operator says that this machine has a role; otherwise a machine without
     /// a metadata service or a role is one where nothing is set up.
-    pub(super) async fn keys(&self, name: Option<&str>, is_meant: bool) -> Result<(String, TemporaryKey), NoKey> {
+    pub(super) async fn keys(
+        &self,
+        name: Option<&str>,
+        is_meant: bool,
+        now: DateTime<Utc>,
+    ) -> Result<(String, TemporaryKey), NoKey> {
         let absent = |why: String| if is_meant { NoKey::unusable(why) } else { NoKey::not_set_up(why) };
         let failed = |failure: Failure, what: &str| match failure {
             Failure::NoAnswer(error) => service_error::unanswered(&self.host(), what, &error),
@@ -89,7 +95,7 @@ impl MetadataService {
             }
             Err(Failure::Status(incoming)) => return Err(service_error::unexpected(&self.host(), &what, &incoming)),
         };
-        let key = parse(answer.as_bytes(), &self.host(), &what);
+        let key = parse(answer.as_bytes(), &self.host(), &what, now);
         answer.zeroize();
         Ok((role, key?))
     }
@@ -135,7 +141,7 @@ enum Failure {
 }
 
 /// Keys from a credentials URI. The URI may have a secret in it: errors name its host only.
-pub(super) async fn from_uri(http: &Http, uri: &str) -> Result<TemporaryKey, NoKey> {
+pub(super) async fn from_uri(http: &Http, uri: &str, now: DateTime<Utc>) -> Result<TemporaryKey, NoKey> {
     let (base, rest) = split(uri)?;
     let endpoint = Endpoint::parse(&base).map_err(|error| NoKey::unusable(error.to_string()))?;
     let (host, what) = (endpoint.authority(), "the keys of the credentials URI");
@@ -145,7 +151,7 @@ pub(super) async fn from_uri(http: &Http, uri: &str) -> Result<TemporaryKey, NoK
     if incoming.status != 200 {
         return Err(service_error::unexpected(host, what, &incoming));
     }
-    let key = parse(&incoming.body, host, what);
+    let key = parse(&incoming.body, host, what, now);
     incoming.body.zeroize();
     key
 }
@@ -176,7 +182,7 @@ async fn send(
 }
 
 /// The answer contains secrets, so no error quotes it.
-fn parse(answer: &[u8], host: &str, what: &str) -> Result<TemporaryKey, NoKey> {
+fn parse(answer: &[u8], host: &str, what: &str, now: DateTime<Utc>) -> Result<TemporaryKey, NoKey> {
     let refused = |why: &str| NoKey::unusable(format!("{host} does not give {what}: it answered {why}"));
     let keys: Keys = match serde_json::from_slice(answer) {
         Ok(keys) => keys,
@@ -186,13 +192,8 @@ fn parse(answer: &[u8], host: &str, what: &str) -> Result<TemporaryKey, NoKey> {
     if keys.code != "Success" {
         return Err(refused("without keys: its Code is not Success"));
     }
-    let whole = |key: &TemporaryKey| {
-        use secrecy::ExposeSecret as _;
-        let parts = [&*key.access_key_id, key.access_key_secret.expose_secret(), key.security_token.expose_secret()];
-        // They become a header: a line end in one would begin another.
-        parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic()))
-    };
-    keys.key.filter(whole).ok_or_else(|| refused("with keys that are not whole"))
+    let key = keys.key.filter(TemporaryKey::is_whole).ok_or_else(|| refused("with keys that are not whole"))?;
+    service_error::unless_ended(host, what, key, now)
 }
 
 #[cfg(test)]
@@ -209,8 +210,11 @@ mod tests {
 
     #[test]
     fn keys_have_to_be_whole_and_are_never_quoted() {
-        let answer =
-            |text: &str| parse(text.as_bytes(), "there", "keys").map(|key| key.access_key_id).map_err(NoKey::why);
+        let answer = |text: &str| {
+            parse(text.as_bytes(), "there", "keys", DateTime::UNIX_EPOCH)
+                .map(|key| key.access_key_id)
+                .map_err(NoKey::why)
+        };
         let key = r#""AccessKeyId":"i","AccessKeySecret":"s","SecurityToken":"t","Expiration":"2026-01-01T00:00:00Z""#;
         assert_eq!(answer(&format!(r#"{{"Code":"Success",{key}}}"#)), Ok("i".to_owned()));
         for wrong in [

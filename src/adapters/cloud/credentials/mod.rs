@@ -31,5 +31,5 @@ mod chain_tests;
 
 pub use self::chain::KeyHosts;
 pub use self::provider::CredentialProvider;
-pub use self::types::{Credentials, NoCredentials, ServiceError, SourceName};
+pub use self::types::{Credentials, FailedRenewal, NoCredentials, ServiceError, SourceName};
 pub use self::variables::Environment;

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     chain::{Chain, KeyHosts},
-    types::{Credentials, NoCredentials, ServiceError, SourceName},
+    types::{Credentials, FailedRenewal, NoCredentials, ServiceError, SourceName},
     variables::Environment,
 };
 use crate::{
@@ -50,6 +50,8 @@ struct State {
     /// Number of fetches, and why the last one failed.
     fetches: u64,
     failure: Option<NoCredentials>,
+    /// When the first of the fetches failed that have failed since the last good one.
+    failing_since: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Clone)]
@@ -127,6 +129,18 @@ impl CredentialProvider {
     /// The credentials at hand.
     pub fn at_hand(&self) -> Option<Credentials> {
         self.state().at_hand.as_ref().map(|at_hand| at_hand.credentials.clone())
+    }
+
+    /// Why the credentials at hand, which serve still, are not renewed. An outage of their service is told by
+    /// [`Self::outages`].
+    pub fn failed_renewal(&self) -> Option<FailedRenewal> {
+        let now = self.clock.now();
+        let state = self.state();
+        let at_hand = state.at_hand.as_ref().filter(|at_hand| at_hand.is_valid(now) && !at_hand.is_rejected)?;
+        let until = at_hand.credentials.expires_at?;
+        let is_outage = |failure: &&NoCredentials| failure.service.as_ref().is_some_and(|service| service.is_outage());
+        let failure = state.failure.as_ref().filter(|failure| !is_outage(failure))?;
+        Some(FailedRenewal { since: state.failing_since.unwrap_or(now), until, error: failure.last_reason() })
     }
 
     /// Reads the source anew, after the cloud rejected the credentials at hand; many rejections at once read it once.
@@ -226,6 +240,7 @@ impl CredentialProvider {
         let mut state = self.state();
         state.fetches += 1;
         state.failure = outcome.as_ref().err().cloned();
+        state.failing_since = state.failure.as_ref().map(|_| state.failing_since.unwrap_or(now));
         let Ok(credentials) = outcome else { return };
         let is_same = state.at_hand.as_ref().is_some_and(|before| before.credentials.key.id == credentials.key.id);
         if !is_same {

@@ -2,9 +2,12 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use chrono::{DateTime, Utc};
+
 use super::types::{NoKey, ServiceError};
 use crate::{
     adapters::cloud::{
+        actions::TemporaryKey,
         answer,
         http::{HttpError, Incoming},
     },
@@ -12,6 +15,7 @@ use crate::{
         call::{ApiError, CREDENTIALS_UNREACHABLE, ErrorClass},
         codes::Idempotency,
     },
+    domain::time::rfc3339_seconds,
 };
 
 /// The error for a request to `host` without a complete response. `what` names the keys in words.
@@ -38,6 +42,22 @@ pub(super) fn unexpected(host: &str, what: &str, incoming: &Incoming) -> NoKey {
 pub(super) fn foreign(host: &str, what: &str) -> NoKey {
     let message = format!("{host} does not give {what}: the answer is no JSON");
     outage(host, message, "Something in between answers in its place: check the address and proxies.".into(), None)
+}
+
+/// The key, unless it has ended by the clock of this host.
+pub(super) fn unless_ended(
+    host: &str,
+    what: &str,
+    key: TemporaryKey,
+    now: DateTime<Utc>,
+) -> Result<TemporaryKey, NoKey> {
+    if now < key.expiration {
+        return Ok(key);
+    }
+    let end = rfc3339_seconds(key.expiration);
+    Err(NoKey::unusable(format!(
+        "{host} gives {what}, which ended {end}: check that service and the clock of this host"
+    )))
 }
 
 /// The error for what the token service answered, or did not.

@@ -105,7 +105,14 @@ impl TokenService {
             answer = answer::read::<AssumeRole>(&incoming, Idempotency::Idempotent);
         }
         wipe(&mut incoming);
-        answer.map(|answer| answer.value).map_err(|error| service_error::of_api(host, &what, &error))
+        let assumed = answer.map_err(|error| service_error::of_api(host, &what, &error))?.value;
+        if !assumed.credentials.is_whole() {
+            return Err(NoKey::unusable(format!(
+                "{host} does not give {what}: it answered with keys that are not whole"
+            )));
+        }
+        let credentials = service_error::unless_ended(host, &what, assumed.credentials, self.clock.now())?;
+        Ok(AssumedRole { credentials, ..assumed })
     }
 
     fn endpoint(&self, role: &Role) -> Result<Endpoint, NoKey> {

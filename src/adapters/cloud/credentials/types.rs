@@ -78,6 +78,17 @@ pub(super) enum NoKey {
     Service(Box<ServiceError>),
 }
 
+/// Keys that serve still, and could not be renewed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedRenewal {
+    /// When the first try failed.
+    pub since: DateTime<Utc>,
+    /// When the keys end.
+    pub until: DateTime<Utc>,
+    /// Why the last try failed, with its source.
+    pub error: String,
+}
+
 /// A service that gives keys and cannot now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceError {
@@ -131,6 +142,13 @@ pub struct NoCredentials {
 }
 
 impl std::error::Error for NoCredentials {}
+
+impl NoCredentials {
+    /// The reason of the last source that was asked, with its name.
+    pub(super) fn last_reason(&self) -> String {
+        self.reasons.last().map_or_else(|| self.to_string(), |(name, why)| format!("{name}: {why}"))
+    }
+}
 
 impl fmt::Display for NoCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

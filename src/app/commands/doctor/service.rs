@@ -20,6 +20,7 @@ use crate::{
         store::{DATABASE_FILE, Reader, StoreError},
     },
     domain::{
+        api::mode::ONLY_OBSERVES,
         calendar::zone::Zone,
         error::chain,
         health::{Health, Verdict},
@@ -116,6 +117,11 @@ pub(super) fn daemon(config: &Config, answer: Result<Reply, ControlError>, broke
         }
         Err(ControlError::Unreachable { .. }) => {
             let found = format!("no daemon listens at {}", socket.display());
+            if config.daemon.mode.is_observe() {
+                let advice =
+                    format!("systemctl start {UNIT}; it only observes then ([daemon] mode), and bakes nothing");
+                return Check::warn(name, found, advice);
+            }
             return Check::warn(name, found, format!("systemctl start {UNIT}; without it nothing is baked"));
         }
         Err(error @ ControlError::OtherVersion { .. }) => {
@@ -130,7 +136,9 @@ pub(super) fn daemon(config: &Config, answer: Result<Reply, ControlError>, broke
     let daemon = &status.daemon;
     let started: DateTime<Utc> = daemon.started_at.parse().unwrap_or_default();
     let started = show(started, zone);
-    let found = format!("version {}, pid {}, since {}", daemon.version, daemon.pid, started);
+    let observes =
+        if daemon.mode.is_observe() { format!("; {ONLY_OBSERVES}, and bakes nothing") } else { String::new() };
+    let found = format!("version {}, pid {}, since {started}{observes}", daemon.version, daemon.pid);
     if daemon.version != env!("CARGO_PKG_VERSION") {
         let found = format!("{found}, but this command is of version {}", env!("CARGO_PKG_VERSION"));
         return Check::warn(name, found, format!("systemctl restart {UNIT}"));

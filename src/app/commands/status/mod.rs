@@ -330,7 +330,8 @@ fn plugin_line(status: &Status) -> CommandOutput {
     }
     let (shown, more) = first(status.health.problems(), LISTED);
     let words: Vec<_> = shown.iter().map(|problem| problem.message.as_str()).collect();
-    line(state, &format!("{}: {}{more}", status.health.counts(), words.join("; ")), &numbers)
+    let observes = if status.daemon.mode.is_observe() { format!("{ONLY_OBSERVES}; ") } else { String::new() };
+    line(state, &format!("{observes}{}: {}{more}", status.health.counts(), words.join("; ")), &numbers)
 }
 
 /// One line; the text after a bar is for graphs, so the message must have none.
