@@ -140,7 +140,7 @@ fn a_sound_host_has_no_findings() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.contains("\nok    clock: "), "{text}");
     assert!(text.contains("\nok    permissions: 8 granted, 8 not tried or not needed\n"), "{text}");
-    assert!(text.ends_with(" ok, 0 warnings, 0 failed, 9 skipped; --json has each check.\n"), "{text}");
+    assert!(text.ends_with(" ok, 0 warnings, 0 failed, 9 skipped; --all shows each check.\n"), "{text}");
 }
 
 #[test]

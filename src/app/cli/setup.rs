@@ -35,6 +35,9 @@ pub struct DoctorArgs {
     /// changed, but the tries show in the account's audit.
     #[arg(long)]
     pub no_probe: bool,
+    /// Show each check also on a terminal.
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// `init`.

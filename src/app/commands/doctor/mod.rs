@@ -40,7 +40,7 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     let Some(config) = config else {
         return Err(context.refused(&problems));
     };
-    let mut report = DoctorReport::new(!context.json, context.color);
+    let mut report = DoctorReport::new(!context.json, context.color, args.all);
     if let Some(check) = host::unread_file(&problems) {
         report.add(check);
         return without_configuration(context, report).await;
@@ -70,7 +70,7 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     parts.push_back(Box::pin(async { vec![service::unit(&context.environment).await] }));
     parts.push_back(Box::pin(async { Vec::from_iter(backups::folder(&config, &context.environment).await) }));
     parts.push_back(Box::pin(async {
-        let mut of_cloud = DoctorReport::new(false, false);
+        let mut of_cloud = DoctorReport::new(false, false, true);
         let of_daemon = (daemon.as_ref(), key_in_use);
         cloud::examine(context, &config, of_daemon, whole, !args.no_probe, SystemClock.now(), &mut of_cloud).await;
         of_cloud.checks
@@ -104,7 +104,7 @@ fn summed_up(context: &Context<'_>, mut report: DoctorReport, exit: Exit) -> Com
     } else {
         let warnings = report.count(CheckStatus::Warn);
         format!(
-            "\n{} ok, {warnings} warning{}, {failures} failed, {} skipped; --json has each check.\n",
+            "\n{} ok, {warnings} warning{}, {failures} failed, {} skipped; --all shows each check.\n",
             report.count(CheckStatus::Ok),
             if warnings == 1 { "" } else { "s" },
             report.count(CheckStatus::Skip)

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::app::commands::{
-    table::{terminal_width, wrapped_lines},
-    terminal::{print_text, with_config},
+    table::{screen, terminal_width, wrapped_lines},
+    terminal::{lines_of_errors, print_text, with_config},
 };
 
 /// Result of a check.
@@ -58,34 +58,67 @@ impl Check {
 }
 
 /// The checks so far. The text output prints each at once, because some take long; those of a kind that found nothing are
-/// one line.
+/// one line. On a terminal what is bad comes at the end, the worst first, as far as there is room.
 pub(super) struct DoctorReport {
     pub(super) checks: Vec<Check>,
     live: bool,
     color: bool,
-    /// Whether what is as it should be is one line at the end: on a terminal, which has no room for all.
-    is_short: bool,
+    detail: Detail,
     /// Checks of one kind that were not printed yet.
     alike: Vec<Check>,
     /// What is as it should be and was not printed.
     fine: Vec<String>,
     /// What was not checked and not printed.
     skipped: Vec<String>,
+    /// What is bad and was not printed.
+    bad: Vec<Check>,
+    /// Lines that were printed.
+    printed: usize,
 }
+
+/// How much is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// Each check.
+    Each,
+    /// Checks of a kind that found nothing as one.
+    Kinds,
+    /// Also what is as it should be as one line at the end: on a terminal, which has no room for all.
+    Short,
+}
+
+/// Below the checks: a blank line, and the sum.
+const BELOW: usize = 2;
+/// So many checks that have no room are named.
+const NAMED: usize = 4;
 
 /// What is printed in any case: questions that people ask `doctor`.
 const ASKED: [&str; 4] = ["configuration", "daemon", "credentials", "clock"];
 
 impl DoctorReport {
-    pub(super) fn new(live: bool, color: bool) -> Self {
-        let is_short = live && terminal_width().is_some();
-        Self { checks: Vec::new(), live, color, is_short, alike: Vec::new(), fine: Vec::new(), skipped: Vec::new() }
+    /// `all`: each check is shown, also on a terminal.
+    pub(super) fn new(live: bool, color: bool, all: bool) -> Self {
+        Self {
+            checks: Vec::new(),
+            live,
+            color,
+            detail: match (all, live && terminal_width().is_some()) {
+                (true, _) => Detail::Each,
+                (false, true) => Detail::Short,
+                (false, false) => Detail::Kinds,
+            },
+            alike: Vec::new(),
+            fine: Vec::new(),
+            skipped: Vec::new(),
+            bad: Vec::new(),
+            printed: 0,
+        }
     }
 
     pub(super) fn add(&mut self, check: Check) {
         self.checks.push(check.clone());
         let is_quiet = matches!(check.result, CheckStatus::Ok | CheckStatus::Skip);
-        let kind = kind(&check.name).filter(|_| is_quiet);
+        let kind = kind(&check.name).filter(|_| is_quiet && self.detail != Detail::Each);
         if self.alike.first().is_some_and(|first| kind.is_none_or(|kind| Some(kind) != self::kind(&first.name))) {
             self.flush();
         }
@@ -99,13 +132,24 @@ impl DoctorReport {
     /// Prints what is left.
     pub(super) fn finish(&mut self) {
         self.flush();
+        let mut rest = String::new();
         if !self.fine.is_empty() {
             let found = format!("{} are as they should be", self.fine.join(", "));
-            self.print(&line(&Check::ok("all else", found), self.color));
+            rest.push_str(&line(&Check::ok("all else", found), self.color));
         }
         if !self.skipped.is_empty() {
-            let found = "not needed, or not possible here; --json says why";
-            self.print(&line(&Check::skip(self.skipped.join(", "), found), self.color));
+            let found = "not needed, or not possible here; --all says why";
+            rest.push_str(&line(&Check::skip(self.skipped.join(", "), found), self.color));
+        }
+        if !self.bad.is_empty() {
+            let width = terminal_width();
+            let around = self.printed + lines_of_errors() + height(&rest, width) + BELOW;
+            let room = screen().unwrap_or(usize::MAX).saturating_sub(around);
+            let bad = folded(std::mem::take(&mut self.bad), room, width, self.color);
+            self.print(&bad);
+        }
+        if !rest.is_empty() {
+            self.print(&rest);
         }
     }
 
@@ -119,17 +163,20 @@ impl DoctorReport {
 
     /// Prints a check, or keeps its name for the end.
     fn show(&mut self, check: &Check) {
+        let is_short = self.detail == Detail::Short;
         match check.result {
-            CheckStatus::Skip if self.is_short => self.skipped.push(check.name.clone()),
-            CheckStatus::Ok if self.is_short && !ASKED.contains(&check.name.as_str()) => {
+            CheckStatus::Skip if is_short => self.skipped.push(check.name.clone()),
+            CheckStatus::Ok if is_short && !ASKED.contains(&check.name.as_str()) => {
                 self.fine.push(check.name.clone());
             }
+            CheckStatus::Warn | CheckStatus::Fail if is_short => self.bad.push(check.clone()),
             _ => self.print(&line(check, self.color)),
         }
     }
 
-    fn print(&self, text: &str) {
+    fn print(&mut self, text: &str) {
         if self.live {
+            self.printed += height(text, terminal_width());
             print_text(&wrapped_lines(&with_config(text), terminal_width()));
         }
     }
@@ -143,6 +190,28 @@ impl DoctorReport {
     pub(super) fn count(&self, result: CheckStatus) -> usize {
         self.checks.iter().filter(|check| check.result == result).count()
     }
+}
+
+/// The lines that a text takes.
+fn height(text: &str, width: Option<usize>) -> usize {
+    wrapped_lines(&with_config(text), width).lines().count()
+}
+
+/// Checks that are bad, the worst first, as many as have room, but at least one. The rest has a line.
+fn folded(mut bad: Vec<Check>, room: usize, width: Option<usize>, color: bool) -> String {
+    bad.sort_by_key(|check| std::cmp::Reverse(check.result));
+    let shown = |count: usize| {
+        let (first, rest) = bad.split_at(count);
+        let mut text: String = first.iter().map(|check| line(check, color)).collect();
+        if !rest.is_empty() {
+            let mut names: Vec<&str> = rest.iter().take(NAMED).map(|check| check.name.as_str()).collect();
+            names.extend((rest.len() > NAMED).then_some("…"));
+            text.push_str(&format!("… and {} more: {}; imagebaked doctor --all\n", rest.len(), names.join(", ")));
+        }
+        text
+    };
+    let fits = |count: &usize| height(&shown(*count), width) <= room;
+    shown((1..=bad.len()).rev().find(fits).unwrap_or_else(|| bad.len().min(1)))
 }
 
 /// What several checks are about: permissions are named `PRODUCT:ACTION`.
@@ -202,7 +271,7 @@ mod tests {
         let instances = [granted("instance ecd-1"), granted("instance ecd-2")];
         assert_eq!(of(&instances).as_deref(), Some("ok    instances: 2 as they should be\n"));
         assert_eq!([kind("credentials"), kind("daemon"), kind("ecd:A in cn-x")], [None, None, Some("permissions")]);
-        let mut report = DoctorReport::new(false, false);
+        let mut report = DoctorReport::new(false, false, true);
         report.add_all(three);
         report.add(Check::fail("ecd:D", "refused", "grant it"));
         report.finish();
@@ -211,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_terminal_has_one_line_for_what_nobody_asked_about_and_is_fine() {
-        let mut report = DoctorReport { is_short: true, ..DoctorReport::new(false, false) };
+        let mut report = DoctorReport { detail: Detail::Short, ..DoctorReport::new(false, false, false) };
         report.add_all(["credentials", "disk", "ecd:A", "ecd:B"].map(|name| Check::ok(name, "fine")));
         report.add(Check::skip("hooks", "there are none"));
         report.add(Check::warn("time zones", "old", "update them"));
@@ -219,5 +288,25 @@ mod tests {
         assert_eq!(report.fine, ["disk", "permissions"]);
         assert_eq!(report.skipped, ["hooks"]);
         assert_eq!(report.checks.len(), 6);
+    }
+
+    #[test]
+    fn what_is_bad_has_the_room_that_is_left_and_the_worst_comes_first() {
+        let warning = |name: &str| Check::warn(name, "old", "update it");
+        let bad = vec![warning("a"), Check::fail("b", "gone", "make it"), warning("c"), warning("d")];
+        let of = |room, width| folded(bad.clone(), room, width, false);
+        let all = of(8, Some(80));
+        assert_eq!(all.lines().count(), 8);
+        assert!(all.starts_with("fail  b: gone\n      -> make it\nwarn  a: old\n"), "{all}");
+        assert!(!all.contains("more"), "{all}");
+        let some = of(7, Some(80));
+        assert_eq!(some.lines().count(), 7, "{some}");
+        assert!(some.ends_with("… and 1 more: d; imagebaked doctor --all\n"), "{some}");
+        let one = of(0, Some(80));
+        assert_eq!(one, "fail  b: gone\n      -> make it\n… and 3 more: a, c, d; imagebaked doctor --all\n");
+        let long = vec![Check::fail("b", "gone ".repeat(40), "make it"), warning("a")];
+        assert_eq!(folded(long.clone(), 6, Some(80), false).lines().count(), 4);
+        assert_eq!(folded(long.clone(), 5, Some(80), false).lines().count(), 3, "lines are those of the terminal");
+        assert_eq!(folded(long, usize::MAX, None, false).lines().count(), 4);
     }
 }
