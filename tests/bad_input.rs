@@ -243,7 +243,8 @@ fn corrected_keys_count_from_the_next_reload_on() {
     assert_eq!((cloud.images("ecd-a").len(), &bake["attempts"]), (1, &Value::from(1)), "{bake:#}");
     host.expect(0, &["status"]);
     let refused = calls_with(&host.show(&bake["id"]), "SignatureDoesNotMatch").len();
-    assert!((1..=2).contains(&refused), "{refused} calls with a key that is known to be wrong");
+    // None where the start has found it out before.
+    assert!(refused <= 2, "{refused} calls with a key that is known to be wrong");
 }
 
 #[test]

@@ -340,7 +340,9 @@ struct Back<'a> {
 impl<'a> Back<'a> {
     fn of(returned: &'a ReturnedImage, zone: Option<GmtOffset>, now: DateTime<Utc>) -> Self {
         let ReturnedImage { bake, version, slot, image } = returned;
+        // The cloud's times have no fraction; an image is not as old as its slot, which would count as lost after it.
         let at = gmt_offset::made_at(image.made_at, zone, *slot, now).timestamp_millis();
+        let at = at.max(slot.timestamp_millis() + 1);
         let (image_id, version_id) = (&image.image_id, image.version_id.as_deref());
         Self { bake: *bake, version: *version, image_id, version_id, image_name: &image.name, at }
     }

@@ -229,9 +229,9 @@ mod tests {
     #[test]
     fn a_try_that_is_over_is_not_called_next() {
         let reason = |words: &str| format!("polls: no{words}Thu 2026-11-26 11:00:05 +08:00, until 07:00 at most");
-        let now = slot() + TimeDelta::seconds(5);
+        let now = slot() + TimeDelta::seconds(5) + CALLED_WITHIN;
         let next = reason(NEXT_TRY);
-        assert_eq!(as_of(&next, slot(), true), next);
+        assert_eq!(as_of(&next, now - TimeDelta::milliseconds(1), true), next, "it has some seconds");
         assert_eq!(as_of(&next, now, true), reason(UNANSWERED));
         assert_eq!(as_of(&next, now, false), reason(DUE));
         assert_eq!(as_of("CREATING", now, true), "CREATING");
