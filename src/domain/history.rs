@@ -13,8 +13,10 @@ use super::{
 
 pub mod absence;
 pub mod advice;
+pub mod importance;
 pub mod instants;
 pub mod repeated;
+pub mod veto;
 
 /// One row of the history; the field names are those of `history --json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

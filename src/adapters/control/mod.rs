@@ -263,7 +263,18 @@ impl Request {
                 | Self::NextPass
                 | Self::Config
                 | Self::Follow { .. }
+                | Self::Reconcile { apply: false }
+                | Self::Prune { dry_run: true, .. }
+                | Self::Adopt { dry_run: true, .. }
         )
+    }
+
+    /// The command that shows whether a request without an answer was carried out.
+    pub fn shown_by(&self) -> &'static str {
+        match self {
+            Self::Bake(_) | Self::Retry { .. } | Self::Cancel { .. } => "imagebaked history",
+            _ => "imagebaked audit",
+        }
     }
 
     /// Until when it holds, if it says so.

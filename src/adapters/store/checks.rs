@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    ITSELF, Reader, Store, StoreError,
+    BakeRow, ITSELF, Reader, Store, StoreError,
     audit::audit,
     channels::SET_VETO,
     failed,
@@ -15,6 +15,7 @@ use crate::{
     domain::{
         event::{Action, AuditLine, Event, EventSeverity, EventType},
         health::{Subject, SubjectKind},
+        history::veto::Veto,
         ids::{BakeId, ImageId, LineId},
     },
 };
@@ -36,6 +37,9 @@ UPDATE images SET verify = ?2, verify_tries = verify_tries + 1, verify_next = ?3
 /// How the check of an image went, and why somebody vetoes it.
 pub(super) const CHECK_OF_IMAGE: &str = "
 SELECT i.verify, v.reason FROM images i LEFT JOIN vetoes v ON v.image_id = i.image_id WHERE i.image_id = ?1";
+
+/// Who vetoes an image, and why.
+pub(super) const VETO_OF_IMAGE: &str = "SELECT at, who, reason FROM vetoes WHERE image_id = ?1";
 
 /// An image whose check is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +107,21 @@ impl Reader {
             .await
             .map_err(failed("read how a check went"))?;
         Ok(row.map(|(verify, veto)| ImageCheck { verify, veto }))
+    }
+
+    /// The veto of the image of a bake; `None` if nobody vetoes it.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn veto_of(&self, row: &BakeRow) -> Result<Option<Veto>, StoreError> {
+        let Some(image_id) = row.image_id.as_ref().filter(|_| row.vetoed) else { return Ok(None) };
+        let veto: Option<(i64, String, String)> = sqlx::query_as(VETO_OF_IMAGE)
+            .bind(image_id)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("read a veto"))?;
+        Ok(veto.map(|(at, who, reason)| Veto { at, who, reason }))
     }
 }
 

@@ -421,6 +421,9 @@ async fn checks_and_health(store: &Store) {
     }
     let check = store.reader().check_of_image("golden-1").await.unwrap().unwrap();
     assert_eq!(check.verify.as_deref(), Some("failed"));
+    let row = BakeRow { image_id: Some("golden-1".to_owned()), vetoed: true, ..BakeRow::example() };
+    let veto = store.reader().veto_of(&row).await.unwrap().unwrap();
+    assert_eq!((veto.at, veto.reason.as_str()), (day(5).timestamp_millis(), "black screen"));
     let line = LineId::from("golden");
     assert_eq!(store.reader().newest_images(std::slice::from_ref(&line)).await.unwrap().len(), 1);
     assert!(!store.reader().newest_images_after("a", 9).await.unwrap().is_empty());

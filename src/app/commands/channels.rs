@@ -83,9 +83,11 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
     let room = room().map(|room| room.saturating_sub(observes.lines().count()));
     let (mut text, shown) = table.render_first(room.filter(|_| args.limit.is_none()));
     if args.history && (shown < all || has_more) {
-        text.push_str("… older ones: --limit N, or name a schedule\n");
+        let or_name = if schedule.is_none() { ", or name a schedule" } else { "" };
+        text.push_str(&format!("… older ones: --limit N{or_name}\n"));
     } else if shown < all {
-        text.push_str(&format!("… and {} more; name a schedule, or see --limit 0 and --json\n", all - shown));
+        let or_name = if schedule.is_none() { "name a schedule, or " } else { "" };
+        text.push_str(&format!("… and {} more; {or_name}see --limit 0 and --json\n", all - shown));
     }
     Ok(CommandOutput::done(text + &observes))
 }

@@ -108,6 +108,8 @@ impl Context<'_> {
             return Ok((in_force, presence, noted));
         }
         let noted = strict? + self.warn_if_not_in_force(&config, &presence);
+        let mut config = config;
+        use_paths(&mut config, presence.located());
         Ok((config, presence, noted))
     }
 
@@ -276,24 +278,7 @@ impl Context<'_> {
     }
 
     pub(super) async fn ask(&self, config: &Config, request: Request) -> Result<Reply> {
-        let answer = client::ask(&config.daemon.control_socket, &request).await;
-        let sent = matches!(
-            answer,
-            Err(ControlError::Broken(_)
-                | ControlError::Silent { .. }
-                | ControlError::Slow { .. }
-                | ControlError::Garbled(_)
-                | ControlError::TooLong { .. })
-        );
-        answer.map_err(|error| {
-            let failure = Failure::from(error);
-            if sent && !request.only_asks() {
-                let message = format!("the request was sent, but its answer did not come: {}", failure.message);
-                Failure::new(Exit::Unconfirmed, message)
-            } else {
-                failure
-            }
-        })
+        client::ask(&config.daemon.control_socket, &request).await.map_err(|error| unanswered(&request, error))
     }
 
     /// The daemon of this configuration, wherever it listens: the file may have been edited since its start.
@@ -359,6 +344,32 @@ impl Context<'_> {
     pub(super) async fn reader_of_any_version(&self, config: &Config) -> Result<Reader> {
         Reader::open_any_version(&config.daemon.state_dir).await.map_err(|error| unreadable(&error))
     }
+}
+
+/// The failure of a request. One that changes something may still be carried out once it was sent.
+pub(super) fn unanswered(request: &Request, error: ControlError) -> Failure {
+    let is_sent = matches!(
+        error,
+        ControlError::Broken(_)
+            | ControlError::Silent { .. }
+            | ControlError::Slow { .. }
+            | ControlError::Garbled(_)
+            | ControlError::TooLong { .. }
+    );
+    let when = match error {
+        ControlError::Silent { .. } => "It may still be carried out when the daemon goes on",
+        _ => "It may have been carried out, or still be",
+    };
+    let failure = Failure::from(error);
+    if !is_sent || request.only_asks() {
+        return failure;
+    }
+    let shown = request.shown_by();
+    let message = format!(
+        "the request was sent, but its answer did not come: {}. {when}: `{shown}` shows whether it was; do not repeat it before",
+        failure.message.trim_end_matches('.')
+    );
+    Failure::new(Exit::Unconfirmed, message)
 }
 
 fn warn_of_errors(problems: &Problems) {

@@ -45,7 +45,7 @@ struct Missing {
 }
 
 pub async fn run(context: &Context<'_>, args: &CoverageArgs) -> Result {
-    let config = context.config()?;
+    let (config, _, _) = context.find_daemon_or_valid_file().await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cloud = daemon::client(&config, &context.environment, &clock)
         .map_err(|error| Failure::new(Exit::Usage, chain(&error)))?;

@@ -30,6 +30,8 @@ use crate::{
 
 /// Events of a page.
 const LIMIT: u32 = 50;
+/// So many events are counted at most, where not all are shown.
+const MOST_COUNTED: u32 = 10_000;
 /// Interval of `--follow`.
 const EVERY: Duration = Duration::from_millis(500);
 /// Events of one read of `--follow`.
@@ -61,12 +63,19 @@ pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
     let is_page = args.after.is_some();
     // One more shows whether there are others: earlier ones, or later ones of a page.
     let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
-    let mut events = reader.events(&EventFilter { limit: filter.limit.saturating_add(1), ..filter }).await?;
+    let filter = EventFilter { limit: filter.limit.saturating_add(1), ..filter };
+    let mut events = reader.events(&filter).await?;
     let has_more = events.len() > limit;
     if has_more && !is_page {
         events.remove(0);
     }
     events.truncate(limit);
+    let (mut all, mut or_more) = (events.len(), "");
+    if has_more && !is_page {
+        let most = MOST_COUNTED.max(filter.limit);
+        all = reader.events(&EventFilter { limit: most, ..filter }).await?.len();
+        or_more = if u32::try_from(all).is_ok_and(|all| all < most) { "" } else { " or more" };
+    }
     let unfollowed = presence.unfollowed(&reader);
     match (args.schedule.name(), &args.about) {
         (Some(schedule), _) if events.is_empty() => known_schedule(&config, &reader, schedule).await?,
@@ -92,7 +101,9 @@ pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
     if let (true, Some(last), true) = (is_full, events.get(shown.saturating_sub(1)), is_page) {
         text.push_str(&format!("… later ones: --after {}\n", last.id));
     } else if is_full {
-        text.push_str(&format!("… these are the newest {shown}: --limit N or --since TIME shows more\n"));
+        text.push_str(&format!(
+            "… these are the newest {shown} of {all}{or_more}: --limit 0 shows all, --limit N as many\n"
+        ));
     }
     if let Some(unfollowed) = unfollowed {
         text.push_str(&format!("{}\n", unfollowed.sentence("this history", zone)));

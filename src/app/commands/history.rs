@@ -1,6 +1,6 @@
 //! `imagebaked history`: the bakes, newest slot first. Works with and without the daemon.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ use crate::{
     domain::{
         bake::unfollowed::{Unfollowed, last_known},
         clock::{Clock, SystemClock},
+        history::veto::Veto,
     },
 };
 
@@ -63,16 +64,23 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
         }
     }
     let unfollowed = presence.unfollowed(&reader);
+    let mut vetoes = HashMap::new();
+    for row in rows.iter().filter(|row| row.vetoed) {
+        if let Some(veto) = reader.veto_of(row).await? {
+            vetoes.insert(row.id, veto);
+        }
+    }
     let zones = context.all_zones(&config, &reader, rows.iter().map(|row| row.schedule_id.as_str())).await?;
     reader.close().await;
     if context.json {
-        let rows = rows.iter().map(|row| object(row, unfollowed.as_ref())).collect::<Result<Vec<_>>>()?;
+        let rows =
+            rows.iter().map(|row| object(row, vetoes.get(&row.id), unfollowed.as_ref())).collect::<Result<Vec<_>>>()?;
         return Ok(CommandOutput::done(format!("{}\n", json!({ "bakes": rows }))));
     }
     if rows.is_empty() {
         return Ok(CommandOutput::done(span.none("bake") + &note(unfollowed.as_ref(), &rows, &zones)));
     }
-    let listed = listed(&rows, &zones, (now, unfollowed.is_some()), context.color);
+    let listed = listed(&rows, &vetoes, &zones, (now, unfollowed.is_some()), context.color);
     let most = room().filter(|_| args.limit.is_none());
     let (mut text, shown) = listed.render_first(most.map(|most| most.saturating_sub(unfollowed.iter().count())));
     let last = rows.get(shown.saturating_sub(1)).map(|row| row.id);
@@ -90,16 +98,23 @@ fn note(unfollowed: Option<&Unfollowed>, rows: &[BakeRow], zones: &Zones) -> Str
     unfollowed.map_or_else(String::new, |unfollowed| format!("{}\n", unfollowed.sentence(what, zone)))
 }
 
-/// A row as JSON; an open one with why no daemon follows it.
-fn object(row: &BakeRow, unfollowed: Option<&Unfollowed>) -> Result<Value> {
+/// A row as JSON with the veto of its image; an open one with why no daemon follows it.
+fn object(row: &BakeRow, veto: Option<&Veto>, unfollowed: Option<&Unfollowed>) -> Result<Value> {
     let mut object = serde_json::to_value(row)?;
     let unfollowed = unfollowed.filter(|_| !row.is_ended()).map(Unfollowed::document);
     object["unfollowed"] = json!(unfollowed);
+    object["veto"] = json!(veto);
     Ok(object)
 }
 
 /// The history's table.
-fn listed(rows: &[BakeRow], zones: &Zones, (now, is_unfollowed): (DateTime<Utc>, bool), color: bool) -> Rows {
+fn listed(
+    rows: &[BakeRow],
+    vetoes: &HashMap<i64, Veto>,
+    zones: &Zones,
+    (now, is_unfollowed): (DateTime<Utc>, bool),
+    color: bool,
+) -> Rows {
     let header =
         ["BAKE", "SLOT", "WHEN", "SCHEDULE", "INSTANCE", "STATE", "V", "IMAGE", "ATTEMPTS", "DURATION", "REASON"];
     let mut table = Rows::new(&header, color).in_blocks(&["BAKE", "SLOT", "SCHEDULE", "STATE"]);
@@ -112,6 +127,9 @@ fn listed(rows: &[BakeRow], zones: &Zones, (now, is_unfollowed): (DateTime<Utc>,
         row.reason_as_of(now, !is_unfollowed);
         let row = &row;
         let mut reason = row.reason.clone().unwrap_or_default();
+        if let Some(veto) = vetoes.get(&row.id) {
+            reason = veto.after(&reason);
+        }
         if row.slot_count > 1 {
             reason = format!("{} slots: {reason}", row.slot_count);
         }

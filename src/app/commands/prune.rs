@@ -63,7 +63,7 @@ pub async fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
     let exit = if report.problem.is_some() { Exit::Failed } else { Exit::Done };
     let text = if context.json {
         let of = if scan.is_some() { "history" } else { "cloud" };
-        let scanned_at = scan.and_then(|scan| scan.at);
+        let scanned_at = scan.as_ref().and_then(|scan| scan.at);
         let shown = Report { dry_run: args.dry_run, of, scanned_at, without_rules: &without_rules, report: &report };
         format!("{}\n", serde_json::to_string(&shown)?)
     } else {
@@ -128,10 +128,12 @@ async fn by_daemon(context: &Context<'_>, config: &Config, mode: Mode) -> Result
 }
 
 /// What the history is as of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Scan {
     /// The last scan of the cloud.
     at: Option<DateTime<Utc>>,
+    /// Why that was not complete.
+    problem: Option<String>,
     /// Whether a daemon could scan it now.
     has_daemon: bool,
 }
@@ -149,7 +151,8 @@ async fn from_history(
     let report = daemon::judgement(&reader, config, mode, (now, next_pass)).await;
     let scan = reader.last_scan().await;
     reader.close().await;
-    let scan = Scan { at: scan?.map(|scan| scan.at), has_daemon: presence.located().is_some() };
+    let (at, problem) = scan?.map_or((None, None), |scan| (Some(scan.at), scan.problem));
+    let scan = Scan { at, problem, has_daemon: presence.located().is_some() };
     Ok((RetentionReport { next_pass: Some(next_pass), ..report? }, Some(scan)))
 }
 
@@ -170,7 +173,7 @@ impl Answer<'_> {
     fn text(&self, report: &RetentionReport) -> String {
         if report.images.is_empty() && report.failed.is_empty() && report.problem.is_none() {
             let nothing = "There is no image of a line with rules (`keep`); nothing is to be deleted.\n";
-            return format!("{nothing}{}{}", kept_for_ever(self.without_rules), self.as_of());
+            return format!("{nothing}{}{}", kept_for_ever(self.without_rules), self.as_of(report));
         }
         let mut images: Vec<&Judged> = report.images.iter().collect();
         // What goes first stands first; what stays is only counted where the room ends.
@@ -198,7 +201,7 @@ impl Answer<'_> {
         if let Some(next_pass) = report.next_pass {
             text.push_str(&times(next_pass, self.zone, self.now));
         }
-        text.push_str(&self.as_of());
+        text.push_str(&self.as_of(report));
         if !report.failed.is_empty() {
             text.push_str(&self.failed(&report.failed));
         }
@@ -212,8 +215,8 @@ impl Answer<'_> {
     }
 
     /// What an answer from the history does not know.
-    fn as_of(&self) -> String {
-        let Some(scan) = self.scan else { return String::new() };
+    fn as_of(&self, report: &RetentionReport) -> String {
+        let Some(scan) = &self.scan else { return String::new() };
         let at = match scan.at {
             Some(at) => format!("as of the last scan of the cloud, {}", relative(at, self.now)),
             None => "the cloud was never scanned".to_owned(),
@@ -223,7 +226,10 @@ impl Answer<'_> {
         } else {
             "without a daemon the cloud is not asked"
         };
-        format!("From the history, {at}; {more}.\n")
+        // The report may have it, too.
+        let problem = scan.problem.as_ref().filter(|_| report.problem.is_none());
+        let problem = problem.map_or_else(String::new, |why| format!("That scan was not complete: {why}\n"));
+        format!("From the history, {at}; {more}.\n{problem}")
     }
 
     /// CREATE_FAILED images: on a terminal their number alone.

@@ -6,7 +6,7 @@ use std::{io, sync::Arc};
 use serde_json::json;
 
 use super::{
-    context::Context,
+    context::{Context, unanswered},
     outcome::{CommandOutput, Exit, Failure, Result},
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result {
-    let config = context.config()?;
+    let (config, _, _) = context.find_daemon_or_valid_file().await?;
     let request = Request::Reconcile { apply: args.apply };
     let (differences, failed) = match client::ask(&config.daemon.control_socket, &request).await {
         Ok(Reply::Reconciled { differences, failed }) => (differences, failed),
@@ -35,7 +35,7 @@ pub async fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result {
             let found = without_daemon(context, &config, args.apply).await?;
             (found.differences, found.failed)
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(unanswered(&request, error)),
     };
     let left = differences.iter().filter(|difference| !(args.apply && difference.is_repairable())).count();
     let exit = if left == 0 { Exit::Done } else { Exit::Failed };

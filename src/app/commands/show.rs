@@ -1,7 +1,5 @@
 //! `imagebaked show BAKE`: one bake with its settings and calls.
 
-use std::cmp::Reverse;
-
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
@@ -28,7 +26,9 @@ use crate::{
         history::{
             absence::Absence,
             advice,
+            importance::by_importance,
             repeated::{RepeatedCalls, folded},
+            veto::Veto,
         },
         ids::BakeId,
         image::{
@@ -127,6 +127,9 @@ const MINOR: [&str; 6] = ["image version", "task", "recorded", "next poll", "con
 /// Those that an explanation has no room for either.
 const BESIDE: [&str; 2] = ["image name", "version"];
 
+/// The heading of the calls that the history has; polls without news are none of them.
+const ALL_CALLS: &str = "Calls (failures, calls that change something, changes of status)";
+
 /// A bake with its settings and calls.
 pub struct BakeReport {
     row: BakeRow,
@@ -138,6 +141,8 @@ pub struct BakeReport {
     unfollowed: Option<Unfollowed>,
     /// The time without a daemon in which its slot was due.
     absence: Option<Absence>,
+    /// Who refuses its image, and why.
+    veto: Option<Veto>,
     /// What becomes of its image.
     retention: Option<ImageRetention>,
 }
@@ -156,7 +161,8 @@ impl BakeReport {
         let unfollowed = presence.unfollowed(reader).filter(|_| !row.is_ended());
         let absence = if row.came_late() { reader.absence(row.slot(), row.recorded()).await? } else { None };
         row.reason_as_of(SystemClock.now(), unfollowed.is_none());
-        Ok(Self { row, attempts, copies, settings, zone, unfollowed, absence, retention: None })
+        let veto = reader.veto_of(&row).await?;
+        Ok(Self { row, attempts, copies, settings, zone, unfollowed, absence, veto, retention: None })
     }
 
     /// The same with all times in this zone, as a part of an answer that has others.
@@ -179,7 +185,7 @@ impl BakeReport {
         self.row.word() == "succeeded"
     }
 
-    /// The row's fields with `settings`, `calls`, `distributions`, `retention`, `unfollowed` and `absence`.
+    /// The row's fields with `settings`, `calls`, `distributions`, `veto`, `retention`, `unfollowed` and `absence`.
     pub fn json(&self) -> Result<Value> {
         let mut report = serde_json::to_value(&self.row)?;
         if let Some(fields) = report.as_object_mut() {
@@ -188,6 +194,7 @@ impl BakeReport {
             fields.insert("distributions".to_owned(), json!(self.copies));
             fields.insert("retention".to_owned(), json!(self.retention.as_ref().and_then(ImageRetention::decision)));
             fields.insert("unfollowed".to_owned(), json!(self.unfollowed.as_ref().map(Unfollowed::document)));
+            fields.insert("veto".to_owned(), json!(self.veto));
             fields.insert("absence".to_owned(), json!(self.absence.map(|absence| absence.document())));
         }
         Ok(report)
@@ -261,6 +268,9 @@ impl BakeReport {
         if let (Some(absence), Some(place)) = (&self.absence, facts.iter().position(|(name, _)| *name == "schedule")) {
             facts.insert(place, ("daemon", absence.describe(self.zone)));
         }
+        if let (Some(veto), Some(place)) = (&self.veto, facts.iter().position(|(name, _)| *name == "schedule")) {
+            facts.insert(place, ("veto", veto.describe(self.zone)));
+        }
         if let Some(unfollowed) = &self.unfollowed {
             facts[0].1 = last_known(&self.row.state);
             facts.insert(1, ("followed", unfollowed.describe("it", self.zone)));
@@ -283,41 +293,48 @@ impl BakeReport {
 
     /// The calls, those that repeat each other in one line; where the room is limited, those that explain most.
     fn calls(&self, color: bool, extent: Extent) -> String {
-        let mut text = "\nCalls (failures, calls that change something, changes of status)\n".to_owned();
-        if self.attempts.is_empty() {
-            text.push_str("  none\n");
-            return text;
-        }
         let calls = if extent.all {
             self.attempts.iter().map(|call| RepeatedCalls { first: call, last: call, count: 1 }).collect()
         } else {
             folded(&self.attempts)
         };
+        if calls.is_empty() {
+            return format!("\n{ALL_CALLS}\n  none\n");
+        }
         let header = ["AT", "STAGE", "CALL", "OUTCOME", "HTTP", "CODE", "REQUEST ID", "MESSAGE"];
         let mut rows = Rows::new(&header, color).in_blocks(&["AT", "CALL", "OUTCOME"]);
         for call in &calls {
             let attempt = call.first;
+            // Where the room is limited, a call that went well is one line; a ticket needs that of the create call.
+            let is_brief = extent.lines.is_some() && attempt.outcome == "ok" && attempt.call != "create_image";
+            let detail = |text: Option<String>| text.filter(|_| !is_brief).unwrap_or_else(|| NONE.to_owned());
             rows.row([
                 shown(attempt.started_at, self.zone),
-                attempt.stage.clone(),
+                detail(Some(attempt.stage.clone())),
                 attempt.call.clone(),
                 attempt.outcome.clone(),
-                attempt.http_status.map_or_else(|| NONE.to_owned(), |status| status.to_string()),
-                or_none(attempt.code.as_ref()),
-                or_none(attempt.request_id.as_ref()),
+                detail(attempt.http_status.map(|status| status.to_string())),
+                detail(attempt.code.clone()),
+                detail(attempt.request_id.clone()),
                 self.message(call),
             ]);
         }
         // The heading, and the line below.
         let room = extent.lines.map(|lines| lines.saturating_sub(4));
-        let (table, shown) = rows.render_chosen((usize::MAX, room), &by_importance(&calls));
-        text.push_str(&table);
+        let (table, shown) = rows.render_chosen((usize::MAX, room), &by_importance(&self.row, &calls));
         if shown < calls.len() {
-            text.push_str(&format!("… {} more, and the settings: {}\n", calls.len() - shown, self.hint()));
-        } else if extent.lines.is_some() {
-            text.push_str(&format!("… with the settings and each call: {}\n", self.hint()));
+            let all = calls.len();
+            let hint = self.hint();
+            return format!(
+                "\nCalls ({shown} of {all}, those that explain most)\n{table}… {} more, and the settings: {hint}\n",
+                all - shown
+            );
         }
-        text
+        let rest = match extent.lines {
+            Some(_) => format!("… with the settings and each call: {}\n", self.hint()),
+            None => String::new(),
+        };
+        format!("\n{ALL_CALLS}\n{table}{rest}")
     }
 
     /// The message of a call, and how often it was repeated.
@@ -335,25 +352,6 @@ impl BakeReport {
             shown(call.last.started_at, self.zone)
         )
     }
-}
-
-/// Places of the calls, the one that explains most first: the last failure, the create call, whose request id a ticket needs,
-/// the other failures, and the rest, the newest first.
-fn by_importance(calls: &[RepeatedCalls<'_>]) -> Vec<usize> {
-    let failed = |call: &RepeatedCalls<'_>| call.first.outcome != "ok";
-    let last_failure = calls.iter().rposition(failed);
-    let create = calls.iter().rposition(|call| call.first.call == "create_image");
-    let mut places: Vec<usize> = (0..calls.len()).collect();
-    places.sort_by_key(|&place| {
-        let rank = match place {
-            _ if Some(place) == last_failure => 0,
-            _ if Some(place) == create => 1,
-            _ if failed(&calls[place]) => 2,
-            _ => 3,
-        };
-        (rank, Reverse(place))
-    });
-    places
 }
 
 impl Extent {

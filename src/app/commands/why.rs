@@ -268,7 +268,14 @@ impl Subject<'_> {
         let absent = reader.and_then(|reader| presence.unfollowed(reader));
         let unfollowed = absent.filter(|_| row.as_ref().is_some_and(|row| !row.is_ended()));
         let record = row.as_ref().map(BakeRow::record);
-        let record = record.map(|record| Record { is_current: unfollowed.is_none(), ..record });
+        let mut record = record.map(|record| Record { is_current: unfollowed.is_none(), ..record });
+        let veto = match (reader, &row) {
+            (Some(reader), Some(row)) => reader.veto_of(row).await?,
+            _ => None,
+        };
+        if let (Some(record), Some(veto)) = (&mut record, veto) {
+            record.reason = Some(format!("its image is vetoed {}", veto.describe(self.timing.zone())));
+        }
         let planned = self
             .in_file
             .filter(|schedule| schedule.instances.as_slice().iter().any(|planned| planned.as_str() == instance));
