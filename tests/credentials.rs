@@ -173,7 +173,7 @@ async fn one_call_renews_for_all_before_the_end_and_the_old_key_serves_until_the
 }
 
 #[tokio::test]
-async fn a_refused_renewal_is_told_while_the_old_key_serves_and_ends_with_the_next_key() {
+async fn a_refused_renewal_is_reported_while_the_old_key_serves_and_ends_with_the_next_key() {
     let clock = ManualClock::at("2026-11-27T18:00:00Z".parse().unwrap());
     let sim = simulator(Options::default(), Arc::new(clock.clone())).await;
     let host = Host::new("a role").profiles(&json!([user_profile("RamRoleArn", json!({}))]));
@@ -193,7 +193,7 @@ async fn a_refused_renewal_is_told_while_the_old_key_serves_and_ends_with_the_ne
     assert_ne!(provider.get().await.unwrap().key.id, first.key.id);
     assert_eq!(provider.failed_renewal(), None);
 
-    // An outage is told as one.
+    // An outage is reported as one.
     clock.advance(TimeDelta::minutes(46));
     plan(&sim, &json!([{"action": "AssumeRole", "status": 503}]));
     provider.get().await.unwrap();

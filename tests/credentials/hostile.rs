@@ -19,7 +19,7 @@ use tokio::{
 
 use super::hosts::{Host, user_profile};
 
-/// Stands for the secret in an answer.
+/// In place of the secret in an answer.
 const SECRET: &str = "swordfish";
 
 /// How the service answers a request for keys.

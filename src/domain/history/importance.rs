@@ -11,7 +11,7 @@ const FAILED_IMAGE: &str = "CREATE_FAILED";
 const CHANGES: [&str; 6] =
     ["create_image", "stop_instance", "start_instance", "delete_image", "enter_maintenance", "leave_maintenance"];
 
-/// Places of the calls, the one that explains most first: what ended the bake, polls that found a failed image and refusals of
+/// Places of the calls, the one that explains most first: what ended the bake, polls that found a failed image and rejections of
 /// the key, which hold everything; the calls that change something; the other failures; and the rest. Of a kind the newest is
 /// the first.
 pub fn by_importance(row: &BakeRow, calls: &[RepeatedCalls<'_>]) -> Vec<usize> {

@@ -131,7 +131,7 @@ impl CredentialProvider {
         self.state().at_hand.as_ref().map(|at_hand| at_hand.credentials.clone())
     }
 
-    /// Why the credentials at hand, which serve still, are not renewed. An outage of their service is told by
+    /// Why the credentials at hand, which serve still, are not renewed. An outage of their service is reported by
     /// [`Self::outages`].
     pub fn failed_renewal(&self) -> Option<FailedRenewal> {
         let now = self.clock.now();
