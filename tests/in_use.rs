@@ -5,6 +5,7 @@
 
 mod support;
 
+use imagebaked::domain::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use support::{Cloud, Host, eventually, exchange};
 
@@ -111,8 +112,9 @@ fn a_list_that_lies_deletes_nothing() {
     for action in CALLS {
         put_user(&cloud, action, &images[0]);
     }
-    cloud.add_faults(r#"{"fault":[{"action":"ListImage","times":0,"list":"null"}]}"#);
+    cloud.add_faults(HELD);
     host.start();
+    let_passes(&host, &cloud);
     let mut tried = 0;
     for action in ["ListImage", "DescribeImages"].into_iter().chain(CALLS) {
         for lie in LIES {
@@ -233,6 +235,21 @@ fn an_image_is_in_use_by_whatever_name_and_by_whatever_kind() {
     assert_eq!(cloud.calls("DeleteImage", None).len(), 2);
 }
 
+/// A list that is false since the start, so that no pass deletes before the test does.
+const HELD: &str = r#"{"fault":[{"action":"DescribeTemplates","times":0,"list":"null"}]}"#;
+
+/// Waits until the start has compared the history and the pass that waited for that has met [`HELD`], and lifts it.
+fn let_passes(host: &Host, cloud: &Cloud) {
+    eventually("the history is compared", || {
+        let report = host.run(&["prune", "--dry-run", "--json"]);
+        let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+        let next: chrono::DateTime<chrono::Utc> = report["next_pass"]["at"].as_str()?.parse().ok()?;
+        // After one that has not seen everything the next is some minutes away.
+        (next > SystemClock.now() + chrono::TimeDelta::minutes(1)).then_some(())
+    });
+    clear_faults(cloud);
+}
+
 /// A user may appear between the scan and the delete call: the second query finds each of them, under any id of its
 /// list.
 #[test]
@@ -240,12 +257,9 @@ fn a_user_that_comes_after_the_scan_is_seen_before_the_deletion() {
     let cloud = unkind();
     let (mut host, images) = baked(&cloud, KEEP_ONE, 2);
     control(&cloud, "images", &json!({"image_id": images[0], "desktop_image_id": "m-0"}));
-    cloud.add_faults(r#"{"fault":[{"action":"ListImage","times":0,"list":"null"}]}"#);
+    cloud.add_faults(HELD);
     host.start();
-    host.json(1, &["prune"]);
-    clear_faults(&cloud);
-    // The comparison of the start has met the fault, too, and no pass deletes before it.
-    host.run(&["reconcile"]);
+    let_passes(&host, &cloud);
     for (action, label) in CALLS.into_iter().zip(["ecd-9", "ws-9", "aig-9", "pool dg-9", "bundle b-9", "template t-9"])
     {
         // The last call of the scan has been executed, and its response is still pending.
@@ -424,8 +438,9 @@ fn a_list_without_the_instances_of_the_schedules_deletes_nothing() {
     cloud
         .control("instances", &json!({"instance_id": "ecd-1", "instance_type": "CloudDesktop", "image_id": "m-other"}));
     cloud.control("instances", &json!({"instance_id": "ws-9", "instance_type": "WuyingServer", "image_id": "m-other"}));
-    cloud.add_faults(r#"{"fault":[{"action":"ListImage","times":0,"list":"null"}]}"#);
+    cloud.add_faults(HELD);
     host.start();
+    let_passes(&host, &cloud);
     for (action, times, list, wanted) in [
         ("DescribeDesktops", 0, "nothing", "it is empty, without ecd-2 of the configuration"),
         (
@@ -437,7 +452,6 @@ fn a_list_without_the_instances_of_the_schedules_deletes_nothing() {
         ("ListWuyingServer", 1, "less", "it lacks ws-1, which a call by its id shows"),
     ] {
         clear_faults(&cloud);
-        host.run(&["reconcile"]);
         cloud.add_faults(&format!(r#"{{"fault":[{{"action":"{action}","times":{times},"list":"{list}"}}]}}"#));
         let report = host.json(1, &["prune"]);
         let problem = report["problem"].as_str().unwrap_or_else(|| panic!("{action}: {report}"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use crate::domain::time::show_length;
+use crate::{adapters::secrets::shapes::mask, domain::time::show_length};
 
 /// Keys of other tools, with the key that means the same here, for a table that has that key.
 const FOREIGN_KEYS: &[(&[&str], &str, &str)] = &[
@@ -228,7 +228,8 @@ pub(super) fn cron(written: &str) -> Option<String> {
 
 /// The command line that a hook is written as, split into words: no shell does that.
 pub(super) fn command(line: &str) -> String {
-    format!("write a list: {:?}", line.split_whitespace().collect::<Vec<_>>())
+    // Parts of a secret do not look like one.
+    format!("write a list: {:?}", mask(line).split_whitespace().collect::<Vec<_>>())
 }
 
 /// What is wrong with a duration, and what to write.

@@ -19,9 +19,12 @@ use super::{
     problem::{find_key_id, is_secret_key},
     suggest::closest,
 };
-use crate::domain::time::{
-    length::{LONGEST, LengthError, length},
-    show_length,
+use crate::{
+    adapters::secrets::shapes::mask,
+    domain::time::{
+        length::{LONGEST, LengthError, length},
+        show_length,
+    },
 };
 
 /// A value of a file that is about to be read.
@@ -111,7 +114,8 @@ impl<'v, 's> Item<'v, 's> {
 
     /// Hint for a string where a list of strings is expected.
     fn as_list(self) -> Hint {
-        let text = self.value.as_str()?;
+        // Parts of a secret do not look like one.
+        let text = mask(self.value.as_str()?);
         let parts: Vec<&str> = text.split([',', ';', ' ']).map(str::trim).filter(|part| !part.is_empty()).collect();
         let quoted = |parts: &[&str]| format!("write a list: [\"{}\"]", parts.join("\", \""));
         let several = parts.len() > 1 && text.contains([',', ';']);

@@ -238,6 +238,9 @@ layer! {
     }
 }
 
+/// Characters of a word in place of a source of credentials that is shown.
+const LONGEST_SOURCE: usize = 20;
+
 /// Reads the source of the access key: a word, or a profile by its name.
 fn credential_source(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<CredentialSource> {
     let text = filled(item, out)?;
@@ -248,7 +251,11 @@ fn credential_source(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Creden
         } else {
             suggestion(&text, &[CredentialSource::WORDS.as_slice(), &["profile:NAME"]].concat())
         };
-        out.error(item.mark, "bad-value", format!("`{text}` is not a source of credentials"), Some(hint));
+        // People write the key itself there.
+        let is_word =
+            text.len() <= LONGEST_SOURCE && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let value = if is_word { format!("`{text}`") } else { "this".to_owned() };
+        out.error(item.mark, "bad-value", format!("{value} is not a source of credentials"), Some(hint));
     }
     source
 }

@@ -41,6 +41,11 @@ impl<'l> Line<'l> {
         self.open.get(at).is_some_and(|quote| *quote != 0)
     }
 
+    /// Whether this byte stands inside of quotes of this kind, so that such a one closes them.
+    pub(super) fn is_quoted_by(&self, at: usize, quote: u8) -> bool {
+        quote != 0 && self.open.get(at) == Some(&quote)
+    }
+
     /// The name before a sign; blanks and quotes may stand between.
     pub(super) fn name_before(&self, sign: usize) -> Range<usize> {
         let is_between = |byte: &u8| byte.is_ascii_whitespace() || b"\"'\\".contains(byte);
@@ -50,13 +55,13 @@ impl<'l> Line<'l> {
         end - length..end
     }
 
-    /// Whether a name at this byte begins the line or a member of a list or table.
+    /// Whether a name at this byte begins the line, a command of the shell, or a member of a list or table.
     pub(super) fn begins_at(&self, at: usize) -> bool {
         let before = &self.bytes[..at];
         let blanks = before.iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
         match before[..before.len() - blanks].last() {
             None => true,
-            Some(byte) => b"\"'{[,(-#:=".contains(byte),
+            Some(byte) => b"\"'{[,(-#:=;&|".contains(byte),
         }
     }
 

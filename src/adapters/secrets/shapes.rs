@@ -235,7 +235,7 @@ fn after_letter_p(line: &Line<'_>, at: usize, before: &[u8], has_login: bool) ->
     match bytes.get(value) {
         Some(b'=' | b':') => Some(line.value(value + 1, false)),
         Some(byte) if !byte.is_ascii_whitespace() && !b"`,)]".contains(byte) => {
-            let is_end_of_word = matches!(byte, b'"' | b'\'') && line.is_quoted(at);
+            let is_end_of_word = line.is_quoted_by(at, *byte);
             // `mysql -p12345` is a password.
             let joined = || Some(line.value(value, false)).filter(|value| program != b"ssh" || is_secret(value));
             if is_end_of_word { next(value) } else { joined() }
@@ -275,18 +275,16 @@ fn schemes(line: &Line<'_>, found: &mut Vec<Range<usize>>) {
 
 /// What is written to the standard input of a program that reads a password from there.
 fn piped(line: &[u8], found: &mut Vec<Range<usize>>) {
-    let Some(pipe) = line.iter().position(|byte| *byte == b'|') else { return };
-    let reader = &line[pipe..];
-    if !["stdin", "sudo -S", "passwd", "smbclient", "kinit"]
-        .iter()
-        .any(|word| position(reader, word.as_bytes()).is_some())
-    {
-        return;
-    }
-    for writer in ["echo ", "printf ", "<<< "] {
-        if let Some(at) = position(&line[..pipe], writer.as_bytes()) {
-            found.push(at + writer.len()..pipe);
+    const READERS: [&str; 5] = ["stdin", "sudo -S", "passwd", "smbclient", "kinit"];
+    let mut start = 0;
+    for pipe in (0..line.len()).filter(|at| line[*at] == b'|') {
+        let reads = READERS.iter().any(|word| position(&line[pipe..], word.as_bytes()).is_some());
+        for writer in ["echo ", "printf ", "<<< "].iter().filter(|_| reads) {
+            if let Some(at) = position(&line[start..pipe], writer.as_bytes()) {
+                found.push(start + at + writer.len()..pipe);
+            }
         }
+        start = pipe + 1;
     }
 }
 
