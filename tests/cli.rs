@@ -277,7 +277,7 @@ macro_rules! same_words {
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", "[local]"),
             (r"\b(now|(in )?\d+[dhms]+( \d+[hms])?( ago)?)  ", "[span]  "),
             (r"\bv(\d+), \d+[dhms]+( \d+[hms])? old", "v$1, [span] old"),
-            (r"started (now|\d+\w+ ago)", "started [span]"),
+            (r"(started|accepted) (now|\d+\w+ ago)", "$1 [span]"),
             (r"scan of the cloud, (now|\d+\w+ ago)", "scan of the cloud, [span]"),
             (r"/\S+/(imagebaked\.toml|keys)", "[folder]/$1"),
             (r"\bimgc-[0-9a-z]+", "[image]"),

@@ -344,7 +344,7 @@ fn an_image_that_comes_back_after_its_bake_failed_is_found_and_listed_again() {
             .as_array()
             .unwrap()
             .iter()
-            .filter(|line| { line["detail"].as_str().unwrap().contains("came back after the end of bake") })
+            .filter(|line| { line["detail"].as_str().unwrap().contains("came after the end of bake") })
             .count(),
         1
     );

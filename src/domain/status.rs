@@ -198,9 +198,11 @@ impl Running {
     pub fn progress(&self, now: DateTime<Utc>) -> String {
         let begun: Option<DateTime<Utc>> = self.begun_at.as_ref().and_then(|at| at.parse().ok());
         let Some(lasted) = begun.and_then(|begun| (now - begun).to_std().ok()) else { return self.state.clone() };
-        let minutes = |length: Duration| show_length(Duration::from_mins((length.as_secs() / 60).max(1)));
-        let usual = self.usual_seconds.map(|seconds| format!(", usually {}", minutes(Duration::from_secs(seconds))));
-        format!("{} for {}{}", self.state, minutes(lasted), usual.unwrap_or_default())
+        // To the minute from two minutes on.
+        let length =
+            |seconds: u64| show_length(Duration::from_secs(if seconds < 120 { seconds } else { seconds / 60 * 60 }));
+        let usual = self.usual_seconds.map(|seconds| format!(", usually {}", length(seconds)));
+        format!("{} for {}{}", self.state, length(lasted.as_secs()), usual.unwrap_or_default())
     }
 }
 

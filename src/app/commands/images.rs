@@ -67,6 +67,14 @@ struct Query<'a> {
     next_pass: NextPass,
 }
 
+/// Says that none of the images is good, where all of them are known.
+fn without_good(images: &[(ImageRow, Judged)], unread: usize) -> String {
+    if unread > 0 || images.iter().any(|(row, _)| row.is_good()) {
+        return String::new();
+    }
+    "\nNo good image: each of these is vetoed, not checked yet, not ours, or not in the cloud.\n".to_owned()
+}
+
 /// What all images are judged and chosen by: read once.
 struct Basis {
     judge: daemon::Judge,
@@ -122,7 +130,7 @@ impl Query<'_> {
         let unread = lines.iter().skip(read.len()).map(|(_, images)| images).sum();
         let of = || images.iter().map(|(row, _)| row.schedule_id.as_str());
         let zones = context.all_zones(config, self.reader, of()).await?;
-        let tail = self.tail(zones.common(of()), has_times).await?;
+        let tail = without_good(&images, unread) + &self.tail(zones.common(of()), has_times).await?;
         let order = folding::order(&images);
         let rows = rows(context, &images, &replicas, &zones, now);
         let fold = |shown: &[usize]| folding::line(&images, shown, unread, &self.whole());

@@ -66,7 +66,10 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     // Side by side, and printed in this order: none needs the result of another.
     let mut parts: FuturesOrdered<BoxFuture<'_, Vec<Check>>> = FuturesOrdered::new();
     parts.push_back(Box::pin(async { vec![service::database(&config.daemon.state_dir, backup.as_deref()).await] }));
-    parts.push_back(Box::pin(async { vec![service::daemon(&config, answer, !whole, zone)] }));
+    parts.push_back(Box::pin(async {
+        let left_stopped = service::left_stopped(&config.daemon.state_dir).await;
+        vec![service::daemon(&config, answer, &left_stopped, (!whole, zone))]
+    }));
     parts.push_back(Box::pin(async { vec![service::unit(&context.environment).await] }));
     parts.push_back(Box::pin(async { Vec::from_iter(backups::folder(&config, &context.environment).await) }));
     parts.push_back(Box::pin(async {

@@ -17,7 +17,7 @@ use crate::{
         config::Config,
         control::{ControlError, Reply, Request, client, liveness::Silence},
         files::open_regular,
-        store::{DATABASE_FILE, Reader, StoreError},
+        store::{DATABASE_FILE, PendingRestart, Reader, StoreError},
     },
     domain::{
         api::mode::ONLY_OBSERVES,
@@ -101,8 +101,21 @@ pub(super) async fn ask_status(config: &Config) -> Result<Reply, ControlError> {
     client::ask(&config.daemon.control_socket, &Request::Status { all: false }).await
 }
 
+/// The instances that bakes have stopped and not started again, by the history; none without a readable one.
+pub(super) async fn left_stopped(state_dir: &Path) -> Vec<PendingRestart> {
+    let Ok(reader) = Reader::open(state_dir).await else { return Vec::new() };
+    let pending = reader.pending_restarts().await.unwrap_or_default();
+    reader.close().await;
+    pending
+}
+
 /// The daemon, by its reply at the socket.
-pub(super) fn daemon(config: &Config, answer: Result<Reply, ControlError>, broken: bool, zone: Zone) -> Check {
+pub(super) fn daemon(
+    config: &Config,
+    answer: Result<Reply, ControlError>,
+    left_stopped: &[PendingRestart],
+    (broken, zone): (bool, Zone),
+) -> Check {
     let name = "daemon";
     let socket = &config.daemon.control_socket;
     let status = match answer {
@@ -117,6 +130,12 @@ pub(super) fn daemon(config: &Config, answer: Result<Reply, ControlError>, broke
         }
         Err(ControlError::Unreachable { .. }) => {
             let found = format!("no daemon listens at {}", socket.display());
+            if let [PendingRestart { bake, instance, .. }, others @ ..] = left_stopped {
+                let more = if others.is_empty() { String::new() } else { format!(" (and {} more)", others.len()) };
+                let found =
+                    format!("{found}, and {instance}, which bake {bake} has stopped{more}, waits for it to be started");
+                return Check::fail(name, found, format!("systemctl start {UNIT}; `imagebaked status` shows them"));
+            }
             if config.daemon.mode.is_observe() {
                 let advice =
                     format!("systemctl start {UNIT}; it only observes then ([daemon] mode), and bakes nothing");
@@ -251,8 +270,35 @@ async fn ask(environment: &BTreeMap<String, String>, what: &[&str]) -> Result<St
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::domain::health::{Problem, ProblemCode, Severity, Subject, SubjectKind};
+    use super::{super::report::CheckStatus, *};
+    use crate::{
+        adapters::config::without_file,
+        domain::{
+            bake::State,
+            health::{Problem, ProblemCode, Severity, Subject, SubjectKind},
+            ids::BakeId,
+        },
+    };
+
+    #[test]
+    fn a_dead_daemon_that_left_an_instance_stopped_is_a_failure() {
+        let config = without_file(&BTreeMap::new()).0.unwrap();
+        let unreachable = || {
+            let source = io::Error::other("refused");
+            Err(ControlError::Unreachable { socket: "/run/x".into(), source })
+        };
+        let pending = |bake: i64| PendingRestart {
+            bake: BakeId(bake),
+            schedule: "golden".to_owned(),
+            instance: "ecd-1".into(),
+            state: State::Queued { not_before: DateTime::UNIX_EPOCH, suspended: None },
+        };
+        let check = |left: &[PendingRestart]| daemon(&config, unreachable(), left, (false, Zone::UTC));
+        assert_eq!(check(&[]).result, CheckStatus::Warn);
+        let failed = check(&[pending(7), pending(8)]);
+        assert_eq!(failed.result, CheckStatus::Fail);
+        assert!(failed.found.contains("ecd-1, which bake 7 has stopped (and 1 more), waits"), "{}", failed.found);
+    }
 
     #[test]
     fn the_verdict_names_each_other_code_once_and_ends_without_a_full_stop() {
