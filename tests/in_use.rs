@@ -5,7 +5,6 @@
 
 mod support;
 
-use imagebaked::domain::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use support::{Cloud, Host, eventually, exchange};
 
@@ -112,9 +111,7 @@ fn a_list_that_lies_deletes_nothing() {
     for action in CALLS {
         put_user(&cloud, action, &images[0]);
     }
-    cloud.add_faults(HELD);
-    host.start();
-    let_passes(&host, &cloud);
+    start_without_a_whole_pass(&mut host, &cloud);
     let mut tried = 0;
     for action in ["ListImage", "DescribeImages"].into_iter().chain(CALLS) {
         for lie in LIES {
@@ -235,17 +232,27 @@ fn an_image_is_in_use_by_whatever_name_and_by_whatever_kind() {
     assert_eq!(cloud.calls("DeleteImage", None).len(), 2);
 }
 
-/// A list that is false since the start, so that no pass deletes before the test does.
-const HELD: &str = r#"{"fault":[{"action":"DescribeTemplates","times":0,"list":"null"}]}"#;
-
-/// Waits until the start has compared the history and the pass that waited for that has met [`HELD`], and lifts it.
-fn let_passes(host: &Host, cloud: &Cloud) {
-    eventually("the history is compared", || {
-        let report = host.run(&["prune", "--dry-run", "--json"]);
-        let report: Value = serde_json::from_slice(&report.stdout).unwrap();
-        let next: chrono::DateTime<chrono::Utc> = report["next_pass"]["at"].as_str()?.parse().ok()?;
-        // After one that has not seen everything the next is some minutes away.
-        (next > SystemClock.now() + chrono::TimeDelta::minutes(1)).then_some(())
+/// Starts the daemon, and returns once its own passes are over, of which none has seen true lists: one that waited for the
+/// comparison with the cloud comes as soon as that has ended.
+fn start_without_a_whole_pass(host: &mut Host, cloud: &Cloud) {
+    const HELD: &str = r#"{"action":"DescribeTemplates","times":0,"list":"null"}"#;
+    cloud.add_faults(&format!(r#"{{"fault":[{{"action":"ListImage","times":0,"list":"null"}},{HELD}]}}"#));
+    host.start();
+    let is_pending = |host: &Host| {
+        let status: Value = serde_json::from_slice(&host.run(&["status", "--json"]).stdout).unwrap();
+        let problems = status["health"]["problems"].as_array().unwrap();
+        problems.iter().any(|problem| problem["code"] == "reconcile_pending")
+    };
+    eventually("the comparison has failed", || is_pending(host).then_some(()));
+    host.json(1, &["prune"]);
+    let scans = || cloud.calls("DescribeTemplates", None).len();
+    let before = scans();
+    clear_faults(cloud);
+    cloud.add_faults(&format!(r#"{{"fault":[{HELD}]}}"#));
+    eventually("the pass that waited has asked", || {
+        // It wakes the comparison.
+        host.run(&["reconcile"]);
+        (!is_pending(host) && scans() > before).then_some(())
     });
     clear_faults(cloud);
 }
@@ -257,9 +264,7 @@ fn a_user_that_comes_after_the_scan_is_seen_before_the_deletion() {
     let cloud = unkind();
     let (mut host, images) = baked(&cloud, KEEP_ONE, 2);
     control(&cloud, "images", &json!({"image_id": images[0], "desktop_image_id": "m-0"}));
-    cloud.add_faults(HELD);
-    host.start();
-    let_passes(&host, &cloud);
+    start_without_a_whole_pass(&mut host, &cloud);
     for (action, label) in CALLS.into_iter().zip(["ecd-9", "ws-9", "aig-9", "pool dg-9", "bundle b-9", "template t-9"])
     {
         // The last call of the scan has been executed, and its response is still pending.
@@ -438,9 +443,7 @@ fn a_list_without_the_instances_of_the_schedules_deletes_nothing() {
     cloud
         .control("instances", &json!({"instance_id": "ecd-1", "instance_type": "CloudDesktop", "image_id": "m-other"}));
     cloud.control("instances", &json!({"instance_id": "ws-9", "instance_type": "WuyingServer", "image_id": "m-other"}));
-    cloud.add_faults(HELD);
-    host.start();
-    let_passes(&host, &cloud);
+    start_without_a_whole_pass(&mut host, &cloud);
     for (action, times, list, wanted) in [
         ("DescribeDesktops", 0, "nothing", "it is empty, without ecd-2 of the configuration"),
         (
